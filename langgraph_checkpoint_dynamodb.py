@@ -137,7 +137,7 @@ _DEFAULT_ATTEMPTS: Final = 6
 _GRACE_SECONDS: Final = 3600.0
 # put_writes waits so long for a put under way, and so long for LangGraph to start the next one.
 _PUT_WAIT_SECONDS: Final = 10.0
-_NEXT_PUT_WAIT_SECONDS: Final = 0.1
+_NEXT_PUT_WAIT_SECONDS: Final = 0.05
 # A list that is read on has so many checkpoints on their way, and forgets the segments of those
 # that were returned when it holds so many.
 _MAX_LIST_AHEAD: Final = 64
@@ -227,7 +227,7 @@ def _after(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
-def _text(name: str, value: Any, *, max_bytes: int) -> str:
+def _text(name: str, value: object, *, max_bytes: int) -> str:
     """Check a string that becomes part of a key."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {value!r}")
@@ -243,14 +243,14 @@ def _text(name: str, value: Any, *, max_bytes: int) -> str:
     return value
 
 
-def _key_part(name: str, value: Any, *, max_bytes: int) -> str:
+def _key_part(name: str, value: object, *, max_bytes: int) -> str:
     """Check a thread or checkpoint id: not empty, and nothing that could be taken for a key."""
-    value = _text(name, value, max_bytes=max_bytes)
-    if not value:
+    part = _text(name, value, max_bytes=max_bytes)
+    if not part:
         raise ValueError(f"{name} is empty; give it a value")
-    if _SEPARATOR in value or value.endswith(":"):
-        raise ValueError(f"{name} must not hold ':::' or end in ':': {value!r}; use another one")
-    return value
+    if _SEPARATOR in part or part.endswith(":"):
+        raise ValueError(f"{name} must not hold ':::' or end in ':': {part!r}; use another one")
+    return part
 
 
 def _thread_id(value: Any, name: str = "thread_id") -> str:
@@ -383,8 +383,10 @@ def _msgpack_end(data: bytes, at: int) -> int:
 
 
 def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
-    """Return where the elements of the array or map at *at* start, how many there are, and how
-    many objects each has. KeyError: there is neither."""
+    """Return where a container's elements start, how many there are, of how many objects each.
+
+    Raises: KeyError: at *at* is neither an array nor a map.
+    """
     first = data[at]
     if 0x80 <= first < 0xA0:
         return at + 1, first & 0x0F, 2 if first < 0x90 else 1
@@ -537,7 +539,7 @@ def _unpack(blob: bytes, place: _Place) -> bytes:
 
 
 def _encode_body(name: str, content: Any, serde: SerializerProtocol, seal: _Sealer) -> _Item:
-    """Encode a record or writes: as the attribute *name* if that fits, else as segments (rule 1)."""
+    """Encode a record or writes: as the attribute *name* if it fits, else as segments (rule 1)."""
     type_, data = serde.dumps_typed(content)
     blob = _pack(data)
     if len(blob) > _MAX_BLOB_BYTES:
@@ -570,8 +572,8 @@ def _body_refs(item: _Item) -> list[_Ref]:
 def _item_digest(item: _Item) -> bytes:
     """Return the digest of an item's bytes, keyed by its strings, its keys among them (rule 7)."""
     strings = sorted((name, value["S"]) for name, value in item.items() if "S" in value)
-    blob = next(item[name]["B"] for name in ("checkpoint", "writes", "segments") if name in item)
-    return _digest(blob, *chain.from_iterable(strings))
+    blobs = [item[name]["B"] for name in ("checkpoint", "writes", "segments") if name in item]
+    return _digest(b"".join(blobs), *chain.from_iterable(strings))
 
 
 def _signed(item: _Item) -> _Item:
@@ -579,7 +581,7 @@ def _signed(item: _Item) -> _Item:
 
 
 def _verify(item: _Item, place: _Place) -> None:
-    if item["digest"]["B"] != _item_digest(item):
+    if item.get("digest", {}).get("B") != _item_digest(item):
         raise DamagedCheckpointError("An item's bytes are not what was stored", *place)
 
 
@@ -658,8 +660,8 @@ def _encode_channels(
         if inline <= _INLINE_RECORD_BYTES or len(channel.tail) < _MIN_SEALED_TAIL_BYTES:
             break
         inline -= len(channel.tail)
-        pieces = tuple(map(seal, _pieces(channel.tail)))
-        channels[name] = channel._replace(refs=channel.refs + pieces, tail=b"")
+        refs = map(seal, _pieces(channel.tail))
+        channels[name] = channel._replace(refs=(*channel.refs, *refs), tail=b"")
     return channels
 
 
@@ -716,7 +718,7 @@ def _encode_segment(thread_id: str, ref: _Ref, data: bytes, now: float) -> _Item
 
 
 def _decode_segment(item: _Item, ref: _Ref, place: _Place) -> bytes:
-    data = _unpack(item["segment"]["B"], place)
+    data = _unpack(item.get("segment", {}).get("B", b""), place)
     if _digest(data) != ref.digest:
         what = f"Segment {ref.range_key!r} is not what was stored"
         raise DamagedCheckpointError(what, *place)
@@ -778,8 +780,9 @@ def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
             raise ValueError(f"client_config names {option!r} twice, once as {name!r}; drop one")
         options[option] = value
 
-    import botocore.session
-    from botocore.config import Config
+    # Here, so that a saver with a client of the caller's loads none of it.
+    import botocore.session  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
 
     ours = Config(
         # Each thread of the two pools may hold a connection.
@@ -869,6 +872,14 @@ class _Table:
             return standing
         return None
 
+    def delete(self, key: _Item, **condition: Any) -> None:
+        """Delete an item, if *condition* holds."""
+        try:
+            self._call("delete_item", TableName=self.name, Key=key, **condition)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+
     def query(
         self,
         hash_key: str,
@@ -914,8 +925,10 @@ class _Table:
         names: Mapping[str, str],
         **parameters: Any,
     ) -> Iterator[_Page]:
-        """Read pages: the first of at most *limit* items, each after it of four times as many as
-        the one before, until DynamoDB's own limit of 1 MB ends them."""
+        """Read pages, the first of at most *limit* items.
+
+        Each after it has four times as many as the one before, until DynamoDB's 1 MB ends it.
+        """
         projection = {f"#{index}": name for index, name in enumerate(attributes)}
         if projection:
             parameters["ProjectionExpression"] = ", ".join(projection)
@@ -981,7 +994,9 @@ class _Table:
 
         Raises: DynamoDBSaverError: it is there with other keys.
         """
-        wanted = [(name, kind, "S") for name, kind in zip(self._keys, ("HASH", "RANGE"))]
+        wanted = [
+            (name, kind, "S") for name, kind in zip(self._keys, ("HASH", "RANGE"), strict=True)
+        ]
         try:
             self._client.create_table(
                 TableName=self.name,
@@ -1033,21 +1048,26 @@ def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
+def _keep(recent: OrderedDict[_CheckpointKey, T], key: _CheckpointKey, value: T) -> None:
+    recent[key] = value
+    recent.move_to_end(key)
+    if len(recent) > _KNOWN_CHECKPOINTS:
+        recent.popitem(last=False)
+
+
 class _Knowledge:
     """What this process stored or read of late, and which of its puts are under way."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._known: OrderedDict[_CheckpointKey, _Known] = OrderedDict()
+        self._marked: OrderedDict[_CheckpointKey, None] = OrderedDict()
         self._puts: dict[tuple[str, str], int] = {}
 
     def remember(self, record: _Record, seen_at: float) -> None:
         versions = dict(record.checkpoint["channel_versions"])
         with self._changed:
-            self._known[record.key] = _Known(versions, record.channels, seen_at)
-            self._known.move_to_end(record.key)
-            if len(self._known) > _KNOWN_CHECKPOINTS:
-                self._known.popitem(last=False)
+            _keep(self._known, record.key, _Known(versions, record.channels, seen_at))
 
     def recall(self, key: _CheckpointKey, *, seen_after: float) -> _Known | None:
         with self._changed:
@@ -1056,8 +1076,9 @@ class _Knowledge:
 
     def forget(self, thread_id: str) -> None:
         with self._changed:
-            for key in [key for key in self._known if key.thread_id == thread_id]:
-                del self._known[key]
+            for keys in (self._known, self._marked):
+                for key in [key for key in keys if key.thread_id == thread_id]:
+                    del keys[key]
 
     @contextmanager
     def putting(self, key: _CheckpointKey) -> Iterator[None]:
@@ -1075,30 +1096,35 @@ class _Knowledge:
                     del self._puts[lane]
                 self._changed.notify_all()
 
-    def is_stored(self, key: _CheckpointKey) -> bool:
-        """Say whether the checkpoint is known to be stored, once no put of its namespace is under
-        way.
+    def needs_marker(self, key: _CheckpointKey) -> bool:
+        """Say whether nothing tells yet that the checkpoint is stored, or marked: once for each.
 
         LangGraph sends a checkpoint, and its first writes beside it, while the put of the one
-        before is still under way; between the two puts there is a moment without any. A put under
-        way is in a thread of its own, so waiting for it can't keep it from ending.
+        before may still be under way. So the end of a put of the same namespace is awaited, and
+        for a moment the start of one. A put under way has a thread of its own: waiting for it
+        can't keep it from ending.
         """
         lane = key[:2]
         deadline = time.monotonic() + _PUT_WAIT_SECONDS
         with self._changed:
-            while (
-                key not in self._known
-                and lane in self._puts
-                and (left := deadline - time.monotonic()) > 0
-            ):
-                self._changed.wait_for(
-                    lambda: key in self._known or lane not in self._puts, timeout=left
-                )
-                self._changed.wait_for(
-                    lambda: key in self._known or lane in self._puts,
-                    timeout=_NEXT_PUT_WAIT_SECONDS,
-                )
-            return key in self._known
+            while key not in self._known and key not in self._marked:
+                if lane in self._puts:
+                    has_changed = self._changed.wait_for(
+                        lambda: key in self._known or lane not in self._puts,
+                        deadline - time.monotonic(),
+                    )
+                else:
+                    has_changed = self._changed.wait_for(
+                        lambda: lane in self._puts, _NEXT_PUT_WAIT_SECONDS
+                    )
+                if not has_changed:
+                    return True
+            return False
+
+    def mark(self, key: _CheckpointKey) -> None:
+        """Note that a checkpoint's marker is stored."""
+        with self._changed:
+            _keep(self._marked, key, None)
 
 
 # -- Threads --------------------------------------------------------------------------------------
@@ -1141,8 +1167,10 @@ def _newest(summaries: _Summaries) -> set[_CheckpointKey]:
 
 
 def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> set[_CheckpointKey]:
-    """Return the ancestors that the DeltaChannels of checkpoints are rebuilt from: back to the one
-    that holds a value, for each channel that counts its updates since the last snapshot."""
+    """Return the ancestors that the DeltaChannels of checkpoints are rebuilt from.
+
+    These go back to one that holds a value, for each channel that counts its updates since then.
+    """
     ancestors: set[_CheckpointKey] = set()
     for key in kept:
         parent_key, _, _, stored, counting, _ = summaries[key]
@@ -1174,6 +1202,8 @@ def _ttl(value: Any) -> int | None:
 
 
 class _Threads:
+    """Reads and changes threads; DynamoDBSaver adds LangGraph's methods and their checks."""
+
     serde: SerializerProtocol
     consistent_read: bool
     ttl_seconds: int | None
@@ -1185,7 +1215,7 @@ class _Threads:
 
     def _expiry(self, config: RunnableConfig, thread_id: str, now: float) -> tuple[int, int]:
         """Return when a thread's items, and when its segments, expire that are stored now."""
-        ttl = _ttl(config["configurable"].get("ttl_seconds", self.ttl_seconds))
+        ttl = _ttl(config.get("configurable", {}).get("ttl_seconds", self.ttl_seconds))
         if ttl is None:
             return 0, 0
         # A segment lives for one to two lifetimes of a checkpoint, to the end of a period that
@@ -1213,14 +1243,18 @@ class _Threads:
             known = _Known(record.checkpoint["channel_versions"], record.channels, now)
         return known or _NOTHING_KNOWN
 
-    def _store_segments(self, thread_id: str, seal: _Sealer, now: float) -> None:
+    def _store_segments(self, thread_id: str, segments: Mapping[_Ref, bytes]) -> None:
+        now = self._clock()
         self._checkpoints.batch_put(
-            _encode_segment(thread_id, ref, data, now) for ref, data in seal.fresh.items()
+            _encode_segment(thread_id, ref, data, now) for ref, data in segments.items()
         )
 
     def _load_segments(self, key: _CheckpointKey, refs: Sequence[_Ref]) -> dict[_Ref, bytes]:
-        """Read segments of a checkpoint: at half the price, as they never change, and those that
-        are not there yet once more consistently."""
+        """Read segments of a checkpoint.
+
+        As they never change, a read at half the price will do; those that are not there yet are
+        read once more consistently.
+        """
         place = (key, self._checkpoints.name)
         segments: dict[_Ref, bytes] = {}
         for consistent in (False, True):
@@ -1311,8 +1345,11 @@ class _Threads:
         return None
 
     def _subgraphs(self, thread_id: str) -> Iterator[tuple[str, list[_Item] | None]]:
-        """Find the namespaces of a thread's subgraphs; with the items, oldest first, of those
-        that a page holds whole. A page ends in a namespace, and the next starts after it."""
+        """Find the namespaces of a thread's subgraphs.
+
+        With one that a page holds whole come its items, oldest first. A page ends in a namespace,
+        and the next starts after it: a request for each namespace at most.
+        """
         lower, limit = _SUBGRAPH, 16
         while lower:
             pages = self._checkpoints.query(
@@ -1345,10 +1382,10 @@ class _Threads:
 
         def read_ahead(checkpoint_ns: str) -> Iterator[_Item]:
             items = read(checkpoint_ns)
-            first = self._workers.start(next, items, None)
+            first = self._workers.start(lambda: next(items, None))
 
             def all_items() -> Iterator[_Item]:
-                if item := first.result():
+                if (item := first.result()) is not None:
                     yield item
                     yield from items
 
@@ -1363,6 +1400,25 @@ class _Threads:
             else:
                 sources.append(self._visible(reversed(items), found_ns, before_id, only_id))
         return heapq.merge(*sources, key=lambda item: _record_key(item)[2], reverse=True)
+
+    def threads(self) -> Iterator[str]:
+        """Return an iterator of the ids of the threads in the checkpoints table, in no order.
+
+        Cost: a scan that skips the rest of a thread when a page ends in it.
+        """
+        start: dict[str, Any] = {"ConsistentRead": self.consistent_read}
+        limit = 16
+        while True:
+            pages = self._checkpoints.scan(_CHECKPOINTS_KEYS, limit, **start)
+            page = next(page for page in pages if page.items or page.is_last)
+            thread_ids = list(dict.fromkeys(item["thread_id"]["S"] for item in page.items))
+            yield from thread_ids
+            if page.is_last:
+                return
+            # DynamoDB takes a start key that no item has: this one is after all of its thread.
+            start["ExclusiveStartKey"] = _checkpoints_key(thread_ids[-1], "\U0010ffff")
+            # Long threads: small pages, as the rest is skipped; short ones: large pages.
+            limit = min(limit * 2, 1024) if 4 * len(thread_ids) > limit else max(limit // 2, 1)
 
     def _list_records(
         self,
@@ -1485,14 +1541,16 @@ class _Threads:
     def _veil(self, thread_id: str) -> _Item | None:
         return self._checkpoints.get(_checkpoints_key(thread_id, _VEIL))
 
-    def _draw_veil(self, thread_id: str, reason: str, newest: _Item) -> None:
+    def _draw_veil(self, thread_id: str, reason: str, through: str) -> None:
         """Hide a thread's checkpoints, but none that a later run adds (rule 6)."""
-        attributes = {"veil": {"S": reason}, "through": newest["checkpoint_id"]}
+        attributes = {"veil": {"S": reason}, "through": {"S": through}}
         self._checkpoints.put(_checkpoints_key(thread_id, _VEIL) | attributes)
 
     def _segments_stored_by(self, thread_id: str, then: float) -> tuple[set[str], bool]:
-        """Return a thread's segments that were not stored since *then*, and whether none of its
-        checkpoints was deleted since."""
+        """Return a thread's segments, and whether a collection may delete any.
+
+        These are not those stored since *then*; and it may not, if checkpoints were deleted since.
+        """
         segments: set[str] = set()
         may_collect = True
         for item in self._partition(
@@ -1508,8 +1566,10 @@ class _Threads:
     def _summarize(
         self, thread_id: str, segments: Collection[str]
     ) -> tuple[dict[_CheckpointKey, _Summary], dict[_CheckpointKey, int]]:
-        """Read all of a thread's checkpoints, with which of *segments* they name, and when its
-        markers were stored."""
+        """Read all of a thread's checkpoints, and when its markers were stored.
+
+        Of the segments that a checkpoint names, those in *segments* are noted.
+        """
         summaries: dict[_CheckpointKey, _Summary] = {}
         markers: dict[_CheckpointKey, int] = {}
         interned = {range_key: range_key for range_key in segments}
@@ -1540,8 +1600,8 @@ class _Threads:
         A put that is under way may build on a checkpoint that this deletes, and name its segments:
         it saw that checkpoint within half a grace period. So a segment goes only if no checkpoint
         named it when this started, a grace period after checkpoints were last deleted here, and
-        if it was not stored again since. Segments are listed first: a put that comes in later
-        stores its own before it is listed.
+        if it was not stored again since. Segments are listed first, so that the checkpoints which
+        a put added before that are known, and one that a put stores again later is spared.
         """
         now = self._clock()
         then = now - grace_seconds
@@ -1557,7 +1617,7 @@ class _Threads:
         }
         self._knowledge.forget(thread_id)
         if doomed:
-            expires_at, _ = self._expiry({"configurable": {}}, thread_id, now)
+            expires_at, _ = self._expiry({}, thread_id, now)
             self._checkpoints.put(_checkpoints_key(thread_id, _PRUNED) | _stored(now, expires_at))
         for batch in _batches([*doomed, *abandoned], 500):
             names = self._delete_writes(batch)
@@ -1568,7 +1628,16 @@ class _Threads:
             for batch in _batches([*kept, *(markers.keys() - settled - abandoned)], 500):
                 for items in self._workers.map(lambda k: self._write_items(k, "segments"), batch):
                     named |= {ref.range_key for item in items for ref in _body_refs(item)}
-            self._delete(thread_id, segments - named)
+            self._collect(thread_id, segments - named, then)
+
+    def _collect(self, thread_id: str, range_keys: Iterable[str], then: float) -> None:
+        """Delete segments, but none that a put has stored again since they were listed."""
+        keys = [_checkpoints_key(thread_id, range_key) for range_key in range_keys]
+        condition: dict[str, Any] = {
+            "ConditionExpression": "stored_at <= :then",
+            "ExpressionAttributeValues": {":then": {"N": str(int(then))}},
+        }
+        self._workers.map(partial(self._checkpoints.delete, **condition), keys)
 
     def _threads_of_runs(self, run_ids: Collection[str]) -> set[str]:
         """Scan for the threads that hold checkpoints of runs."""
@@ -1599,23 +1668,30 @@ class _Threads:
     def _run_id_in_metadata(self, item: _Item) -> Any:
         return self.serde.loads_typed((item["type"]["S"], item["metadata"]["B"])).get("run_id")
 
-    def _copy_items(self, items: Iterable[_Item], target: str) -> None:
-        """Copy a page of a thread's items, the pending writes before their checkpoints."""
-        now = self._clock()
-        copies: list[_Item] = []
-        keys: list[_CheckpointKey] = []
-        for item in items:
-            if "segment" in item:
-                stored_at = {"stored_at": {"N": str(int(now))}}
-                copies.append(item | {"thread_id": {"S": target}} | stored_at)
-            elif self._is_live(item):
-                keys.append(key := _record_key(item))
-                copies.append(_moved(item, key, target, self._checkpoints.name))
-        found = zip(keys, self._workers.map(self._write_items, keys))
+    def _copy_page(self, items: Sequence[_Item], target: str, copied: set[_Ref]) -> None:
+        """Copy checkpoints, and before them their writes, and before these their segments.
+
+        Segments in *copied* are there already; what is copied is added.
+        """
+        live = [item for item in items if self._is_live(item)]
+        keys = [_record_key(item) for item in live]
+        writes = self._workers.map(self._write_items, keys)
+        for item, key, found in zip(live, keys, writes, strict=True):
+            refs = {ref for each in (item, *found) for ref in _body_refs(each)}
+            if "type" in item:
+                refs.update(self._decode_record(item).refs)
+            for batch in _batches([*(refs - copied)], _MAX_BATCH_GET_KEYS):
+                self._store_segments(target, self._load_segments(key, batch))
+            copied |= refs
         self._writes.batch_put(
-            _moved(item, key, target, self._writes.name) for key, items in found for item in items
+            _moved(item, key, target, self._writes.name)
+            for key, found in zip(keys, writes, strict=True)
+            for item in found
         )
-        self._checkpoints.batch_put(copies)
+        self._checkpoints.batch_put(
+            _moved(item, key, target, self._checkpoints.name)
+            for key, item in zip(keys, live, strict=True)
+        )
 
 
 # -- Saver ----------------------------------------------------------------------------------------
@@ -1650,9 +1726,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         ttl_seconds: how long an item lives after it is written; None: for ever. The config's
             ``configurable`` may name another for a thread. DynamoDB deletes expired items within
             days; they are never returned.
-        consistent_read: False reads at half the price what may lack the newest writes.
+        consistent_read: False reads at half the price, and may miss what was just written.
         max_workers: how many async calls, and beside these how many requests of calls that fan
             out, run at once; each has threads of its own, started as they are needed.
+        clock: returns the time in seconds since the epoch; for tests.
 
     Raises:
         TypeError: *client_config* has an unknown option.
@@ -1732,7 +1809,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
     def setup(self) -> None:
         """Create both tables with on-demand billing, and wait until they serve.
 
-        Where ``ttl_seconds`` is set, the tables' expiry is turned on. A second call changes nothing.
+        Where ``ttl_seconds`` is set, their expiry is turned on. A second call changes nothing.
 
         Raises:
             DynamoDBSaverError: a table exists with other keys, or expires by another attribute.
@@ -1850,7 +1927,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 _encode_channels(checkpoint, new_versions, parent, self.serde, seal),
             )
             item = _encode_record(record, self.serde, seal)
-            self._store_segments(key.thread_id, seal, now)
+            self._store_segments(key.thread_id, seal.fresh)
             self._checkpoints.put(item)
             self._knowledge.remember(record, now)
         return _config(key)
@@ -1862,8 +1939,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Store a task's pending writes: an ordinary one stays as first stored, a special one (its
-        channel is in ``WRITES_IDX_MAP``) replaces the one before.
+        """Store a task's pending writes.
+
+        An ordinary write stays as it was first stored. A special one, whose channel is in
+        ``WRITES_IDX_MAP``, replaces the one before.
 
         Args:
             config: ``configurable`` names ``thread_id``, ``checkpoint_ns`` and ``checkpoint_id``.
@@ -1891,13 +1970,14 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             (ordinary if idx >= 0 else special)[idx] = (channel, type_, bytes(data))
         now = self._clock()
         expiry = self._expiry(config, key.thread_id, now)
-        if (ordinary or special) and not self._knowledge.is_stored(key):
+        if (ordinary or special) and self._knowledge.needs_marker(key):
             self._checkpoints.put(_encode_marker(key, now, expiry[0]))
+            self._knowledge.mark(key)
 
         def put(slot: int, part: Mapping[int, tuple[str, str, bytes]]) -> _Item | None:
             seal = _Sealer((), *expiry)
             item = _encode_writes(key, task_id, task_path, slot, part, self.serde, seal)
-            self._store_segments(key.thread_id, seal, now)
+            self._store_segments(key.thread_id, seal.fresh)
             return self._writes.put(item, unless_exists=slot >= 0)
 
         slot = 0
@@ -1923,9 +2003,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         """
         thread_id = _thread_id(thread_id)
         self._knowledge.forget(thread_id)
-        for newest in self._newest_first(thread_id, "", limit=1):
-            self._draw_veil(thread_id, "deletion", newest)
-            break
+        if newest := next(self._newest_first(thread_id, "", limit=1), None):
+            self._draw_veil(thread_id, "deletion", newest["checkpoint_id"]["S"])
         attributes = ("thread_id", "checkpoint_id", "checkpoint_ns", "parent_checkpoint_id")
         for page in self._checkpoints.query(thread_id, attributes=attributes):
             keys: set[_CheckpointKey] = set()
@@ -1993,7 +2072,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         if source == target:
             raise ValueError(f"source_thread_id and target_thread_id are both {source!r}")
         reason = f"copy of {source}"
-        if any(self._partition(target, None, None, "thread_id")):
+        if any(page.items for page in self._checkpoints.query(target, limit=1)):
             veil = self._veil(target)
             if veil is None or veil["veil"]["S"] != reason:
                 raise ValueError(
@@ -2005,12 +2084,11 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 f"source_thread_id {source!r} is under an unfinished {veil['veil']['S']}; finish "
                 f"that first, by the same call"
             )
-        for newest in self._newest_first(source, "", limit=1):
-            self._draw_veil(target, reason, newest)
-            break
-        for lower, upper in ((_SEGMENT, _after(_SEGMENT)), (None, _PRUNED)):
-            for page in self._checkpoints.query(source, lower, upper):
-                self._copy_items(page.items, target)
+        newest = next(self._newest_first(source, "", limit=1), None)
+        self._draw_veil(target, reason, newest["checkpoint_id"]["S"] if newest else "")
+        copied: set[_Ref] = set()
+        for page in self._checkpoints.query(source, None, _PRUNED):
+            self._copy_page(page.items, target, copied)
         self._delete(target, [_VEIL])
 
     def prune(
@@ -2050,8 +2128,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return, for each channel, the newest value stored in an ancestor of the checkpoint that
-        *config* names (``seed``), and the writes made since, oldest first (``writes``).
+        """Return what the ancestors of the checkpoint that *config* names hold of each channel.
+
+        ``seed`` is the newest value stored in one, if any; ``writes`` are those made since, oldest
+        first.
 
         Raises:
             DamagedCheckpointError: an ancestor is missing before a value is found. It may have
@@ -2086,7 +2166,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                     histories[write.channel]["writes"].append(self._loaded(write))
         return histories
 
-    def get_next_version(self, current: Any, channel: None = None) -> Any:
+    def get_next_version(self, current: Any, channel: None = None) -> Any:  # noqa: ARG002  theirs
         """Return the version after *current*: 1, 2, 3 and so on.
 
         A string of another saver, whose thread was copied here, stays a string of that form:
@@ -2097,24 +2177,6 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             count = current.partition(".")[0]
             return f"{int(count) + 1:0{len(count)}}.{0:016}"
         return 1 if current is None else int(current) + 1
-
-    def threads(self) -> Iterator[str]:
-        """Return an iterator of the ids of the threads in the checkpoints table, in no order.
-
-        Cost: a scan that skips the rest of a thread when a page ends in it.
-        """
-        start: dict[str, Any] = {"ConsistentRead": self.consistent_read}
-        limit = 16
-        while True:
-            page = next(self._checkpoints.scan(_CHECKPOINTS_KEYS, limit, **start))
-            thread_ids = list(dict.fromkeys(item["thread_id"]["S"] for item in page.items))
-            yield from thread_ids
-            if page.is_last or not thread_ids:
-                return
-            # DynamoDB takes a start key that no item has: this one is after all of its thread.
-            start["ExclusiveStartKey"] = _checkpoints_key(thread_ids[-1], "\U0010ffff")
-            # Long threads: small pages, as the rest is skipped; short ones: large pages.
-            limit = min(limit * 2, 1024) if 4 * len(thread_ids) > limit else max(limit // 2, 1)
 
     # The async methods run the ones above in threads of the saver's own, so that 64 runs at once
     # are not held to the event loop's default executor.
@@ -2143,7 +2205,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         return self._iterate(self.list(config, filter=filter, before=before, limit=limit))
 
     async def _iterate(self, items: Iterator[T]) -> AsyncIterator[T]:
-        while (item := await self._run(next, items, None)) is not None:
+        while (item := await self._run(lambda: next(items, None))) is not None:
             yield item
 
     async def aput(
