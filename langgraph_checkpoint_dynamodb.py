@@ -68,7 +68,7 @@ from contextvars import copy_context
 from functools import partial
 from hashlib import blake2b
 from itertools import chain, groupby, islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from botocore.exceptions import ClientError
@@ -98,6 +98,7 @@ __all__ = ["DamagedCheckpointError", "DynamoDBSaver", "DynamoDBSaverError"]
 __version__ = "1.0.0"
 
 A = TypeVar("A")
+K = TypeVar("K", bound=tuple[Any, ...])
 T = TypeVar("T")
 _Item = dict[str, dict[str, Any]]
 
@@ -1048,37 +1049,80 @@ def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _keep(recent: OrderedDict[_CheckpointKey, T], key: _CheckpointKey, value: T) -> None:
-    recent[key] = value
-    recent.move_to_end(key)
-    if len(recent) > _KNOWN_CHECKPOINTS:
-        recent.popitem(last=False)
+class _Recent(Generic[K, T]):
+    """The values kept or asked for last, as many as fit; keys start with a thread's id."""
+
+    def __init__(self, max_size: int) -> None:
+        self._left = max_size
+        self._values: OrderedDict[K, tuple[T, int]] = OrderedDict()
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._values
+
+    def get(self, key: K) -> T | None:
+        if key not in self._values:
+            return None
+        self._values.move_to_end(key)
+        return self._values[key][0]
+
+    def keep(self, key: K, value: T, size: int = 1) -> None:
+        self.drop(key)
+        self._values[key] = value, size
+        self._left -= size
+        while self._left < 0:
+            self.drop(next(iter(self._values)))
+
+    def drop(self, key: K) -> None:
+        _, size = self._values.pop(key, (None, 0))
+        self._left += size
+
+    def drop_thread(self, thread_id: str) -> None:
+        for key in [key for key in self._values if key[0] == thread_id]:
+            self.drop(key)
 
 
 class _Knowledge:
     """What this process stored or read of late, and which of its puts are under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache_bytes: int) -> None:
         self._changed = threading.Condition()
-        self._known: OrderedDict[_CheckpointKey, _Known] = OrderedDict()
-        self._marked: OrderedDict[_CheckpointKey, None] = OrderedDict()
+        self._known: _Recent[_CheckpointKey, _Known] = _Recent(_KNOWN_CHECKPOINTS)
+        self._marked: _Recent[_CheckpointKey, bool] = _Recent(_KNOWN_CHECKPOINTS)
+        self._newest: _Recent[tuple[str, str], _CheckpointKey] = _Recent(_KNOWN_CHECKPOINTS)
+        self._segments: _Recent[tuple[str, _Ref], bytes] = _Recent(cache_bytes)
         self._puts: dict[tuple[str, str], int] = {}
 
     def remember(self, record: _Record, seen_at: float) -> None:
         versions = dict(record.checkpoint["channel_versions"])
         with self._changed:
-            _keep(self._known, record.key, _Known(versions, record.channels, seen_at))
+            self._known.keep(record.key, _Known(versions, record.channels, seen_at))
+            if (newest := self._newest.get(record.key[:2])) is None or newest < record.key:
+                self._newest.keep(record.key[:2], record.key)
 
     def recall(self, key: _CheckpointKey, *, seen_after: float) -> _Known | None:
         with self._changed:
             known = self._known.get(key)
             return known if known and known.seen_at > seen_after else None
 
+    def newest(self, thread_id: str, checkpoint_ns: str) -> _CheckpointKey | None:
+        """Return the newest checkpoint of a namespace, as far as this process knows."""
+        with self._changed:
+            return self._newest.get((thread_id, checkpoint_ns))
+
+    def remember_segments(self, thread_id: str, segments: Mapping[_Ref, bytes]) -> None:
+        with self._changed:
+            for ref, data in segments.items():
+                self._segments.keep((thread_id, ref), data, len(data))
+
+    def recall_segments(self, thread_id: str, refs: Iterable[_Ref]) -> dict[_Ref, bytes]:
+        with self._changed:
+            found = {ref: self._segments.get((thread_id, ref)) for ref in refs}
+        return {ref: data for ref, data in found.items() if data is not None}
+
     def forget(self, thread_id: str) -> None:
         with self._changed:
-            for keys in (self._known, self._marked):
-                for key in [key for key in keys if key.thread_id == thread_id]:
-                    del keys[key]
+            for recent in (self._known, self._marked, self._newest, self._segments):
+                recent.drop_thread(thread_id)
 
     @contextmanager
     def putting(self, key: _CheckpointKey) -> Iterator[None]:
@@ -1124,7 +1168,7 @@ class _Knowledge:
     def mark(self, key: _CheckpointKey) -> None:
         """Note that a checkpoint's marker is stored."""
         with self._changed:
-            _keep(self._marked, key, None)
+            self._marked.keep(key, value=True)
 
 
 # -- Threads --------------------------------------------------------------------------------------
@@ -1248,21 +1292,25 @@ class _Threads:
         self._checkpoints.batch_put(
             _encode_segment(thread_id, ref, data, now) for ref, data in segments.items()
         )
+        self._knowledge.remember_segments(thread_id, segments)
 
-    def _load_segments(self, key: _CheckpointKey, refs: Sequence[_Ref]) -> dict[_Ref, bytes]:
-        """Read segments of a checkpoint.
+    def _load_segments(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, bytes]:
+        """Return segments of a checkpoint, and read those that this process does not know.
 
         As they never change, a read at half the price will do; those that are not there yet are
         read once more consistently.
         """
         place = (key, self._checkpoints.name)
-        segments: dict[_Ref, bytes] = {}
+        known = self._knowledge.recall_segments(key.thread_id, refs)
+        read: dict[_Ref, bytes] = {}
         for consistent in (False, True):
-            by_key = {ref.range_key: ref for ref in refs if ref not in segments}
+            by_key = {ref.range_key: ref for ref in refs if ref not in known and ref not in read}
             keys = [_checkpoints_key(key.thread_id, range_key) for range_key in by_key]
             for item in self._checkpoints.batch_get(keys, consistent=consistent):
                 ref = by_key[item["checkpoint_id"]["S"]]
-                segments[ref] = _decode_segment(item, ref, place)
+                read[ref] = _decode_segment(item, ref, place)
+        self._knowledge.remember_segments(key.thread_id, read)
+        segments = known | read
         if missing := [ref.range_key for ref in refs if ref not in segments]:
             what = f"{len(missing)} of {len(refs)} segments are missing, {missing[0]!r} among them"
             raise DamagedCheckpointError(what, *place)
@@ -1729,6 +1777,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         consistent_read: False reads at half the price, and may miss what was just written.
         max_workers: how many async calls, and beside these how many requests of calls that fan
             out, run at once; each has threads of its own, started as they are needed.
+        cache_bytes: how much of the values of the threads that it reads and writes the saver keeps
+            in memory, so as not to read it again; 0: nothing.
         clock: returns the time in seconds since the epoch; for tests.
 
     Raises:
@@ -1749,6 +1799,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         ttl_seconds: int | None = None,
         consistent_read: bool = True,
         max_workers: int = 64,
+        cache_bytes: int = 16 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(serde=serde)
@@ -1775,7 +1826,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         )
         self._writes = _Table(self.client, writes_table_name, _WRITES_KEYS, self._workers)
         self._callers = ThreadPoolExecutor(max_workers, "dynamodb-saver-call")
-        self._knowledge = _Knowledge()
+        self._knowledge = _Knowledge(cache_bytes)
 
     def close(self) -> None:
         """End the saver's threads and, unless it was given, its client, for clones too."""
@@ -1838,13 +1889,19 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             at half the price, of segments.
         """
         address = _address(config)
+        writes = None
         if address.checkpoint_id:
             key = address.key(address.checkpoint_id)
             writes = self._workers.start(self._read_writes, key)
             record = self._read_record(key)
         else:
-            writes = None
-            record = self._newest_record(address.thread_id, address.checkpoint_ns or "")
+            checkpoint_ns = address.checkpoint_ns or ""
+            # Most often the newest is the one that this process stored or read last.
+            if likely := self._knowledge.newest(address.thread_id, checkpoint_ns):
+                writes = self._workers.start(self._read_writes, likely)
+            record = self._newest_record(address.thread_id, checkpoint_ns)
+            if record and record.key != likely:
+                writes = None
         if record is None:
             return None
         self._knowledge.remember(record, self._clock())
