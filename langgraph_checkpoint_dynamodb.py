@@ -16,7 +16,7 @@ Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the r
     -----------  ----------  --------------------  --------------------------------------------
     checkpoints  checkpoint  <id>                  checkpoint_ns parent_checkpoint_id? type
                                                    checkpoint? segments? digest run_id? ttl?
-    checkpoints  subgraph    ~c<ns><id>            (a subgraph's checkpoint: the same)
+    checkpoints  subgraph    ~c<ns><id>            the same
     checkpoints  marker      ~m<ns><id>            checkpoint_ns stored_at ttl?
     checkpoints  pruned      ~p                    stored_at ttl?
     checkpoints  segment     ~s<digest>[:<expiry>] segment stored_at ttl?
@@ -39,7 +39,7 @@ Rules:
  5. A marker says that a checkpoint's writes may be stored though the checkpoint is not.
  6. A veil hides the root checkpoints up to ``through`` while a copy or deletion is under way.
  7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib. ``digest`` is
-    BLAKE2b-128 of the bytes, keyed by what the item's other attributes say.
+    BLAKE2b-128 of those bytes, keyed by the item's strings. ``type`` is the serde's.
  8. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
     ``metadata``, in the root namespace; a write item with ``channel`` and ``value``.
 """
@@ -1721,25 +1721,32 @@ class _Threads:
 
         Segments in *copied* are there already; what is copied is added.
         """
-        live = [item for item in items if self._is_live(item)]
-        keys = [_record_key(item) for item in live]
-        writes = self._workers.map(self._write_items, keys)
-        for item, key, found in zip(live, keys, writes, strict=True):
-            refs = {ref for each in (item, *found) for ref in _body_refs(each)}
+        items = [item for item in items if self._is_live(item)]
+        # A checkpoint and its marker name the same writes.
+        keys = list(dict.fromkeys(map(_record_key, items)))
+        writes = dict(zip(keys, self._workers.map(self._write_items, keys), strict=True))
+        for key, found in writes.items():
+            self._copy_segments(key, chain.from_iterable(map(_body_refs, found)), target, copied)
+        for item in items:
             if "type" in item:
-                refs.update(self._decode_record(item).refs)
-            for batch in _batches([*(refs - copied)], _MAX_BATCH_GET_KEYS):
-                self._store_segments(target, self._load_segments(key, batch))
-            copied |= refs
+                refs = (*_body_refs(item), *self._decode_record(item).refs)
+                self._copy_segments(_record_key(item), refs, target, copied)
         self._writes.batch_put(
             _moved(item, key, target, self._writes.name)
-            for key, found in zip(keys, writes, strict=True)
+            for key, found in writes.items()
             for item in found
         )
         self._checkpoints.batch_put(
-            _moved(item, key, target, self._checkpoints.name)
-            for key, item in zip(keys, live, strict=True)
+            _moved(item, _record_key(item), target, self._checkpoints.name) for item in items
         )
+
+    def _copy_segments(
+        self, key: _CheckpointKey, refs: Iterable[_Ref], target: str, copied: set[_Ref]
+    ) -> None:
+        missing = [ref for ref in dict.fromkeys(refs) if ref not in copied]
+        for batch in _batches(missing, _MAX_BATCH_GET_KEYS):
+            self._store_segments(target, self._load_segments(key, batch))
+            copied.update(batch)
 
 
 # -- Saver ----------------------------------------------------------------------------------------
