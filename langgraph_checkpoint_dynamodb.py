@@ -25,9 +25,9 @@ Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the r
 
 Rules:
  1. ``checkpoint`` is a record: the checkpoint without its channel values, the metadata, and for
-    each channel the bytes of its value: a head, the names of segments, a tail. Joined, they are
-    what ``serde.dumps_typed`` made. A record or write too large for an item has its bytes in
-    ``segments`` instead.
+    each channel the bytes of its value: a head, how many bytes of its segments to skip, their
+    names, a tail. Joined, they are what ``serde.dumps_typed`` made. A record or write too large
+    for an item has its bytes in ``segments`` instead.
  2. A segment is part of such bytes, named for their BLAKE2b-128 digest and the second when it
     expires. It never changes, and it is stored before the item that names it, expires after it
     and is deleted after it: no reader sees a hole.
@@ -38,8 +38,9 @@ Rules:
     512 bytes, or that starts with "#", stands in keys as "#" and its digest.
  5. A marker says that a checkpoint's writes may be stored though the checkpoint is not.
  6. A veil hides the root checkpoints up to ``through`` while a copy or deletion is under way.
- 7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib. ``digest`` is
-    BLAKE2b-128 of those bytes, keyed by the item's strings. ``type`` is the serde's.
+ 7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib with the preset
+    dictionary ``_DICTIONARY``. ``digest`` is BLAKE2b-128 of those bytes, keyed by the item's
+    strings. ``type`` is the serde's.
  8. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
     ``metadata``, in the root namespace; a write item with ``channel`` and ``value``.
 """
@@ -52,6 +53,7 @@ import random
 import threading
 import time
 import zlib
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import (
     AsyncIterator,
@@ -63,11 +65,11 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from hashlib import blake2b
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, takewhile
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
@@ -120,10 +122,12 @@ _MAX_NAMESPACE_BYTES: Final = 512
 _INLINE_VALUE_BYTES: Final = 1024
 # More than this in a record, and its largest values go to segments: what does not change then
 # costs nothing at the next step.
-_INLINE_RECORD_BYTES: Final = 8 * 1024
+_INLINE_RECORD_BYTES: Final = 3 * 1024
 _MIN_SEALED_TAIL_BYTES: Final = 256
-_MIN_SEGMENT_BYTES: Final = 4 * 1024
-_CLOSE_SEGMENT_BYTES: Final = 32 * 1024
+# A list or dict is cut after an element where a segment has the first size and the element's
+# CRC-32 is even, or it has the second: large segments first, then small ones of what is left.
+_SEGMENT_BYTES: Final = ((16 * 1024, 64 * 1024), (2 * 1024, 16 * 1024))
+_SAMPLE_BYTES: Final = 128
 _MAX_SEGMENT_BYTES: Final = 256 * 1024
 # A task's id makes a range key with ":::" and an index.
 _MAX_TASK_ID_BYTES: Final = 1000
@@ -417,28 +421,57 @@ def _element_ends(data: bytes) -> list[int]:
     return ends if at == len(data) else []
 
 
-def _cut(type_: str, data: bytes) -> tuple[bytes, list[bytes], bytes]:
-    """Cut a value's bytes into a head, segments and a tail that joined are *data* again.
+class _Cut(NamedTuple):
+    """A value's bytes: the head, the segments joined from byte *skip* on, the tail."""
 
-    A list or dict is cut where the content says so, so that an append, an edit or a trimmed front
-    moves no other cut; its head, which a new length changes, stays out of the segments.
+    head: bytes
+    skip: int
+    segments: list[bytes]
+    tail: bytes
+
+
+def _cut(type_: str, data: bytes, former: Sequence[bytes] = ()) -> _Cut:
+    """Cut a value's bytes, so that what they share with the *former* segments is the same again.
+
+    A list or dict is cut where its content says so, first into large segments, then what is left
+    into small ones: an append, an edit or a trimmed front moves no other cut, and a long list has
+    few segments. Its head, which a new length changes, stays out of them.
     """
     if len(data) <= _INLINE_VALUE_BYTES:
-        return b"", [], data
+        return _Cut(b"", 0, [], data)
     ends = _element_ends(data) if type_ == "msgpack" else []
     if not ends:
-        return b"", list(_pieces(data)), b""
+        return _Cut(b"", 0, list(_pieces(data)), b"")
+    head, body = data[: ends[0]], data[ends[0] :]
+    front = _trimmed_front(body, former)
+    body = front + body
+    ends = [end - len(head) + len(front) for end in ends]
     segments: list[bytes] = []
-    start = before = ends[0]
-    for end in ends[1:]:
-        size = end - start
-        if size >= _CLOSE_SEGMENT_BYTES or (
-            size >= _MIN_SEGMENT_BYTES and not zlib.crc32(data[before:end]) & 1
-        ):
-            segments.extend(_pieces(data[start:end]))
-            start = end
-        before = end
-    return data[: ends[0]], segments, data[start:]
+    start = 0
+    for smallest, largest in _SEGMENT_BYTES:
+        before = max(start, len(front))
+        for end in ends[bisect_right(ends, before) :]:
+            size = end - start
+            if size >= largest or (size >= smallest and zlib.crc32(body[before:end]) % 2 == 0):
+                segments.extend(_pieces(body[start:end]))
+                start = end
+            before = end
+    if not segments:
+        return _Cut(head, 0, [], body[len(front) :])
+    return _Cut(head, len(front), segments, body[start:])
+
+
+def _trimmed_front(body: bytes, former: Sequence[bytes]) -> bytes:
+    """Return what the segment in which *body* now starts holds before that.
+
+    A list that loses its first elements keeps that segment as it is, and skips what is gone.
+    """
+    at = b"".join(former).find(body[:_SAMPLE_BYTES])
+    for segment in former:
+        if 0 <= at < len(segment):
+            return segment[:at]
+        at -= len(segment)
+    return b""
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
@@ -455,6 +488,7 @@ class _Channel(NamedTuple):
 
     type: str
     head: bytes
+    skip: int
     refs: tuple[_Ref, ...]
     tail: bytes
 
@@ -522,17 +556,35 @@ _Place = tuple[_CheckpointKey, str]
 _Load = Callable[[_CheckpointKey, list[_Ref]], Mapping[_Ref, bytes]]
 
 
+# What most records, writes and messages hold, so that zlib need not learn it from each (rule 7).
+_DICTIONARY: Final = (
+    b"branch:to:__pregel_tasks__messages__root__"
+    b"\xa7msgpack\xc4\x00\x90\xc4\x00\xa4null\xc4\x00\x90\xc4\x00\xa5bytes"
+    b"\xa6source\xa4loop\xa5input\xa6update\xa4fork\xa4step\xa7parents\x80\xb0updated_channels"
+    b"\x94\xbclangchain_core.messages.human\xacHumanMessage\xb9langchain_core.messages.tool\xab"
+    b"ToolMessage\xb7langchain_core.messages.ai\xa9AIMessage\x88\xa7content\xb1additional_kwargs"
+    b"\x80\xb1response_metadata\x80\xa4type\xa2ai\xa5human\xa4name\xc0\xa2id\xd9$\xaatool_calls\x90"
+    b"\xb2invalid_tool_calls\x90\xaeusage_metadata\xc0\xb3model_validate_json"
+    b"\x93\x86\xa1v\x04\xa2ts\xd9 2026-01-01T00:00:00.000000+00:00\xa2id\xd9$1f1e68e2-a20e-665a-"
+    b"\xb0channel_versions\x86\xa9__start__\xadversions_seen\x85\xa9__input__\x80\xa9__start__\x81"
+    b"\xa9__start__"
+)
+
+
 def _pack(data: bytes) -> bytes:
-    packed = zlib.compress(data, 1)
+    packer = zlib.compressobj(4, zdict=_DICTIONARY)
+    packed = packer.compress(data) + packer.flush()
     return b"\x01" + packed if len(packed) < len(data) else b"\x00" + data
 
 
 def _unpack(blob: bytes, place: _Place) -> bytes:
     if blob[:1] == b"\x01":
-        try:
-            return zlib.decompress(memoryview(blob)[1:])
-        except zlib.error:
-            raise DamagedCheckpointError("Compressed bytes are damaged", *place) from None
+        unpacker = zlib.decompressobj(zdict=_DICTIONARY)
+        with suppress(zlib.error):
+            data = unpacker.decompress(memoryview(blob)[1:])
+            if unpacker.eof and not unpacker.unused_data:
+                return data
+        raise DamagedCheckpointError("Compressed bytes are damaged", *place)
     if blob[:1] != b"\x00":
         what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
         raise DamagedCheckpointError(what, *place)
@@ -590,8 +642,8 @@ def _encode_record(record: _Record, serde: SerializerProtocol, seal: _Sealer) ->
     key, parent_id, checkpoint, metadata, channels = record
     # Plain lists, as not every serde keeps a named tuple.
     plain = {
-        name: [channel.type, channel.head, [list(ref) for ref in channel.refs], channel.tail]
-        for name, channel in channels.items()
+        name: [type_, head, skip, [list(ref) for ref in refs], tail]
+        for name, (type_, head, skip, refs, tail) in channels.items()
     }
     item = {
         **_checkpoints_key(key.thread_id, key.range_key),
@@ -614,13 +666,15 @@ def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: s
             for name in ("checkpoint", "metadata")
         )
         typed = {name: serde.dumps_typed(v) for name, v in checkpoint.pop("channel_values").items()}
-        channels = {name: _Channel(type_, b"", (), data) for name, (type_, data) in typed.items()}
+        channels = {
+            name: _Channel(type_, b"", 0, (), data) for name, (type_, data) in typed.items()
+        }
     else:
         content = _decode_body(item, "checkpoint", serde, load, (key, table))
         checkpoint, metadata, plain = content
         channels = {
-            name: _Channel(type_, head, tuple(_Ref(*ref) for ref in refs), tail)
-            for name, (type_, head, refs, tail) in plain.items()
+            name: _Channel(type_, head, skip, tuple(_Ref(*ref) for ref in refs), tail)
+            for name, (type_, head, skip, refs, tail) in plain.items()
         }
     return _Record(key, parent_id, checkpoint, metadata, channels)
 
@@ -638,6 +692,7 @@ def _encode_channels(
     checkpoint: Checkpoint,
     new_versions: ChannelVersions,
     parent: _Known,
+    recall: Callable[[Iterable[_Ref]], Mapping[_Ref, bytes]],
     serde: SerializerProtocol,
     seal: _Sealer,
 ) -> dict[str, _Channel]:
@@ -654,22 +709,26 @@ def _encode_channels(
     for name, value in checkpoint["channel_values"].items():
         if name not in channels:
             type_, data = serde.dumps_typed(value)
-            head, pieces, tail = _cut(type_, bytes(data))
-            channels[name] = _Channel(type_, head, tuple(map(seal, pieces)), tail)
+            refs = parent.channels[name].refs if name in parent.channels else ()
+            known = recall(refs)
+            former = [known[ref] for ref in takewhile(known.__contains__, refs)]
+            head, skip, pieces, tail = _cut(type_, bytes(data), former)
+            channels[name] = _Channel(type_, head, skip, tuple(map(seal, pieces)), tail)
     inline = sum(len(channel.tail) for channel in channels.values())
     for name, channel in sorted(channels.items(), key=lambda each: -len(each[1].tail)):
         if inline <= _INLINE_RECORD_BYTES or len(channel.tail) < _MIN_SEALED_TAIL_BYTES:
             break
         inline -= len(channel.tail)
-        refs = map(seal, _pieces(channel.tail))
-        channels[name] = channel._replace(refs=(*channel.refs, *refs), tail=b"")
+        tail_refs = map(seal, _pieces(channel.tail))
+        channels[name] = channel._replace(refs=(*channel.refs, *tail_refs), tail=b"")
     return channels
 
 
 def _decode_channel(
     channel: _Channel, segments: Mapping[_Ref, bytes], serde: SerializerProtocol
 ) -> Any:
-    data = b"".join((channel.head, *(segments[ref] for ref in channel.refs), channel.tail))
+    body = b"".join(segments[ref] for ref in channel.refs)
+    data = channel.head + body[channel.skip :] + channel.tail
     return serde.loads_typed((channel.type, data))
 
 
@@ -1983,12 +2042,13 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             parent = self._parent(address, checkpoint, new_versions, now)
             refs = (ref for channel in parent.channels.values() for ref in channel.refs)
             seal = _Sealer(refs, *self._expiry(config, key.thread_id, now))
+            recall = partial(self._knowledge.recall_segments, key.thread_id)
             record = _Record(
                 key,
                 address.checkpoint_id,
                 {name: value for name, value in checkpoint.items() if name != "channel_values"},
                 dict(get_checkpoint_metadata(config, metadata)),
-                _encode_channels(checkpoint, new_versions, parent, self.serde, seal),
+                _encode_channels(checkpoint, new_versions, parent, recall, self.serde, seal),
             )
             item = _encode_record(record, self.serde, seal)
             self._store_segments(key.thread_id, seal.fresh)
