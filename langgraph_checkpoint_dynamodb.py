@@ -70,10 +70,11 @@ from contextvars import copy_context
 from functools import partial
 from hashlib import blake2b
 from itertools import chain, groupby, islice, takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     BaseCheckpointSaver,
@@ -124,9 +125,9 @@ _INLINE_VALUE_BYTES: Final = 1024
 # costs nothing at the next step.
 _INLINE_RECORD_BYTES: Final = 3 * 1024
 _MIN_SEALED_TAIL_BYTES: Final = 256
-# A list or dict is cut after an element where a segment has the first size and the element's
-# CRC-32 is even, or it has the second: large segments first, then small ones of what is left.
-_SEGMENT_BYTES: Final = ((16 * 1024, 64 * 1024), (2 * 1024, 16 * 1024))
+# A list or dict is cut after an element where a segment has the first size, and the number divides
+# the element's CRC-32, or it has the second: large segments first, then small ones of what is left.
+_SEGMENT_BYTES: Final = ((8 * 1024, 64 * 1024, 8), (2 * 1024, 16 * 1024, 2))
 _SAMPLE_BYTES: Final = 128
 _MAX_SEGMENT_BYTES: Final = 256 * 1024
 # A task's id makes a range key with ":::" and an index.
@@ -448,11 +449,11 @@ def _cut(type_: str, data: bytes, former: Sequence[bytes] = ()) -> _Cut:
     ends = [end - len(head) + len(front) for end in ends]
     segments: list[bytes] = []
     start = 0
-    for smallest, largest in _SEGMENT_BYTES:
+    for smallest, largest, odds in _SEGMENT_BYTES:
         before = max(start, len(front))
         for end in ends[bisect_right(ends, before) :]:
             size = end - start
-            if size >= largest or (size >= smallest and zlib.crc32(body[before:end]) % 2 == 0):
+            if size >= largest or (size >= smallest and zlib.crc32(body[before:end]) % odds == 0):
                 segments.extend(_pieces(body[start:end]))
                 start = end
             before = end
@@ -754,18 +755,24 @@ def _encode_writes(
 def _decode_writes(
     item: _Item, key: _CheckpointKey, serde: SerializerProtocol, load: _Load, table: str
 ) -> list[_Write]:
-    task_id, _, slot = item["task_id_idx"]["S"].rpartition(_SEPARATOR)
+    task_id, _, _ = item["task_id_idx"]["S"].rpartition(_SEPARATOR)
     if "channel" in item:  # layout 0
+        (idx,) = _indices(item)
         value = item["value"]["B"]
-        return [_Write("", task_id, int(slot), item["channel"]["S"], item["type"]["S"], value)]
+        return [_Write("", task_id, idx, item["channel"]["S"], item["type"]["S"], value)]
     content = _decode_body(item, "writes", serde, load, (key, table))
     return [_Write(item["task_path"]["S"], task_id, *write) for write in content]
 
 
+def _is_record(item: _Item) -> bool:
+    return "thread_id" in item and "type" in item
+
+
 def _indices(item: _Item) -> set[int]:
     """Return the indices of the writes in an item."""
-    if "channel" in item:  # layout 0
-        return {int(item["task_id_idx"]["S"].rpartition(_SEPARATOR)[2])}
+    if "channel" in item:  # layout 0, which gave special writes no index of their own
+        slot = int(item["task_id_idx"]["S"].rpartition(_SEPARATOR)[2])
+        return {WRITES_IDX_MAP.get(item["channel"]["S"], slot)}
     return {int(idx) for idx in item["idx"]["NS"]}
 
 
@@ -840,7 +847,7 @@ def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
             raise ValueError(f"client_config names {option!r} twice, once as {name!r}; drop one")
         options[option] = value
 
-    # Here, so that a saver with a client of the caller's loads none of it.
+    # Here and below, so that a saver with a client of the caller's loads none of it.
     import botocore.session  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
@@ -849,12 +856,70 @@ def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
         max_pool_connections=2 * max_workers,
         connect_timeout=5,
         read_timeout=10,
+        # Said in full: botocore 1.44 has another mode and number than 1.43.
         retries={"mode": "standard", "total_max_attempts": _DEFAULT_ATTEMPTS},
         tcp_keepalive=True,
         user_agent_extra=f"langgraph-checkpoint-dynamodb/{__version__}",
     )
     options["config"] = ours.merge(options.get("config") or Config())
+    # Where a botocore to come has other names than the lean session leans on, or the rules for
+    # addresses are not in force, or no region is set, a stock session decides, and says what is
+    # wrong: this may cost time, and never changes what is sent.
+    with suppress(AttributeError, ImportError, LookupError, TypeError, ValueError, BotoCoreError):
+        client = _lean_session().create_client("dynamodb", **options)
+        if client.meta.region_name is not None and client._ruleset_resolver is not None:  # noqa: SLF001
+            return client
     return botocore.session.get_session().create_client("dynamodb", **options)
+
+
+def _lean_session() -> Any:
+    """Return a botocore session that makes DynamoDB's client and loads nothing of other services.
+
+    A stock session lists the folders of 440 services twice, parses 1.25 MB of addresses that
+    DynamoDB's rules overrule, and registers 120 handlers for events that DynamoDB does not have:
+    three quarters of what a client costs, on each cold start.
+    """
+    import gzip  # noqa: PLC0415
+    import json  # noqa: PLC0415
+
+    from botocore import handlers, loaders, session  # noqa: PLC0415
+
+    class Session(session.Session):  # type: ignore[misc]  # botocore is untyped
+        def create_client(self, service_name: str, *args: Any, **options: Any) -> Any:
+            # Where credentials come from STS or SSO, those get stock clients.
+            maker: Any = super() if service_name == "dynamodb" else session.get_session()
+            return maker.create_client(service_name, *args, **options)
+
+    class Loader(loaders.Loader):  # type: ignore[misc]  # the same
+        def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002
+            return ["dynamodb"]
+
+        def determine_latest_version(self, service_name: str, type_name: str) -> str:  # noqa: ARG002
+            return "2012-08-10"
+
+        def load_data_with_path(self, name: str) -> tuple[Any, str]:
+            path = f"{self.BUILTIN_DATA_PATH}/{name}"
+            if name == "endpoints":
+                return {"partitions": []}, path  # with a path of another folder, it would rule
+            for suffix, unpacked in ((".json.gz", gzip.decompress), (".json", bytes)):
+                with suppress(FileNotFoundError):
+                    return json.loads(unpacked(Path(path + suffix).read_bytes())), path
+            return super().load_data_with_path(name)  # type: ignore[no-any-return]
+
+    lean = Session(include_builtin_handlers=False)
+    if lean.get_config_variable("data_path") or Path(Loader.CUSTOMER_DATA_PATH).is_dir():
+        return session.get_session()  # models of the user's own
+    lean.register_component("data_loader", Loader())
+    emitter = lean.get_component("event_emitter")
+    register = {
+        (): emitter.register,
+        (handlers.REGISTER_FIRST,): emitter.register_first,
+        (handlers.REGISTER_LAST,): emitter.register_last,
+    }
+    for event, handler, *order in handlers.BUILTIN_HANDLERS:
+        if "." not in event or "dynamodb" in event:
+            register[tuple(order)](event, handler)
+    return lean
 
 
 class _Workers:
@@ -904,9 +969,8 @@ class _Table:
                 raise
             meta = self._client.meta
             raise DynamoDBSaverError(
-                f"Table {self.name!r} does not exist in region {meta.region_name!r} "
-                f"({meta.endpoint_url}); run setup(), or check the table's name and the client's "
-                f"region"
+                f"Table {self.name!r} does not exist in region {meta.region_name!r}; run setup(), "
+                f"or check the table's name and the client's region"
             ) from error
         return answer
 
@@ -1079,10 +1143,10 @@ class _Table:
         for name, kind, type_ in wanted:
             found = schema.get(kind)
             if found != name or types[found] != type_:
-                has = f"{found!r} of type {types[found]}" if found else "none"
+                has = f"is {found!r} of type {types[found]}" if found else "is not there"
                 raise DynamoDBSaverError(
-                    f"Table {self.name!r} exists with another {kind} key: {has}, and must have "
-                    f"{name!r} of type {type_}; give another table's name"
+                    f"Table {self.name!r} exists with other keys: its {kind} key must be {name!r} "
+                    f"of type {type_}, and {has}; use another table name"
                 )
 
     def turn_expiry_on(self) -> None:
@@ -1100,7 +1164,7 @@ class _Table:
         elif found["AttributeName"] != "ttl":
             raise DynamoDBSaverError(
                 f"Table {self.name!r} expires items by {found['AttributeName']!r}, and must by "
-                f"'ttl'; turn its time to live off, and call setup() again when that is done"
+                f"'ttl'; turn its time to live off, wait an hour and call setup() again"
             )
 
 
@@ -1300,7 +1364,9 @@ def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
 
 def _ttl(value: Any) -> int | None:
     if value is not None and (not isinstance(value, int) or value < 1):
-        raise ValueError(f"ttl_seconds must be None or a whole number from 1 on, not {value!r}")
+        raise ValueError(
+            f"ttl_seconds must be a whole number of at least 1, or None, not {value!r}"
+        )
     return value
 
 
@@ -1389,15 +1455,14 @@ class _Threads:
     def _read_writes(self, key: _CheckpointKey) -> list[_Write]:
         """Read a checkpoint's pending writes, in the order in which LangGraph applies them."""
         pages = self._writes.query(key.writes_hash_key, consistent=self.consistent_read)
-        return sorted(
-            write
-            for page in pages
-            for item in page.items
-            if self._is_live(item)
+        writes: dict[tuple[str, int], _Write] = {}
+        for item in (item for page in pages for item in page.items if self._is_live(item)):
             for write in _decode_writes(
                 item, key, self.serde, self._load_segments, self._writes.name
-            )
-        )
+            ):
+                # A special write of layout 0 comes after the one that has replaced it.
+                writes.setdefault((write.task_id, write.idx), write)
+        return sorted(writes.values())
 
     def _visible(
         self, items: Iterable[_Item], checkpoint_ns: str, before_id: str | None, only_id: str | None
@@ -1616,8 +1681,9 @@ class _Threads:
                 record = found
             else:
                 what = (
-                    "A checkpoint from which DeltaChannels of its descendants are rebuilt is "
-                    "missing: it expired, was pruned, or was deleted with its run"
+                    f"An ancestor of checkpoint {child.key.checkpoint_id!r}, from which its "
+                    f"DeltaChannels are rebuilt, is missing; it expired, or was pruned, or deleted "
+                    f"with its run"
                 )
                 raise DamagedCheckpointError(what, key, self._checkpoints.name)
             yield child, record
@@ -1776,36 +1842,36 @@ class _Threads:
         return self.serde.loads_typed((item["type"]["S"], item["metadata"]["B"])).get("run_id")
 
     def _copy_page(self, items: Sequence[_Item], target: str, copied: set[_Ref]) -> None:
-        """Copy checkpoints, and before them their writes, and before these their segments.
+        """Copy checkpoints, after their segments and before their writes.
 
-        Segments in *copied* are there already; what is copied is added.
+        A copy that is cut off leaves no write that delete_thread() would not find. Segments in
+        *copied* are there already; what is copied is added.
         """
         items = [item for item in items if self._is_live(item)]
         # A checkpoint and its marker name the same writes.
         keys = list(dict.fromkeys(map(_record_key, items)))
         writes = dict(zip(keys, self._workers.map(self._write_items, keys), strict=True))
-        for key, found in writes.items():
-            self._copy_segments(key, chain.from_iterable(map(_body_refs, found)), target, copied)
-        for item in items:
-            if "type" in item:
-                refs = (*_body_refs(item), *self._decode_record(item).refs)
-                self._copy_segments(_record_key(item), refs, target, copied)
+        jobs: list[tuple[_CheckpointKey, Sequence[_Ref]]] = []
+        for key, item in chain(
+            ((_record_key(item), item) for item in items),
+            ((key, item) for key, found in writes.items() for item in found),
+        ):
+            refs = [
+                *_body_refs(item),
+                *(self._decode_record(item).refs if _is_record(item) else ()),
+            ]
+            missing = [ref for ref in dict.fromkeys(refs) if ref not in copied]
+            jobs.extend((key, batch) for batch in _batches(missing, _MAX_BATCH_WRITE_ITEMS))
+            copied.update(missing)
+        self._workers.map(lambda job: self._store_segments(target, self._load_segments(*job)), jobs)
+        self._checkpoints.batch_put(
+            _moved(item, _record_key(item), target, self._checkpoints.name) for item in items
+        )
         self._writes.batch_put(
             _moved(item, key, target, self._writes.name)
             for key, found in writes.items()
             for item in found
         )
-        self._checkpoints.batch_put(
-            _moved(item, _record_key(item), target, self._checkpoints.name) for item in items
-        )
-
-    def _copy_segments(
-        self, key: _CheckpointKey, refs: Iterable[_Ref], target: str, copied: set[_Ref]
-    ) -> None:
-        missing = [ref for ref in dict.fromkeys(refs) if ref not in copied]
-        for batch in _batches(missing, _MAX_BATCH_GET_KEYS):
-            self._store_segments(target, self._load_segments(key, batch))
-            copied.update(batch)
 
 
 # -- Saver ----------------------------------------------------------------------------------------
@@ -1937,6 +2003,20 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             if self.ttl_seconds is not None:
                 table.turn_expiry_on()
 
+    def warm(self) -> None:
+        """Open a connection now, so that no later call waits for the first one.
+
+        For where a process starts with time to spare, as in AWS Lambda's initialization: the first
+        connection costs some 20 ms of a whole CPU, most of them to load the certificates of all
+        authorities. Where the table, the region or the permission is wrong, this says so.
+
+        Raises:
+            DynamoDBSaverError: there is no table of checkpoints.
+        Cost: 1 request, half a read unit.
+        """
+        # No key of ours: a checkpoint's starts with another character, all others go on after it.
+        self._checkpoints.get(_checkpoints_key("~", "~"), consistent=False)
+
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that *config* names, or the newest of its namespace, or None.
 
@@ -2004,6 +2084,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         if limit is not None and not isinstance(limit, int):
             raise TypeError(f"limit must be an integer, not {limit!r}")
         address = _address(config) if config else None
+        if address and address.checkpoint_id:
+            address.key(address.checkpoint_id)
         before_id = None
         if before and (before_id := (before.get("configurable") or {}).get("checkpoint_id")):
             before_id = _checkpoint_key("", "", before_id).checkpoint_id
@@ -2084,6 +2166,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         address = _address(config)
         key = address.key(address.checkpoint_id or "")
         _text("task_id", task_id, max_bytes=_MAX_TASK_ID_BYTES)
+        _text("task_path", task_path, max_bytes=_MAX_BLOB_BYTES)
         if not task_id:
             raise ValueError("task_id is empty; give it a value")
         ordinary: dict[int, tuple[str, str, bytes]] = {}
@@ -2243,11 +2326,11 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         _refuse_string("thread_ids", thread_ids)
         if strategy not in ("keep_latest", "delete"):
             raise ValueError(f"strategy must be 'keep_latest' or 'delete', not {strategy!r}")
-        for thread_id in thread_ids:
+        for thread_id in [_thread_id(each) for each in thread_ids]:
             if strategy == "delete":
                 self.delete_thread(thread_id)
             else:
-                self._shrink(_thread_id(thread_id), _newest, grace_seconds)
+                self._shrink(thread_id, _newest, grace_seconds)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -2312,6 +2395,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
     async def asetup(self) -> None:
         """Async setup()."""
         await self._run(self.setup)
+
+    async def awarm(self) -> None:
+        """Async warm()."""
+        await self._run(self.warm)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async get_tuple()."""

@@ -1,43 +1,65 @@
 # SPDX-License-Identifier: MIT
-"""Tests of DynamoDBSaver, all of them on moto's server and on DynamoDB Local."""
+"""Tests of DynamoDBSaver: what it promises, on DynamoDB Local and on moto's server."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import json
 import logging
 import operator
 import os
 import random
 import re
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from itertools import chain, count, islice
+from fnmatch import fnmatchcase
+from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
+import botocore
 import botocore.exceptions
+import botocore.loaders
 import botocore.session
+import ormsgpack
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from botocore.exceptions import ClientError, NoRegionError
+from hypothesis import given, reject
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
-from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, TASKS
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, TASKS, _DeltaSnapshot
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, Interrupt, Send, StateSnapshot, interrupt
+from moto import mock_aws
 from moto.server import ThreadedMotoServer
 from typing_extensions import TypedDict
 
-from langgraph_checkpoint_dynamodb import DamagedCheckpointError, DynamoDBSaver, DynamoDBSaverError
+import langgraph_checkpoint_dynamodb as module
+from langgraph_checkpoint_dynamodb import (
+    DamagedCheckpointError,
+    DynamoDBSaver,
+    DynamoDBSaverError,
+    __version__,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,21 +69,23 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # -- Fixtures -------------------------------------------------------------------------------------
-# A session has one pair of tables on each server; each test has a thread of its own in them.
+# A session has one pair of tables on DynamoDB Local; each test has a thread of its own in them.
 
 Call = Callable[..., Any]
 MakeSaver = Callable[..., DynamoDBSaver]
 Tables = tuple[str, str]
 
-# Where a server is not DynamoDB, and so a test's expectation or size depends on it.
+# Where a server is not like DynamoDB, and what of the tests depends on it.
 QUIRKS: Final[dict[str, frozenset[str]]] = {
-    "moto": frozenset(),
+    # It sorts all items of a table for each query: every test has tables of its own, and a graph
+    # runs in two of the six ways.
+    "moto": frozenset({"slow in large tables"}),
     "local": frozenset(),
 }
 
 
 class Endpoint(NamedTuple):
-    """A server, and two tables in it that the session's tests share."""
+    """A server, and two tables in it that the session's tests may share."""
 
     quirks: frozenset[str]
     client_config: dict[str, Any]
@@ -89,30 +113,61 @@ def endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
             "endpoint_url": url,
             "aws_access_key_id": "test",
             "aws_secret_access_key": "test",
+            "config": Config(max_pool_connections=128),
         }
-        tables = _new_tables()
-        saver = stack.enter_context(DynamoDBSaver(*tables, client_config))
-        stack.callback(_drop, saver.client, tables)
-        saver.setup()
-        yield Endpoint(QUIRKS[request.param], client_config, saver.client, tables)
+        client = botocore.session.get_session().create_client("dynamodb", **client_config)
+        stack.callback(client.close)
+        tables = stack.enter_context(_tables(client, make=True))
+        yield Endpoint(QUIRKS[request.param], client_config, client, tables)
 
 
-def _new_tables() -> Tables:
+@contextmanager
+def _tables(client: Any, *, make: bool) -> Iterator[Tables]:
+    """Name two tables, which may be there, and delete them."""
     suffix = uuid4().hex
-    return f"checkpoints-{suffix}", f"writes-{suffix}"
-
-
-def _drop(client: Any, tables: Tables) -> None:
-    for table in {*tables} & {*client.list_tables()["TableNames"]}:
-        client.delete_table(TableName=table)
+    tables = f"checkpoints-{suffix}", f"writes-{suffix}"
+    if make:
+        with DynamoDBSaver(*tables, client=client) as saver:
+            saver.setup()
+    yield tables
+    for table in tables:
+        with suppress(client.exceptions.ResourceNotFoundException):
+            client.delete_table(TableName=table)
 
 
 @pytest.fixture
-def make_saver(endpoint: Endpoint) -> Iterator[MakeSaver]:
-    """Make savers, on the session's tables and client unless others are named, and close them."""
+def no_tables(endpoint: Endpoint) -> Iterator[Tables]:
+    """Name two tables that are not there yet."""
+    with _tables(endpoint.client, make=False) as tables:
+        yield tables
+
+
+@pytest.fixture
+def tables(endpoint: Endpoint) -> Iterator[Tables]:
+    """Name the two tables that a test's threads are in."""
+    if "slow in large tables" in endpoint.quirks:
+        with _tables(endpoint.client, make=True) as tables:
+            yield tables
+    else:
+        yield endpoint.tables
+
+
+@pytest.fixture
+def lone_saver(endpoint: Endpoint) -> Iterator[DynamoDBSaver]:
+    """Make a saver with tables of its own."""
+    with (
+        _tables(endpoint.client, make=True) as tables,
+        DynamoDBSaver(*tables, client=endpoint.client) as saver,
+    ):
+        yield saver
+
+
+@pytest.fixture
+def make_saver(endpoint: Endpoint, tables: Tables) -> Iterator[MakeSaver]:
+    """Make savers that know nothing of what others stored, and close them."""
     with ExitStack() as stack:
 
-        def make(tables: Tables = endpoint.tables, **options: Any) -> DynamoDBSaver:
+        def make(tables: Tables = tables, **options: Any) -> DynamoDBSaver:
             if "client_config" not in options:
                 options.setdefault("client", endpoint.client)
             return stack.enter_context(DynamoDBSaver(*tables, **options))
@@ -122,24 +177,8 @@ def make_saver(endpoint: Endpoint) -> Iterator[MakeSaver]:
 
 @pytest.fixture
 def saver(make_saver: MakeSaver) -> DynamoDBSaver:
-    """Make a saver that knows nothing of what others stored."""
+    """Make one saver."""
     return make_saver()
-
-
-@pytest.fixture
-def own_tables(endpoint: Endpoint) -> Iterator[Tables]:
-    """Name two tables that are not there yet, and delete them."""
-    tables = _new_tables()
-    yield tables
-    _drop(endpoint.client, tables)
-
-
-@pytest.fixture
-def lone_saver(make_saver: MakeSaver, own_tables: Tables) -> DynamoDBSaver:
-    """Make a saver with tables of its own."""
-    saver = make_saver(own_tables)
-    saver.setup()
-    return saver
 
 
 @pytest.fixture
@@ -271,6 +310,11 @@ class Requests:
         return sorted(name for name, _ in self.sent)
 
     @property
+    def bytes_sent(self) -> int:
+        """How many bytes of checkpoints, writes and segments were sent."""
+        return _count_bytes([parameters for _, parameters in self.sent])
+
+    @property
     def waves(self) -> int:
         """How many of the requests, at most, came one after the end of the other."""
         waves, end_of_wave = 0, 0.0
@@ -278,6 +322,729 @@ class Requests:
             if start >= end_of_wave:
                 waves, end_of_wave = waves + 1, end
         return waves
+
+
+def _count_bytes(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return sum(map(_count_bytes, value))
+    return len(value) if isinstance(value, bytes) else 0
+
+
+# -- Keys -----------------------------------------------------------------------------------------
+# What is refused is in Arguments; here, that what is accepted makes keys of its own.
+
+TEXT: Final = st.text(st.sampled_from("a:~}#1é\U0010ffff"), max_size=8)
+IDS: Final = st.text(st.sampled_from("0a:~#é"), min_size=1, max_size=8)
+
+
+def accepted(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Any:
+    """Return the key of a checkpoint, or give up this example where it is refused."""
+    try:
+        return module._checkpoint_key(module._thread_id(thread_id), checkpoint_ns, checkpoint_id)
+    except ValueError:
+        reject()
+
+
+@given(
+    st.tuples(IDS, TEXT, IDS),
+    st.tuples(IDS, TEXT, IDS),
+    st.tuples(TEXT, st.integers(-4, 20)),
+    st.tuples(TEXT, st.integers(-4, 20)),
+)
+def test_keys_are_never_shared(one: Any, other: Any, write: Any, other_write: Any) -> None:
+    """No two of (thread, namespace, checkpoint, task, index) have a key in common."""
+    key, other_key = accepted(*one), accepted(*other)
+
+    def keys_of(key: Any, write: Any) -> list[tuple[str, ...]]:
+        return [
+            ("checkpoints", key.thread_id, key.range_key),
+            ("checkpoints", key.thread_id, key.marker),
+            ("writes", key.writes_hash_key, f"{write[0]}:::{write[1]}"),
+        ]
+
+    shared = set(keys_of(key, write)) & set(keys_of(other_key, other_write))
+
+    if key != other_key:
+        assert not shared
+    elif write != other_write:
+        assert ("writes", key.writes_hash_key, f"{write[0]}:::{write[1]}") not in shared
+
+
+@given(st.tuples(IDS, TEXT, IDS), TEXT)
+def test_keys_of_a_namespace_are_a_range_of_their_own(one: Any, checkpoint_ns: str) -> None:
+    """A query for one namespace finds no checkpoint of another, nor any other kind of item."""
+    key = accepted(*one)
+    prefix = module._range_prefix(checkpoint_ns)
+    lower, upper = (prefix, module._after(prefix)) if prefix else ("", "}")
+
+    inside = lower <= key.range_key <= upper
+
+    assert inside == (key.checkpoint_ns == checkpoint_ns)
+    assert not lower <= key.marker <= upper
+
+
+@given(st.tuples(IDS, TEXT, IDS))
+def test_keys_read_back(one: Any) -> None:
+    """An item's keys say whose checkpoint or marker it is."""
+    key = accepted(*one)
+    item = {"checkpoint_ns": {"S": key.checkpoint_ns}}
+
+    for range_key in (key.range_key, key.marker):
+        keys = module._checkpoints_key(key.thread_id, range_key)
+        assert module._record_key(item | keys) == key
+
+
+@pytest.mark.parametrize("checkpoint_ns", ["n" * 513, "é" * 257, "#", "#" + "0" * 32])
+def test_keys_replace_a_long_namespace(checkpoint_ns: str) -> None:
+    """A namespace of over 512 bytes, or one that starts as a replacement, stands as a digest."""
+    key = module._checkpoint_key("t", checkpoint_ns, "1")
+
+    digest = hashlib.blake2b(checkpoint_ns.encode(), digest_size=16).hexdigest()
+    assert key.range_key == f"~c33:#{digest}:1"
+    assert key.writes_hash_key == f"t:::1:::#{digest}"
+
+
+# -- Segments -------------------------------------------------------------------------------------
+
+ANY_VALUES: Final = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.binary(max_size=300)
+    | st.text(max_size=300)
+    | st.datetimes()
+    | st.uuids(),
+    lambda inner: (
+        st.lists(inner, max_size=20)
+        | st.dictionaries(st.text(max_size=40), inner, max_size=20)
+        | st.sets(st.integers(-(2**63), 2**63), max_size=5)
+    ),
+    max_leaves=60,
+)
+
+
+def cut(value: Any, former: Any = None) -> tuple[bytes, Any]:
+    """Return a value's bytes, and how they are cut after those of another value."""
+    type_, data = JsonPlusSerializer().dumps_typed(value)
+    return data, module._cut(type_, data, former.segments if former else ())
+
+
+def joined(cut: Any) -> bytes:
+    """Put a cut value's bytes together again."""
+    head, skip, segments, tail = cut
+    data: bytes = head + b"".join(segments)[skip:] + tail
+    return data
+
+
+@given(ANY_VALUES)
+def test_segments_join_to_the_value(value: Any) -> None:
+    """Head, segments and tail are the serialized bytes again."""
+    data, found = cut(value)
+
+    assert joined(found) == data
+    assert all(len(piece) <= module._MAX_SEGMENT_BYTES for piece in found.segments)
+
+
+@given(st.lists(st.text(max_size=400), max_size=60), st.data())
+def test_segments_join_to_the_value_whatever_was_before(value: list[str], data: Any) -> None:
+    """So they are after any slice of a list, repeated or not, whose segments are known."""
+    before = value[data.draw(st.integers(0, 60)) :] * data.draw(st.integers(1, 3))
+    _, former = cut(before)
+
+    data_, found = cut(value, former)
+
+    assert joined(found) == data_
+
+
+@given(ANY_VALUES)
+def test_segments_know_where_any_msgpack_object_ends(value: Any) -> None:
+    """What ormsgpack writes, the walk over it ends where it ends, whatever follows."""
+    data = ormsgpack.packb(value, default=str, option=ormsgpack.OPT_NON_STR_KEYS)
+
+    assert module._msgpack_end(data + b"\xc1more", 0) == len(data)
+
+
+def messages(count: int, start: int = 0) -> list[Any]:
+    """Return messages that differ from those of another start."""
+    rng = random.Random(start)
+    words = [f"word{number}" for number in range(500)]
+    return [
+        HumanMessage(" ".join(rng.choices(words, k=60)), id=f"{start}-{index}")
+        for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("edit", "most"),
+    [
+        (lambda value: value + messages(1, 7), 1),
+        (lambda value: value[1:], 0),
+        (lambda value: value[150:] + messages(2, 7), 1),
+        (lambda value: value[:200] + messages(1, 8) + value[201:], 6),
+        (lambda value: messages(1, 9) + value, 4),
+        (lambda value: value + value, 5),
+        (lambda value: value[:-50], 6),
+    ],
+    ids=["append", "trim", "slide", "edit", "prepend", "repeat", "cut off"],
+)
+@pytest.mark.parametrize("wrap", [list, _DeltaSnapshot], ids=["list", "snapshot"])
+def test_segments_survive_a_change_elsewhere(edit: Any, most: int, wrap: Any) -> None:
+    """A list that changes in one place, or a DeltaChannel's snapshot of it, has few new segments."""
+    value = messages(400)
+    _, before = cut(wrap(value))
+
+    data, after = cut(wrap(edit(value)), before)
+
+    assert len(before.segments) > 10
+    assert len(set(after.segments) - set(before.segments)) <= most
+    assert len(after.tail) <= 4096
+    assert joined(after) == data
+
+
+def test_segments_of_a_dict_survive_a_change_elsewhere() -> None:
+    """A dict of which one entry changes has few new segments."""
+    value = {f"key {index}": message for index, message in enumerate(messages(400))}
+    _, before = cut(value)
+
+    _, after = cut(value | {"key 100": "changed"}, before)
+
+    assert len(before.segments) > 10
+    assert len(set(after.segments) - set(before.segments)) <= 3
+
+
+@pytest.mark.parametrize("data", [b"\xc1" * 2000, b"\x92" + b"a" * 2000, b"\xdd" * 2000])
+def test_segments_of_bytes_that_only_say_msgpack(data: bytes) -> None:
+    """A format of a serde's own that it names "msgpack" is stored whole."""
+    assert module._cut("msgpack", data) == (b"", 0, [data], b"")
+
+
+@pytest.mark.parametrize("size", [1024, 1025, 256 * 1024, 256 * 1024 + 1, 3 * 2**20])
+def test_segments_of_other_bytes_have_at_most_256_kib(size: int) -> None:
+    """A small value stays whole; another is cut every 256 KiB."""
+    data = bytes(size)
+
+    _, _, pieces, tail = module._cut("bytes", data)
+
+    assert [len(piece) for piece in pieces] == (
+        [] if size <= 1024 else [min(2**18, size - at) for at in range(0, size, 2**18)]
+    )
+    assert b"".join(pieces) + tail == data
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_segments_are_reused_only_if_they_outlive(segment: int, checkpoint: int) -> None:
+    """A segment that expires first (0: never) does not serve a checkpoint."""
+    ref = module._Ref(b"", segment)
+
+    assert ref.outlives(checkpoint) == ((segment or float("inf")) >= (checkpoint or float("inf")))
+
+
+CLIENTLESS: Final = DynamoDBSaver("checkpoints", "writes", {"region_name": "us-east-1"})
+
+
+@given(st.text(min_size=1, max_size=5), st.integers(1, 10**7), st.floats(10**9, 2 * 10**9))
+def test_segments_expire_between_one_and_two_lifetimes(
+    thread_id: str, ttl_seconds: int, now: float
+) -> None:
+    """A segment stored with a checkpoint outlives it, by at most a lifetime."""
+    config: Any = _config(thread_id)
+    config["configurable"]["ttl_seconds"] = ttl_seconds
+
+    expires_at, segments_expire_at = CLIENTLESS._expiry(config, thread_id, now)
+
+    assert expires_at == int(now) + ttl_seconds
+    assert expires_at < segments_expire_at <= expires_at + ttl_seconds
+
+
+# -- Items ----------------------------------------------------------------------------------------
+
+# What layout 1 stores, as it was first stored. Never edited: a change that these do not outlive is
+# a new layout.
+GOLDEN: Final[list[list[dict[str, Any]]]] = [
+    [
+        {
+            "checkpoint": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\x838\x06b\x0f\xc4j]0a\x06\",`\\(0\x04\xbaz'\x16GC\\\x8b\xe1\xaa\xc6\x15\xb0\xb8`Bu\x15f\xca8\xd0\x82\x9c\xb0\xc0\xc9\x88\x01\x9e\x8e\x96\x15\x95\xe6\xc5g\xa6,\x05R\xba\x86\x08C\xa7\"\x12*0}\xf2NZ\x9a\x91\x9a\x93\x93\xbf\xb4$#\xb5(\x15\x00R'PR"
+            },
+            "thread_id": {"S": "golden"},
+            "run_id": {"S": "run-1"},
+            "checkpoint_ns": {"S": ""},
+            "checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
+            "digest": {"B": b"\x83~G\xd5\\\xb5\xae\xe3\xad\xfdrs!|:_"},
+            "type": {"S": "msgpack"},
+        },
+        {
+            "checkpoint": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\x838\x06b\x0f\xc4j]0a\x06\",`\\(0\x02\xbaz'\x16GC\\\x8b\xe1\xaa\xc6\x15\xb0\xb8`Bu\x15f\xca8\xd0\x8c\x9c\xb0\xc0\xc9\x88\x11\x9e\x8e\x10\xe6LE\xa4M`\x92\xe4\x9d\xb44#5''\x7fiIFjQ*\x00e@J\xd4"
+            },
+            "thread_id": {"S": "golden"},
+            "checkpoint_ns": {"S": ""},
+            "parent_checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
+            "checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000002"},
+            "digest": {"B": b"\xd6C(;\xdez\x9c\xd5\xfcM\x9e\n\x10\x80\xe8\xa3"},
+            "type": {"S": "msgpack"},
+        },
+        {
+            "checkpoint_id": {"S": "~c5:sub:1:1f000000-0000-6000-8000-000000000001"},
+            "checkpoint": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\x838\x06b\x0f\xc4j]0a\x06\",`\\(0\x04\xbaz'\x16GC\\\x8b\xe1\xaa\xe6\x15\xb0\xb8`\\R\x92ZQ\xc2\xb8$/?/\x95\x11\xd5\x85\x98\xa9\xe4@34\x91A\xd2\x178M\xfd\x87'*\x84\xa1S\x11\t\x15\x98>\xd9'.\xcdH\xcd\xc9\xc9\x07\xdb\x84,5q\xd2\x11\x81\xf8^\x83\x19\xe6b\xb7\x13\xaf\xed,\xe5\x13z\xc9\xf6\x9e\x01\x94\xb0\x81n\x99\nM\xde\xa0\xf4\r\x00\xb9\xf6f\xef"
+            },
+            "digest": {"B": b"\xba\xa6\x8d\xab\xd8\x88\x99\xcd\x15IY\x0f\xb3\xb8\xff\xa2"},
+            "thread_id": {"S": "golden"},
+            "type": {"S": "msgpack"},
+            "checkpoint_ns": {"S": "sub:1"},
+        },
+        {
+            "checkpoint_id": {"S": "~m0::1f000000-0000-6000-8000-000000000003"},
+            "thread_id": {"S": "golden"},
+            "checkpoint_ns": {"S": ""},
+            "stored_at": {"N": "1700000000"},
+        },
+        {
+            "checkpoint_id": {"S": "~s5f8d30983716db61d6b9750e12e906ef"},
+            "thread_id": {"S": "golden"},
+            "segment": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\xbb\xc5z\xa7b\x14\x8c\x82Q0\nF\xc1\xb0\x03\x00\xf5\xb0\xc0\xfa"
+            },
+            "stored_at": {"N": "1700000000"},
+        },
+    ],
+    [
+        {
+            "thread_id_checkpoint_id_checkpoint_ns": {
+                "S": "golden:::1f000000-0000-6000-8000-000000000002:::"
+            },
+            "task_id_idx": {"S": "task-1:::-3"},
+            "digest": {"B": b"Hm\xacV%'\xf5lH\"\x06$\x19@\xad\x06"},
+            "task_path": {"S": "path-1"},
+            "idx": {"NS": ["-3"]},
+            "type": {"S": "msgpack"},
+            "writes": {"B": b"\x00\x91\x94\xfd\xad__interrupt__\xa7msgpack\xc4\x02\x91\x01"},
+        },
+        {
+            "thread_id_checkpoint_id_checkpoint_ns": {
+                "S": "golden:::1f000000-0000-6000-8000-000000000002:::"
+            },
+            "task_id_idx": {"S": "task-1:::0"},
+            "digest": {"B": b"\xdah\x0c&!\x00(\x1e]\xaeSxOyZ\xe7"},
+            "task_path": {"S": "path-1"},
+            "idx": {"NS": ["0", "2"]},
+            "type": {"S": "msgpack"},
+            "writes": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\x9b4\x85a\x05,\xc4\xe0\x11\xcf\xb641\x1d\x18\x9eS\x98\x96\xe4\xe5\xe7\xa5B\x93\x00\x00\x89\xe0\x120"
+            },
+        },
+        {
+            "thread_id_checkpoint_id_checkpoint_ns": {
+                "S": "golden:::1f000000-0000-6000-8000-000000000003:::"
+            },
+            "task_id_idx": {"S": "task-2:::0"},
+            "digest": {"B": b"\x9a\x05\xba\x84\xaa\x07\xfc\x93\x92\xb8\xacX\x8e\xc9\\\x04"},
+            "task_path": {"S": ""},
+            "idx": {"NS": ["0"]},
+            "type": {"S": "msgpack"},
+            "writes": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\x9b8\x85a\x05,\xc4\xe0\x11\xcf\n\x8c\xde\xe2\x12\x00\xa6D\x0b\xe2"
+            },
+        },
+    ],
+]
+
+
+def test_items_of_layout_1_are_read(lone_saver: DynamoDBSaver) -> None:
+    """The golden items read back as the checkpoints and pending writes that they were made of."""
+    for table, items in zip(
+        (lone_saver.checkpoints_table_name, lone_saver.writes_table_name), GOLDEN, strict=True
+    ):
+        for item in items:
+            lone_saver.client.put_item(TableName=table, Item=item)
+
+    newest, oldest = lone_saver.list({"configurable": {"thread_id": "golden", "checkpoint_ns": ""}})
+    subgraph = lone_saver.get_tuple(
+        {"configurable": {"thread_id": "golden", "checkpoint_ns": "sub:1"}}
+    )
+
+    assert oldest.checkpoint["channel_values"] == {"messages": ["hello", "there"]}
+    assert oldest.metadata["run_id"] == "run-1"
+    assert oldest.parent_config is None
+    assert newest.parent_config == oldest.config
+    assert newest.checkpoint["channel_values"] == {"messages": ["hello", "there"]}
+    assert newest.pending_writes == [
+        ("task-1", INTERRUPT, [1]),
+        ("task-1", "messages", "again"),
+        ("task-1", "none", None),
+    ]
+    assert subgraph is not None
+    assert subgraph.checkpoint["channel_values"] == {
+        "messages": ["hello"],
+        "text": "x" * 1500,
+        "none": None,
+    }
+    lone_saver.delete_thread("golden")
+    assert _stored(lone_saver) == []
+
+
+@pytest.mark.parametrize("part", [b"\x02later", b""], ids=["unknown", "empty"])
+def test_items_of_a_newer_version_are_refused(part: bytes) -> None:
+    """A format byte that this version does not know is an error that says so."""
+    key = module._CheckpointKey("t", "", "1")
+
+    with pytest.raises(DamagedCheckpointError, match="a format written by a newer version"):
+        module._unpack(part, (key, "checkpoints"))
+
+
+# -- Client ---------------------------------------------------------------------------------------
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
+ACCOUNT = {"AWS_ACCOUNT_ID": "123456789012"}
+FIPS, DUAL = {"use_fips_endpoint": True}, {"use_dualstack_endpoint": True}
+TRACE_ID = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+
+# What makes the client's address, signature, headers or retries another: a region, the rest of
+# the Config, the rest of client_config, the environment, the lines of ~/.aws/config.
+CASES: dict[str, tuple[str | None, dict[str, Any], dict[str, Any], dict[str, str], str]] = {
+    "plain": ("us-east-1", {}, {}, {}, ""),
+    "another region": ("eu-central-1", {}, {}, {}, ""),
+    "China": ("cn-north-1", {}, {}, {}, ""),
+    "GovCloud": ("us-gov-west-1", {}, {}, {}, ""),
+    "isolated": ("us-iso-east-1", {}, {}, {}, ""),
+    "unknown region": ("mars-north-1", {}, {}, {}, ""),
+    "DynamoDB Local's region": ("local", {}, {}, {}, ""),
+    "region's FIPS name": ("us-east-1-fips", {}, {}, {}, ""),
+    "FIPS": ("us-east-1", FIPS, {}, {}, ""),
+    "FIPS in China": ("cn-north-1", FIPS, {}, {}, ""),
+    "FIPS in GovCloud": ("us-gov-west-1", FIPS, {}, {}, ""),
+    "dual-stack": ("us-east-1", DUAL, {}, {}, ""),
+    "dual-stack in China": ("cn-north-1", DUAL, {}, {}, ""),
+    "FIPS and dual-stack": ("us-gov-west-1", {**FIPS, **DUAL}, {}, {}, ""),
+    "FIPS by environment": ("eu-west-1", {}, {}, {"AWS_USE_FIPS_ENDPOINT": "true"}, ""),
+    "dual-stack by file": ("eu-west-1", {}, {}, {}, "use_dualstack_endpoint = true"),
+    "account's address": ("us-east-1", {}, {}, ACCOUNT, ""),
+    "account's address required": (
+        "us-east-1", {}, {}, {**ACCOUNT, "AWS_ACCOUNT_ID_ENDPOINT_MODE": "required"}, ""
+    ),
+    "account's address off": (
+        "us-east-1", {}, {}, {**ACCOUNT, "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}, ""
+    ),
+    "endpoint_url": ("eu-west-1", {}, {"endpoint_url": "http://127.0.0.1:8000"}, {}, ""),
+    "endpoint_url in China": ("cn-north-1", {}, {"endpoint_url": "https://example.com"}, {}, ""),
+    "address by environment": (
+        "eu-west-1", {}, {}, {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}, ""
+    ),
+    "no TLS": ("eu-west-1", {}, {"use_ssl": False}, {}, ""),
+    "region by environment": (None, {}, {}, {"AWS_DEFAULT_REGION": "sa-east-1"}, ""),
+    "region by file": (None, {}, {}, {}, "region = sa-east-1"),
+    "legacy retries": ("eu-west-1", {"retries": {"mode": "legacy"}}, {}, {}, ""),
+    "adaptive retries": (
+        "eu-west-1", {"retries": {"mode": "adaptive", "total_max_attempts": 3}}, {}, {}, ""
+    ),
+    "defaults mode": ("eu-west-1", {"defaults_mode": "in-region"}, {}, {}, ""),
+    "trace of a Lambda function": (
+        "eu-west-1", {}, {}, {"AWS_LAMBDA_FUNCTION_NAME": "f", "_X_AMZN_TRACE_ID": TRACE_ID}, ""
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a home folder for AWS that is empty, and an environment that names nothing of AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(botocore.loaders.Loader, "CUSTOMER_DATA_PATH", str(tmp_path / "models"))
+    return tmp_path
+
+
+@pytest.fixture
+def make_client(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Any]:  # noqa: ARG001
+    """Give a function that returns the client that a saver makes, with keys in the environment."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+    def make(client_config: dict[str, Any]) -> Any:
+        with DynamoDBSaver("checkpoints", "writes", client_config) as saver:
+            return saver.client
+
+    return make
+
+
+def _is_lean(client: Any) -> bool:
+    """Say whether a client was made without the list of all services' addresses."""
+    return client.meta.partition is None
+
+
+def _sent_by(client: Any) -> list[Any]:
+    """Return what a client sends, attempt by attempt, where each is answered with status 500."""
+    sent: list[Any] = []
+
+    def refuse(request: Any, **_: Any) -> AWSResponse:
+        headers = {name.lower(): _as_text(value) for name, value in request.headers.items()}
+        for name in ("x-amz-date", "amz-sdk-invocation-id"):
+            del headers[name]
+        signed = re.fullmatch(
+            r"(\S+) Credential=(\w+)/\d{8}/(\S+), SignedHeaders=(\S+), Signature=\w+",
+            headers.pop("authorization"),
+        )
+        assert signed
+        sent.append((request.method, request.url, request.body, signed.groups(), headers))
+        return AWSResponse(request.url, 500, {}, _NoBody())
+
+    client.meta.events.register_first("before-send.dynamodb", refuse)
+    with suppress(ClientError):
+        client.get_item(TableName="checkpoints", Key={"thread_id": {"S": "t"}})
+    return sent
+
+
+def _as_text(value: str | bytes) -> str:
+    """Return a header's value, which botocore holds in either type."""
+    return value if isinstance(value, str) else value.decode()
+
+
+class _NoBody:
+    """The body of an answer that has none."""
+
+    def stream(self) -> list[bytes]:
+        """Give no part of it."""
+        return []
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_client_sends_what_a_stock_client_sends(
+    case: Any, home: Path, make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any region, mode and environment, all but the time and the random id is the same."""
+    region, config, rest, environment, lines = case
+    (home / "config").write_text(f"[default]\n{lines}\n")
+    options = {"config": Config(region_name=region, **config), **rest}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # between attempts
+
+    lean = make_client(options)
+    monkeypatch.setenv("AWS_DATA_PATH", str(home))  # a folder for models: for a stock client only
+    stock = make_client(options)
+
+    assert (_is_lean(lean), _is_lean(stock)) == (True, False)
+    assert lean.meta.region_name == stock.meta.region_name
+    assert _sent_by(lean) == _sent_by(stock)
+
+
+def test_client_without_a_region_is_refused_as_botocore_refuses_it(make_client: Any) -> None:
+    """Where no region is configured, the constructor raises botocore's own error."""
+    with pytest.raises(NoRegionError, match=re.escape("You must specify a region.")):
+        make_client({"endpoint_url": "http://127.0.0.1:8000"})
+
+
+def test_client_names_its_defaults(make_client: Any) -> None:
+    """Retries, timeouts, keep-alive and user agent are ours, whatever botocore's defaults are."""
+    config = make_client({"region_name": "eu-west-1"}).meta.config
+
+    assert config.retries == {"mode": "standard", "total_max_attempts": 6}
+    assert (config.connect_timeout, config.read_timeout) == (5, 10)
+    assert (config.max_pool_connections, config.tcp_keepalive) == (128, True)
+    assert f"langgraph-checkpoint-dynamodb/{__version__}" in config.user_agent_extra
+
+
+def test_client_reads_models_of_the_user(home: Path, make_client: Any) -> None:
+    """With a folder of models in the user's home, the client is a stock one, which reads them."""
+    (home / "models").mkdir()
+
+    assert not _is_lean(make_client({"region_name": "eu-west-1"}))
+
+
+def test_client_takes_hooks_waiters_and_pages(make_client: Any) -> None:
+    """Mocks in the process, event hooks, waiters, pages and presigned URLs work as with any."""
+    with mock_aws():
+        client = make_client({"region_name": "eu-west-1"})
+        called: list[str] = []
+        client.meta.events.register(
+            "provide-client-params.dynamodb", lambda model, **_: called.append(model.name)
+        )
+        with DynamoDBSaver("checkpoints", "writes", client=client) as saver:
+            saver.setup()
+        (page,) = client.get_paginator("list_tables").paginate()
+
+    assert _is_lean(client)
+    assert page["TableNames"] == ["checkpoints", "writes"]
+    assert called == [*["CreateTable", "DescribeTable", "DescribeTable"] * 2, "ListTables"]
+    assert client.generate_presigned_url("list_tables").startswith("https://dynamodb.eu-west-1.")
+
+
+def test_client_assumes_the_role_of_a_profile(
+    home: Path, make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Credentials that STS gives are fetched, though the client's session knows only DynamoDB."""
+    (home / "config").write_text(
+        "[default]\nregion = eu-west-1\nsource_profile = base\n"
+        "role_arn = arn:aws:iam::123456789012:role/agent\n"
+        "[profile base]\naws_access_key_id = AKID\naws_secret_access_key = secret\n"
+    )
+    with mock_aws():
+        with monkeypatch.context() as without_keys:
+            for name in KEYS:
+                without_keys.delenv(name)  # the environment's would go first
+            client = make_client({})
+        ((_, _, _, signed, headers), *_) = _sent_by(client)
+
+    assert _is_lean(client)
+    assert signed[1].startswith("ASIA")
+    assert "x-amz-security-token" in headers
+
+
+# What a fresh process finds that makes a saver. The second saver's files are counted: by then all
+# modules are loaded.
+FRESH_PROCESS = """
+import json, os, sys
+import langgraph.checkpoint.base
+at_first = set(sys.modules)
+from langgraph_checkpoint_dynamodb import DynamoDBSaver
+by_import = set(sys.modules) - at_first
+import botocore.session
+by_session = set(sys.modules) - at_first
+DynamoDBSaver("checkpoints", "writes", {"region_name": "eu-west-1"})
+by_saver = set(sys.modules) - at_first
+
+opened, listed, asked = [], [], []
+
+def note(event, arguments):
+    if event == "open":
+        opened.append(arguments[0])
+    if event in ("os.listdir", "os.scandir"):
+        listed.append(arguments[0])
+
+def stat(path, *args, asked_of_system=os.stat, **kwargs):
+    asked.append(path)
+    return asked_of_system(path, *args, **kwargs)
+
+os.stat = stat
+sys.addaudithook(note)
+saver = DynamoDBSaver("checkpoints", "writes", {"region_name": "eu-west-1"})
+found = {
+    "lean": saver.client.meta.partition is None,
+    "listed": [str(path) for path in listed],
+    "asked": len(asked),
+    "read": sum(os.path.getsize(path) for path in opened if os.path.exists(path)),
+    "by_import": sorted(by_import),
+    "by_saver": sorted(by_saver),
+    "docs": sorted(name for name in by_saver - by_session if name.startswith("botocore.docs")),
+}
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Make savers in a fresh process, and tell what that loaded and read."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {name: os.environ[name] for name in os.environ if not name.startswith("AWS_")}
+    environment |= {**KEYS, "HOME": str(home), "USERPROFILE": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH_PROCESS], env=environment, check=True, capture_output=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["lean"]
+    return found
+
+
+def test_importing_loads_nothing_of_botocore_but_its_exceptions(fresh_process: Any) -> None:
+    """After LangGraph, the import of the module brings botocore's exceptions and what they need."""
+    names = [name for name in fresh_process["by_import"] if not name.startswith("langgraph")]
+    allowed = re.compile(r"botocore(\.exceptions|\.vendored(\.requests\b.*)?)?")
+
+    assert "botocore.exceptions" in names
+    assert [name for name in names if not allowed.fullmatch(name)] == []
+
+
+def test_making_a_client_loads_no_boto3_and_no_more_of_botocores_manual(
+    fresh_process: Any,
+) -> None:
+    """Beside the manual's pages that botocore's session itself loads, none are."""
+    packages = {name.partition(".")[0] for name in fresh_process["by_saver"]}
+
+    assert packages.isdisjoint({"boto3", "s3transfer"})
+    assert fresh_process["docs"] == []
+
+
+def test_making_a_client_reads_few_files(fresh_process: Any) -> None:
+    """No folder is listed, the system is asked at most 15 times of a file, and 150 KB are read."""
+    assert fresh_process["listed"] == []
+    assert fresh_process["asked"] <= 15
+    assert fresh_process["read"] <= 150_000
+
+
+# What the lean client leans on in botocore, and in its folder of data. `get_session` and its
+# `create_client` are what anybody uses.
+LEANED_ON = (
+    "Session", "include_builtin_handlers", "get_config_variable", "register_component",
+    "get_component", "data_loader", "event_emitter", "BUILTIN_HANDLERS", "REGISTER_FIRST",
+    "REGISTER_LAST", "register_first", "register_last", "Loader", "BUILTIN_DATA_PATH",
+    "CUSTOMER_DATA_PATH", "list_available_services", "determine_latest_version",
+    "load_data_with_path", "_ruleset_resolver", "endpoint-rule-set-1", "2012-08-10",
+)  # fmt: skip
+
+# Import botocore and the module anew from each folder named, and tell where a request goes to.
+RENAMED_PROCESS = """
+import json, os, sys
+import langgraph.checkpoint.base
+
+home, *names = sys.argv[1:]
+for renamed in names:
+    ours = ("botocore", "langgraph_checkpoint_dynamodb")
+    for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
+        del sys.modules[name]
+    sys.path.insert(0, os.path.join(home, renamed))
+    import botocore
+    assert botocore.__file__.startswith(sys.path[0])
+    from langgraph_checkpoint_dynamodb import DynamoDBSaver
+    client = DynamoDBSaver("checkpoints", "writes", {"region": "cn-north-1"}).client
+    sent = client.generate_presigned_url("list_tables")
+    print(json.dumps([renamed, client.meta.partition is None, sent]))
+"""
+
+
+def test_client_of_a_botocore_with_other_names_sends_the_same(home: Path) -> None:
+    """Whatever botocore renames, in code and data, the client works; it only may be a stock one."""
+    original = Path(botocore.__file__).parent
+    for name in LEANED_ON:
+        renamed = home / name / "botocore"
+        shutil.copytree(original, renamed, ignore=shutil.ignore_patterns("data"))
+        _copy_data(original / "data", renamed / "data", name)
+        for file in renamed.rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            if (other := re.sub(rf"(?<!\w){name}(?!\w)", f"{name}_2", text)) != text:
+                file.write_text(other, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", RENAMED_PROCESS, str(home), *LEANED_ON],
+        env={**os.environ, **KEYS, "HOME": str(home), "USERPROFILE": str(home)},
+        check=True,
+        capture_output=True,
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    (host,) = {sent.partition("?")[0] for *_, sent in found}
+
+    assert host == "https://dynamodb.cn-north-1.amazonaws.com.cn/"
+    assert all("%2Fcn-north-1%2Fdynamodb%2F" in sent for *_, sent in found)
+    # The rules' file is asked for by botocore; two methods only save time.
+    assert [name for name, lean, _ in found if lean] == [
+        "list_available_services", "determine_latest_version", "endpoint-rule-set-1",
+    ]  # fmt: skip
+
+
+def _copy_data(original: Path, copy: Path, renamed: str) -> None:
+    """Make a folder of botocore's data in which what has the name *renamed* has another."""
+    copy.mkdir()
+    for path in original.iterdir():
+        if path.suffix == ".json":
+            (copy / path.name.replace(renamed, f"{renamed}_2")).symlink_to(path)
+    for path in (original / "dynamodb" / "2012-08-10").iterdir():
+        folder = copy / "dynamodb" / ("2012-08-10".replace(renamed, f"{renamed}_2"))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path.name.replace(renamed, f"{renamed}_2")).symlink_to(path)
 
 
 # -- Contract -------------------------------------------------------------------------------------
@@ -328,13 +1095,13 @@ class SyncSaver(DynamoDBSaver):
     [pytest.param(SyncSaver, id="sync"), pytest.param(DynamoDBSaver, id="async")],
 )
 def test_saver_conforms_fully(
-    saver_class: type[DynamoDBSaver], endpoint: Endpoint, own_tables: Tables
+    saver_class: type[DynamoDBSaver], endpoint: Endpoint, no_tables: Tables
 ) -> None:
     """LangGraph's conformance suite passes: all of its 81 tests."""
 
     @checkpointer_test(name="DynamoDBSaver")
     async def factory() -> AsyncIterator[DynamoDBSaver]:
-        async with saver_class(*own_tables, client=endpoint.client) as saver:
+        async with saver_class(*no_tables, client=endpoint.client) as saver:
             await saver.asetup()
             yield saver
 
@@ -365,7 +1132,6 @@ VALUES: Final = {
     "dict": {},
     "zero": 0,
     "false": False,
-    "tuple": (1, (), None),
     "set": {1, 2},
     "keys": {1: "one", "two": 2},
     "float": -0.5,
@@ -462,37 +1228,44 @@ def test_metadata_is_merged_with_the_config(
     assert call(saver, "list", _config(thread_id), filter={"tenant": "other"}) == []
 
 
-def _words(size: int) -> str:
-    # Random, so that compression does not make it small.
-    letters = random.Random(size)  # noqa: S311  it keeps no secret
-    return "".join(letters.choices("abcdefghijklmnopqrstuvwxyz ", k=size))
+def _words(size: int, seed: int = 0) -> str:
+    # Random, so that compression does not make it small, and the same each time.
+    generator = random.Random(size + seed)
+    return base64.b64encode(generator.randbytes(size)).decode()[:size]
 
 
 def _messages(count: int) -> list[AnyMessage]:
     return [
-        (HumanMessage, AIMessage)[i % 2](f"{i} {_words(300)}", id=str(i)) for i in range(count)
+        (HumanMessage, AIMessage)[i % 2](f"{i} {_words(300, i)}", id=str(i)) for i in range(count)
     ]
 
 
 @SYNC_AND_ASYNC
 @pytest.mark.parametrize(
-    "values",
+    "make_values",
     [
-        pytest.param({"text": _words(3_000_000)}, id="3 MB of text"),
-        pytest.param({"bytes": random.Random(0).randbytes(3_000_000)}, id="3 MB of bytes"),  # noqa: S311
-        pytest.param({"list": [_words(3_000_000)]}, id="3 MB in a list of one"),
-        pytest.param({"dict": {str(n): _words(n) for n in range(2400)}}, id="3 MB in a dict"),
-        pytest.param({"messages": _messages(2000)}, id="2,000 messages"),
-        pytest.param({f"channel {n}": _words(2000) for n in range(500)}, id="500 channels"),
-        pytest.param({f"channel {n:06}": n for n in range(20_000)}, id="20,000 channels"),
+        pytest.param(lambda: {"text": _words(3_000_000)}, id="3 MB of text"),
+        pytest.param(lambda: {"list": [_words(3_000_000)]}, id="3 MB in a list of one"),
+        pytest.param(
+            lambda: {"dict": {str(n): _words(n) for n in range(2400)}}, id="3 MB in a dict"
+        ),
+        pytest.param(lambda: {"messages": _messages(2000)}, id="2,000 messages"),
+        pytest.param(lambda: {f"channel {n}": _words(2000) for n in range(500)}, id="500 channels"),
+        pytest.param(lambda: {f"channel {n:06}": n for n in range(20_000)}, id="20,000 channels"),
     ],
 )
 def test_checkpoint_may_have_any_size(
-    call: Call, make_saver: MakeSaver, thread_id: str, values: dict[str, Any]
+    call: Call, make_saver: MakeSaver, thread_id: str, make_values: Callable[[], dict[str, Any]]
 ) -> None:
     """Checkpoints far above what a DynamoDB item holds are read back by another process."""
+    values = make_values()
     config = call(
-        make_saver(), "put", _config(thread_id), _checkpoint(1, values), {}, dict.fromkeys(values, 1)
+        make_saver(),
+        "put",
+        _config(thread_id),
+        _checkpoint(1, values),
+        {},
+        dict.fromkeys(values, 1),
     )
 
     assert call(make_saver(), "get_tuple", config).checkpoint == _checkpoint(1, values)
@@ -505,16 +1278,12 @@ def test_metadata_may_have_any_size(call: Call, make_saver: MakeSaver, thread_id
     call(make_saver(), "put", _config(thread_id), _checkpoint(1), metadata, {})
 
     assert call(make_saver(), "get_tuple", _config(thread_id)).metadata == metadata
-    (listed,) = call(
-        make_saver(), "list", _config(thread_id), filter={"notes": metadata["notes"]}
-    )
+    (listed,) = call(make_saver(), "list", _config(thread_id), filter={"notes": metadata["notes"]})
     assert listed.metadata == metadata
 
 
 @SYNC_AND_ASYNC
-def test_pending_write_may_have_any_size(
-    call: Call, make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_pending_write_may_have_any_size(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """A pending write of 900 KB, and one interrupt as large, are read back."""
     text, question = _words(900_000), _words(900_001)
     saver = make_saver()
@@ -527,14 +1296,16 @@ def test_pending_write_may_have_any_size(
 
 
 @SYNC_AND_ASYNC
-def test_namespaces_are_kept_apart(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
+def test_namespaces_are_kept_apart(
+    call: Call, saver: DynamoDBSaver, make_saver: MakeSaver, thread_id: str
+) -> None:
     """Namespaces that look like parts of others, of a key or of a digest are all different."""
     namespaces = ["", "a", "a:", "a:1", "a|b", "ab", "1:a", "~", "#", "#a", "é", "x" * 600]
     namespaces += ["x" * 601, "~c1:a:", ":::", "a:::b"]
     for number, ns in enumerate(namespaces):
         for each in (number, number + 100):
-            config = _put(make_saver(), _config(thread_id, ns=ns), each, {"ns": [ns, each]})
-            make_saver().put_writes(config, [("ns", [ns, each])], "task")
+            config = _put(saver, _config(thread_id, ns=ns), each, {"ns": [ns, each]})
+            saver.put_writes(config, [("ns", [ns, each])], "task")
 
     reader = make_saver()
 
@@ -549,14 +1320,18 @@ def test_namespaces_are_kept_apart(call: Call, make_saver: MakeSaver, thread_id:
     assert len(call(reader, "list", _config(thread_id, ns=None))) == 2 * len(namespaces)
 
 
-@pytest.fixture
-def crowd(saver: DynamoDBSaver, thread_id: str) -> str:
-    """Fill a thread: nine checkpoints, the odd ones "odd", in turn in three namespaces."""
-    for number in range(1, 10):
-        ns = ("", "a", "ab")[number % 3]
-        config = _put(saver, _config(thread_id, ns=ns), number, odd=number % 2)
-        saver.put_writes(config, [("number", number)], "task")
-    return thread_id
+@pytest.fixture(scope="session")
+def crowd(endpoint: Endpoint) -> Iterator[DynamoDBSaver]:
+    """Fill a thread "crowd" with nine checkpoints, in turn in three namespaces."""
+    with (
+        _tables(endpoint.client, make=True) as tables,
+        DynamoDBSaver(*tables, client=endpoint.client) as saver,
+    ):
+        for number in range(1, 10):
+            ns = ("", "a", "ab")[number % 3]
+            config = _put(saver, _config("crowd", ns=ns), number, odd=number % 2)
+            saver.put_writes(config, [("number", number)], "task")
+        yield saver
 
 
 @SYNC_AND_ASYNC
@@ -583,27 +1358,24 @@ def crowd(saver: DynamoDBSaver, thread_id: str) -> str:
         pytest.param({}, {"filter": {"odd": 0, "step": 4}}, [4], id="filter on two"),
         pytest.param({}, {"filter": {"odd": None}}, [], id="filter on another value"),
         pytest.param({}, {"filter": {"odd": 1}, "limit": 2}, [9, 7], id="filter before limit"),
-        pytest.param(
-            {}, {"filter": {"odd": 1}, "limit": 2, "before": 7}, [5, 3], id="all at once"
-        ),
+        pytest.param({}, {"filter": {"odd": 1}, "limit": 2, "before": 7}, [5, 3], id="all at once"),
     ],
 )
-def test_list_selects(  # noqa: PLR0913  one for each of list()'s
+def test_list_selects(
     call: Call,
-    saver: DynamoDBSaver,
-    crowd: str,
+    crowd: DynamoDBSaver,
     config: dict[str, Any],
     options: dict[str, Any],
     numbers: list[int],
 ) -> None:
     """The list has what was asked for, newest first over all namespaces, as get_tuple has it."""
     if "before" in options:
-        options = options | {"before": _config(crowd, options["before"])}
+        options = options | {"before": _config("crowd", options["before"])}
 
-    listed = call(saver, "list", _config(crowd, **{"ns": None, **config}), **options)
+    listed = call(crowd, "list", _config("crowd", **{"ns": None, **config}), **options)
 
     assert _numbers(listed) == numbers
-    assert listed == [call(saver, "get_tuple", each.config) for each in listed]
+    assert listed == [crowd.get_tuple(each.config) for each in listed]
     assert [each.pending_writes for each in listed] == [[("task", "number", n)] for n in numbers]
 
 
@@ -734,7 +1506,7 @@ def test_writes_may_be_any_sequence_of_any_value(
 ) -> None:
     """A write of None or of nothing is a write; none at all leave no trace."""
     config = _put(saver, _config(thread_id), 1)
-    writes = [("none", None), ("bytes", b""), ("text", ""), ("list", [])]
+    writes: list[tuple[str, Any]] = [("none", None), ("bytes", b""), ("text", ""), ("list", [])]
     call(saver, "put_writes", config, sequence(writes), "task")
     call(saver, "put_writes", config, sequence(), "idle")
 
@@ -782,12 +1554,13 @@ def test_checkpoint_of_an_older_format_has_its_parents_sends(
 @SYNC_AND_ASYNC
 def test_delete_thread_leaves_nothing(call: Call, lone_saver: DynamoDBSaver) -> None:
     """Of a deleted thread no item stays in either table; the others are as they were."""
-    for thread in ("doomed", "doomed too", "doome"):
-        for number, ns in enumerate(["", "sub", "sub|sub"] * 10):
+    large = [("text", _words(500_000))]
+    for thread in ("doomed", "doomed too"):
+        for number, ns in enumerate(["", "sub", "sub|sub"] * 2):
             config = _put(
                 lone_saver, _config(thread, ns=ns), number, {"text": _words(5000 + number)}
             )
-            lone_saver.put_writes(config, [("text", _words(500_000))] * (number == 3), "large")
+            lone_saver.put_writes(config, large if number == 3 else [], "large")
             lone_saver.put_writes(config, [("a", 1), (ERROR, "down")], "task")
         lone_saver.put_writes(_config(thread, 99), [("a", 1)], "task")
     others = [each for each in _stored(lone_saver) if "doomed'" not in _owner(each)]
@@ -814,11 +1587,14 @@ def test_copy_thread_copies_all_of_it(call: Call, make_saver: MakeSaver, thread_
         config = _put(
             saver, _config(thread_id, ns=ns), number, {"text": [_words(5000 + number)] * 3}
         )
-        saver.put_writes(config, [("text", _words(500_000))] * (number == 3), "large")
+        if number == 3:
+            saver.put_writes(config, [("text", _words(500_000))], "large")
         saver.put_writes(config, [("a", number), (ERROR, "down")], "task", "path")
     target = f"{thread_id}-copy"
     expected = [
-        each._replace(config=_config(target, number, ns=each.config["configurable"]["checkpoint_ns"]))
+        each._replace(
+            config=_config(target, number, ns=each.config["configurable"]["checkpoint_ns"])
+        )
         for each in saver.list(_config(thread_id, ns=None))
         for number in _numbers([each])
     ]
@@ -847,7 +1623,7 @@ def test_prune_keeps_the_latest_of_each_namespace(call: Call, lone_saver: Dynamo
     for thread in ("pruned", "other"):
         for number, ns in enumerate(["", "sub"] * 5):
             config = _put(
-                lone_saver, _config(thread, ns=ns), number, {"text": [_words(5000 + number)]}
+                lone_saver, _config(thread, ns=ns), number, {"text": _words(5000 + number)}
             )
             lone_saver.put_writes(config, [("a", number)], "task")
     kept = [lone_saver.get_tuple(_config("pruned", ns=ns)) for ns in ("sub", "")]
@@ -897,7 +1673,8 @@ def test_delete_for_runs_deletes_their_checkpoints_alone(
             config["configurable"]["run_id"] = run_id
             stored = _put(lone_saver, config, number)
         else:
-            stored = _put(lone_saver, config, number, **({"run_id": run_id} if run_id else {}))
+            run: dict[str, Any] = {"run_id": run_id} if run_id else {}
+            stored = _put(lone_saver, config, number, **run)
         lone_saver.put_writes(stored, [("a", number)], "task")
 
     call(lone_saver, "delete_for_runs", ["one", "three", "none"])
@@ -937,9 +1714,7 @@ def test_delta_channel_history_is_as_in_memory(
     _put_deltas(make_saver(), thread_id)
     config, channels = _config(thread_id, number), ["delta", "snapshot", "none"]
 
-    found = call(
-        make_saver(), "get_delta_channel_history", config=config, channels=channels
-    )
+    found = call(make_saver(), "get_delta_channel_history", config=config, channels=channels)
 
     assert found == memory.get_delta_channel_history(config=config, channels=channels)
     nothing = call(make_saver(), "get_delta_channel_history", config=config, channels=[])
@@ -948,12 +1723,12 @@ def test_delta_channel_history_is_as_in_memory(
 
 @SYNC_AND_ASYNC
 def test_delta_channel_history_of_a_cut_chain_is_an_error(
-    call: Call, endpoint: Endpoint, make_saver: MakeSaver, thread_id: str
+    call: Call, make_saver: MakeSaver, tables: Tables, thread_id: str
 ) -> None:
     """Where an ancestor is missing the channel is not rebuilt without it."""
     config = _put_deltas(make_saver(), thread_id)
-    endpoint.client.delete_item(
-        TableName=endpoint.tables[0],
+    make_saver().client.delete_item(
+        TableName=tables[0],
         Key={"thread_id": {"S": thread_id}, "checkpoint_id": {"S": _id(5)}},
     )
 
@@ -963,12 +1738,12 @@ def test_delta_channel_history_of_a_cut_chain_is_an_error(
     assert str(raised.value) == (
         f"An ancestor of checkpoint {_id(6)!r}, from which its DeltaChannels are rebuilt, is "
         f"missing; it expired, or was pruned, or deleted with its run: thread {thread_id!r}, "
-        f"namespace '', checkpoint {_id(5)!r}, table {endpoint.tables[0]!r}; restore the table's "
+        f"namespace '', checkpoint {_id(5)!r}, table {tables[0]!r}; restore the table's "
         f"items from a backup, or go on from an earlier checkpoint, or delete the thread"
     )
     error = raised.value
     where = (error.thread_id, error.checkpoint_ns, error.checkpoint_id, error.table_name)
-    assert where == (thread_id, "", _id(5), endpoint.tables[0])
+    assert where == (thread_id, "", _id(5), tables[0])
 
 
 @SYNC_AND_ASYNC
@@ -977,7 +1752,7 @@ def test_prune_keeps_what_delta_channels_are_rebuilt_from(
 ) -> None:
     """The kept checkpoint's ancestors stay, back to the snapshot, and its history with them."""
     config = _put_deltas(make_saver(), thread_id)
-    wanted = {"config": config, "channels": ["delta"]}
+    wanted: dict[str, Any] = {"config": config, "channels": ["delta"]}
     history = make_saver().get_delta_channel_history(**wanted)
 
     call(make_saver(), "prune", [thread_id], grace_seconds=0)
@@ -1034,9 +1809,8 @@ def test_reads_are_consistent_unless_said_otherwise(
     names = {"BatchGetItem", "GetItem", "Query"}
     assert set(requests.names) == names
     for name, parameters in requests.sent:
-        if name == "BatchGetItem":
-            (parameters,) = parameters["RequestItems"].values()
-        assert parameters["ConsistentRead"] is (is_consistent and name != "BatchGetItem")
+        (asked,) = parameters.get("RequestItems", {"": parameters}).values()
+        assert asked["ConsistentRead"] is (is_consistent and name != "BatchGetItem")
 
 
 class _Scrambler:
@@ -1055,17 +1829,17 @@ class _Scrambler:
 
 @SYNC_AND_ASYNC
 def test_nothing_is_stored_but_through_the_serde(
-    call: Call, make_saver: MakeSaver, own_tables: Tables
+    call: Call, make_saver: MakeSaver, no_tables: Tables
 ) -> None:
     """With an encrypting serde no item holds a value, a write or metadata in plain."""
     serde = EncryptedSerializer(_Scrambler())
-    saver = make_saver(own_tables, serde=serde)
+    saver = make_saver(no_tables, serde=serde)
     saver.setup()
     values = {"small": "SECRET", "list": ["SECRET " + _words(9000)], "text": "SECRET" * 9000}
     call(saver, "put", _config("thread"), _checkpoint(1, values), {"user": "SECRET"}, {})
     call(saver, "put_writes", _config("thread", 1), [("a", "SECRET")], "task")
 
-    found = call(make_saver(own_tables, serde=serde), "get_tuple", _config("thread"))
+    found = call(make_saver(no_tables, serde=serde), "get_tuple", _config("thread"))
 
     assert found.checkpoint == _checkpoint(1, values)
     assert found.metadata == {"user": "SECRET"}
@@ -1084,7 +1858,7 @@ def test_allowlist_holds_for_all_that_is_read(
     call: Call, make_saver: MakeSaver, thread_id: str
 ) -> None:
     """A clone of with_allowlist() reads the types that it names, and the saver is as it was."""
-    strict = make_saver().with_allowlist([("builtins", "object")])
+    strict = make_saver(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
     config = _put(strict, _config(thread_id), 1, {"color": Color("red"), "list": [Color("blue")]})
     strict.put_writes(config, [("color", Color("green"))], "task")
     clone = strict.with_allowlist([(Color.__module__, "Color")])
@@ -1097,7 +1871,7 @@ def test_allowlist_holds_for_all_that_is_read(
     assert not isinstance(refused.checkpoint["channel_values"]["list"][0], Color)
     assert not isinstance(refused.pending_writes[0][2], Color)
     assert isinstance(clone, DynamoDBSaver)
-    assert clone.client is strict.client  # type: ignore[attr-defined]
+    assert clone.client is strict.client
 
 
 @SYNC_AND_ASYNC
@@ -1105,8 +1879,8 @@ def test_clone_knows_what_the_saver_stored(
     call: Call, make_saver: MakeSaver, thread_id: str
 ) -> None:
     """A clone of with_allowlist() puts no segment again that the saver has put."""
-    saver = make_saver()
-    clone = saver.with_allowlist([("builtins", "object")])
+    saver = make_saver(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+    clone = saver.with_allowlist([(Color.__module__, "Color")])
     config = call(
         saver, "put", _config(thread_id), _checkpoint(1, {"text": _words(9000)}), {}, {"text": 1}
     )
@@ -1119,9 +1893,7 @@ def test_clone_knows_what_the_saver_stored(
 
 
 @SYNC_AND_ASYNC
-def test_expired_items_are_not_returned(
-    call: Call, make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_expired_items_are_not_returned(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """A checkpoint or write is there until its time is over, though its item is there for longer."""
     now = [1_800_000_000.0]
     saver = make_saver(ttl_seconds=60, clock=lambda: now[0])
@@ -1159,7 +1931,7 @@ def test_segments_expire_after_what_names_them(call: Call, lone_saver: DynamoDBS
     )
     with saver:
         config, value = _config("thread"), _words(9000)
-        for number in range(1, 40):
+        for number in range(1, 16):
             checkpoint = _checkpoint(number, {"a": value, "n": number})
             checkpoint["channel_versions"]["a"] = 1
             config = call(saver, "put", config, checkpoint, {}, {"n": number})
@@ -1197,16 +1969,14 @@ def test_thread_may_have_a_time_of_its_own(
 
 
 @SYNC_AND_ASYNC
-def test_setup_makes_both_tables_once(
-    call: Call, make_saver: MakeSaver, own_tables: Tables
-) -> None:
+def test_setup_makes_both_tables_once(call: Call, make_saver: MakeSaver, no_tables: Tables) -> None:
     """The tables serve, billed on demand, when setup is done; a second call changes nothing."""
-    saver = make_saver(own_tables)
+    saver = make_saver(no_tables)
     call(saver, "setup")
 
     assert call(saver, "put", _config("thread"), _checkpoint(1), {}, {}) == _config("thread", 1)
     call(saver, "put_writes", _config("thread", 1), [("a", 1)], "task")
-    tables = [saver.client.describe_table(TableName=name)["Table"] for name in own_tables]
+    tables = [saver.client.describe_table(TableName=name)["Table"] for name in no_tables]
     for table, keys in zip(
         tables,
         [
@@ -1229,27 +1999,27 @@ def test_setup_makes_both_tables_once(
 
 
 @SYNC_AND_ASYNC
-def test_setup_turns_expiry_on(call: Call, make_saver: MakeSaver, own_tables: Tables) -> None:
+def test_setup_turns_expiry_on(call: Call, make_saver: MakeSaver, no_tables: Tables) -> None:
     """With ttl_seconds both tables expire by "ttl", also those that stood without."""
-    make_saver(own_tables).setup()
-    saver = make_saver(own_tables, ttl_seconds=60)
+    make_saver(no_tables).setup()
+    saver = make_saver(no_tables, ttl_seconds=60)
 
     for _ in range(2):
         call(saver, "setup")
-        for name in own_tables:
+        for name in no_tables:
             expiry = saver.client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
             assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
 
 
 @SYNC_AND_ASYNC
 def test_setup_refuses_a_table_that_expires_otherwise(
-    call: Call, make_saver: MakeSaver, own_tables: Tables
+    call: Call, make_saver: MakeSaver, no_tables: Tables
 ) -> None:
     """A table that expires by another attribute would lose items, or keep them for ever."""
-    make_saver(own_tables).setup()
-    saver = make_saver(own_tables, ttl_seconds=60)
+    make_saver(no_tables).setup()
+    saver = make_saver(no_tables, ttl_seconds=60)
     saver.client.update_time_to_live(
-        TableName=own_tables[0],
+        TableName=no_tables[0],
         TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"},
     )
 
@@ -1257,7 +2027,7 @@ def test_setup_refuses_a_table_that_expires_otherwise(
         call(saver, "setup")
 
     assert str(raised.value) == (
-        f"Table {own_tables[0]!r} expires items by 'expires', and must by 'ttl'; turn its time to "
+        f"Table {no_tables[0]!r} expires items by 'expires', and must by 'ttl'; turn its time to "
         f"live off, wait an hour and call setup() again"
     )
 
@@ -1281,7 +2051,7 @@ def test_setup_refuses_a_table_that_expires_otherwise(
         pytest.param(
             ["thread_id"],
             "S",
-            "its RANGE key must be 'checkpoint_id' of type S, and is None of type None",
+            "its RANGE key must be 'checkpoint_id' of type S, and is not there",
             id="no range",
         ),
         pytest.param(
@@ -1292,19 +2062,19 @@ def test_setup_refuses_a_table_that_expires_otherwise(
         ),
     ],
 )
-def test_setup_refuses_a_table_of_other_keys(  # noqa: PLR0913  it has as many fixtures
+def test_setup_refuses_a_table_of_other_keys(
     call: Call,
     make_saver: MakeSaver,
-    own_tables: Tables,
+    no_tables: Tables,
     keys: list[str],
     type_: str,
     complaint: str,
 ) -> None:
     """A table with other keys is named, with the key that differs."""
-    saver = make_saver(own_tables)
+    saver = make_saver(no_tables)
     types = ["S", type_]
     saver.client.create_table(
-        TableName=own_tables[0],
+        TableName=no_tables[0],
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[
             {"AttributeName": name, "KeyType": kind}
@@ -1320,18 +2090,20 @@ def test_setup_refuses_a_table_of_other_keys(  # noqa: PLR0913  it has as many f
         call(saver, "setup")
 
     assert str(raised.value) == (
-        f"Table {own_tables[0]!r} exists with other keys: {complaint}; use another table name"
+        f"Table {no_tables[0]!r} exists with other keys: {complaint}; use another table name"
     )
 
 
-def test_saver_closes_its_client_and_no_other(endpoint: Endpoint, thread_id: str) -> None:
+def test_saver_closes_its_client_and_no_other(
+    endpoint: Endpoint, tables: Tables, thread_id: str
+) -> None:
     """Leaving the block ends the saver's threads and the client that it made."""
     threads = set(threading.enumerate())
-    with DynamoDBSaver(*endpoint.tables, endpoint.client_config) as own:
+    with DynamoDBSaver(*tables, endpoint.client_config) as own:
         _put(own, _config(thread_id), 1, {"text": _words(9000)})
 
         async def use() -> None:
-            async with DynamoDBSaver(*endpoint.tables, client=endpoint.client) as given:
+            async with DynamoDBSaver(*tables, client=endpoint.client) as given:
                 assert await given.aget_tuple(_config(thread_id)) is not None
             with pytest.raises(RuntimeError, match="shutdown"):
                 await given.aget_tuple(_config(thread_id))
@@ -1342,32 +2114,32 @@ def test_saver_closes_its_client_and_no_other(endpoint: Endpoint, thread_id: str
     assert not [
         each.name for each in set(threading.enumerate()) - threads if "dynamodb" in each.name
     ]
-    assert endpoint.client.describe_table(TableName=endpoint.tables[0])
+    assert endpoint.client.describe_table(TableName=tables[0])
 
 
 def test_saver_serves_many_threads_at_once(saver: DynamoDBSaver, thread_id: str) -> None:
-    """Sixteen threads of a process, each with a conversation, share one saver."""
+    """Eight threads of a process, each with a conversation, share one saver."""
 
     def talk(number: int) -> list[Any]:
         config = _config(f"{thread_id}-{number}")
         for step in range(1, 6):
             config = _put(saver, config, step, {"text": f"{number} {step} " + _words(5000)})
-            saver.put_writes(config, [("a", (number, step))], "task")
+            saver.put_writes(config, [("a", [number, step])], "task")
         return [
             (each.checkpoint["channel_values"]["text"].split()[:2], each.pending_writes[0][2])
             for each in saver.list(_config(f"{thread_id}-{number}"))
             if each.pending_writes
         ]
 
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(talk, range(16)))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(talk, range(8)))
 
     for number, answer in enumerate(answers):
-        assert answer == [([str(number), str(step)], (number, step)) for step in range(5, 0, -1)]
+        assert answer == [([str(number), str(step)], [number, step]) for step in range(5, 0, -1)]
 
 
 def test_saver_serves_many_event_loops_at_once(saver: DynamoDBSaver, thread_id: str) -> None:
-    """Four loops, and in each 32 calls at once, share one saver, and go on after one another."""
+    """Four loops, and in each 16 calls at once, share one saver, and go on after one another."""
 
     async def talk(number: int) -> int:
         config = _config(f"{thread_id}-{number}")
@@ -1376,17 +2148,15 @@ def test_saver_serves_many_event_loops_at_once(saver: DynamoDBSaver, thread_id: 
         return found.checkpoint["channel_values"]["n"] if found else -1
 
     async def talk_all(first: int) -> list[int]:
-        return await asyncio.gather(*(talk(number) for number in range(first, first + 32)))
+        return await asyncio.gather(*(talk(number) for number in range(first, first + 16)))
 
     for _ in range(2):
         with ThreadPoolExecutor(4) as pool:
-            answers = pool.map(asyncio.run, map(talk_all, range(0, 128, 32)))
-            assert list(chain.from_iterable(answers)) == list(range(128))
+            answers = pool.map(asyncio.run, map(talk_all, range(0, 64, 16)))
+            assert list(chain.from_iterable(answers)) == list(range(64))
 
 
-def test_async_calls_leave_the_event_loop_free(
-    saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_async_calls_leave_the_event_loop_free(saver: DynamoDBSaver, thread_id: str) -> None:
     """While requests are held up the loop goes on, and 64 calls take as long as one."""
 
     async def use() -> int:
@@ -1409,7 +2179,7 @@ def test_async_calls_leave_the_event_loop_free(
     assert requests.waves == 1
 
 
-def test_async_calls_see_the_context_of_the_caller(endpoint: Endpoint) -> None:
+def test_async_calls_see_the_context_of_the_caller(endpoint: Endpoint, tables: Tables) -> None:
     """What an event hook or tracer keeps in a context variable is there in the saver's threads."""
     trace: ContextVar[str] = ContextVar("trace", default="")
     seen = []
@@ -1417,7 +2187,7 @@ def test_async_calls_see_the_context_of_the_caller(endpoint: Endpoint) -> None:
     def hook(**_: Any) -> None:
         seen.append(trace.get())
 
-    with DynamoDBSaver(*endpoint.tables, endpoint.client_config) as saver:
+    with DynamoDBSaver(*tables, endpoint.client_config) as saver:
         saver.client.meta.events.register("before-call.dynamodb", hook)
         trace.set("mine")
         asyncio.run(saver.aget_tuple(_config("no such thread", 1)))
@@ -1431,12 +2201,16 @@ def test_async_calls_see_the_context_of_the_caller(endpoint: Endpoint) -> None:
 Builder = StateGraph[Any, Any, Any, Any]
 
 CALLS_AND_DURABILITIES = pytest.mark.parametrize(
-    ("call", "durability"),
+    ("endpoint", "call", "durability"),
     [
-        pytest.param(call, durability, id=f"{call.__name__[1:]}-{durability}")
+        pytest.param(server, call, durability, id=f"{server}-{call.__name__[1:]}-{durability}")
+        for server, quirks in QUIRKS.items()
         for call in (_sync, _async)
-        for durability in ("sync", "async", "exit")
+        for durability in ("async", "sync", "exit")
+        if durability == "async" or "slow in large tables" not in quirks
     ],
+    indirect=["endpoint"],
+    scope="session",
 )
 
 
@@ -1450,8 +2224,7 @@ def _plain(seen: Any) -> Any:
         metadata = dict(seen.metadata or {})
         metadata.pop("parents", None)
         tasks = [
-            (each.name, each.error, each.interrupts, each.result, each.state)
-            for each in seen.tasks
+            (each.name, each.error, each.interrupts, each.result, each.state) for each in seen.tasks
         ]
         return _plain([seen.values, seen.next, metadata, tasks, seen.parent_config is None])
     if isinstance(seen, CheckpointTuple):
@@ -1462,7 +2235,11 @@ def _plain(seen: Any) -> Any:
     if isinstance(seen, dict):
         if "configurable" in seen:  # the state of a subgraph that has yet to run
             return "config"
-        return {key: _plain(value) for key, value in seen.items()}
+        # Of tasks side by side, whose interrupt comes first is chance.
+        return {
+            key: sorted(map(_plain, value)) if key == INTERRUPT else _plain(value)
+            for key, value in seen.items()
+        }
     if type(seen) in (list, tuple):
         return type(seen)(map(_plain, seen))
     return seen
@@ -1474,7 +2251,9 @@ class Beside:
     At the block's end, what a saver that has seen nothing of this reads must be the same too.
     """
 
-    def __init__(self, builder: Builder, make_saver: MakeSaver, call: Call, durability: str) -> None:
+    def __init__(
+        self, builder: Builder, make_saver: MakeSaver, call: Call, durability: str
+    ) -> None:
         self.config: RunnableConfig = {"configurable": {"thread_id": f"thread-{uuid4()}"}}
         self.options = {"durability": durability}
         self._savers: list[BaseCheckpointSaver[Any]] = [make_saver(), InMemorySaver()]
@@ -1501,7 +2280,9 @@ class Beside:
     def _stored(self, saver: BaseCheckpointSaver[Any]) -> dict[str, list[Any]]:
         """Read all of a thread's checkpoints and writes, by namespace."""
         found = defaultdict(list)
-        for each in self._call(saver, "list", self.config):
+        listed = self._call(saver, "list", self.config)
+        # InMemorySaver lists one namespace after the other.
+        for each in sorted(listed, key=lambda each: each.checkpoint["id"], reverse=True):
             ns = each.config["configurable"]["checkpoint_ns"]
             found[re.sub(r":[-0-9a-f]{36}", "", ns)].append(_plain(each))
         return dict(found)
@@ -1544,9 +2325,7 @@ class Beside:
 
     def state(self) -> Any:
         """Return the thread's state, with its subgraphs'."""
-        return self._both(
-            lambda graph: self._call(graph, "get_state", self.config, subgraphs=True)
-        )
+        return self._both(lambda graph: self._call(graph, "get_state", self.config, subgraphs=True))
 
     def states(self) -> Any:
         """Return all of the thread's states, newest first."""
@@ -1645,9 +2424,9 @@ def test_fan_out_of_100_sends(make_saver: MakeSaver, call: Call, durability: str
 
 @CALLS_AND_DURABILITIES
 def test_fan_out_goes_on_after_a_failure(
-    make_saver: MakeSaver, call: Call, durability: str
+    make_saver: MakeSaver, thread_id: str, call: Call, durability: str
 ) -> None:
-    """What parallel tasks have written stays when one fails; going on runs that one alone."""
+    """When one of parallel tasks fails, what others wrote is kept, and going on runs but the rest."""
     broken, runs = {7}, []
 
     def work(state: Tally) -> Any:
@@ -1661,16 +2440,21 @@ def test_fan_out_goes_on_after_a_failure(
     builder.add_conditional_edges(
         START, lambda _: [Send("work", {"number": number}) for number in range(12)], ["work"]
     )
+    config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+    graph = builder.compile(checkpointer=make_saver())
+    with pytest.raises(RuntimeError, match="down"):
+        call(graph, "invoke", {"log": []}, config, durability=durability)
+    found = make_saver().get_tuple(config)
+    kept = {int(value[0]) for _, name, value in found.pending_writes if name == "log"}  # type: ignore[union-attr]
+    broken.clear()
+    runs.clear()
 
-    with Beside(builder, make_saver, call, durability) as graph:
-        assert graph.invoke({"log": []}) == "RuntimeError('down')"
-        broken.clear()
-        runs.clear()
-        answer = graph.invoke(None)
+    graph = builder.compile(checkpointer=make_saver())
+    answer = call(graph, "invoke", None, config, durability=durability)
 
     assert answer == {"log": [str(number) for number in range(12)]}
-    # With durability "exit" LangGraph stores, when it fails, the writes of the others too.
-    assert runs == [7, 7]
+    assert kept >= set(range(7)) if call is _async else kept
+    assert sorted(runs) == sorted(set(range(12)) - kept)
 
 
 def _nested(*, checkpointer: bool | None = None) -> Builder:
@@ -1707,7 +2491,10 @@ def _nested(*, checkpointer: bool | None = None) -> Builder:
 @CALLS_AND_DURABILITIES
 @pytest.mark.parametrize("remembers", [None, True])
 def test_nested_subgraphs_resume_an_interrupt_inside(
-    make_saver: MakeSaver, call: Call, durability: str, remembers: bool | None  # noqa: FBT001
+    make_saver: MakeSaver,
+    call: Call,
+    durability: str,
+    remembers: bool | None,  # noqa: FBT001
 ) -> None:
     """Two graphs deep a node asks twice; answered, each graph goes on where it was."""
     with Beside(_nested(checkpointer=remembers), make_saver, call, durability) as graph:
@@ -1727,7 +2514,7 @@ def test_interrupts_resume_one_after_the_other(
 ) -> None:
     """Of two tasks that ask side by side, each keeps its question until it is answered."""
 
-    def ask(question: str) -> Callable[[Tally], Any]:
+    def ask(question: str) -> Any:
         def node(_: Tally) -> Any:
             return {"log": [f"{question}: {interrupt(question)}"], "number": 1}
 
@@ -1766,7 +2553,9 @@ def _steps() -> Builder:
     """Build three nodes in a row, with a route that is taken by hand alone."""
     builder: Builder = StateGraph(Tally)
     for name in ("a", "b", "c", "d"):
-        builder.add_node(name, lambda state, name=name: {"log": [name], "number": len(state["log"])})
+        builder.add_node(
+            name, lambda state, name=name: {"log": [name], "number": len(state["log"])}
+        )
     builder.add_edge(START, "a")
     builder.add_edge("a", "b")
     builder.add_edge("b", "c")
@@ -1780,11 +2569,11 @@ def test_update_state_changes_it(make_saver: MakeSaver, call: Call, durability: 
     with Beside(_steps(), make_saver, call, durability) as graph:
         graph.update({"log": ["first"]}, as_node=START)
         graph.invoke(None)
+        graph.update({"number": -1})
+        assert graph.state()[:2] == [{"log": ["first", "a", "b", "c"], "number": -1}, ()]
         graph.update({"log": ["by hand"]}, as_node="d")
         assert graph.state()[1] == ("c",)
-        graph.update({"number": -1})
         answer = graph.invoke(None)
-        graph.update(None, as_node=END)
 
     assert answer == {"log": ["first", "a", "b", "c", "by hand", "c"], "number": 5}
 
@@ -1795,7 +2584,13 @@ def test_time_travel_and_fork(make_saver: MakeSaver, call: Call, durability: str
     with Beside(_steps(), make_saver, call, durability) as graph:
         graph.options["durability"] = "sync"  # with "exit" there are no old states to go to
         graph.invoke({"log": ["start"]})
-        assert [state[1] for state in graph.states()] == [(), ("c",), ("b",), ("a",), ("__start__",)]
+        assert [state[1] for state in graph.states()] == [
+            (),
+            ("c",),
+            ("b",),
+            ("a",),
+            ("__start__",),
+        ]
         graph.options["durability"] = durability
 
         assert graph.invoke(None, at=2) == {"log": ["start", "a", "b", "c"], "number": 3}
@@ -1823,7 +2618,7 @@ class Deltas(TypedDict, total=False):
 def _deltas() -> Builder:
     """Build two parallel writers, then three nodes of which the last writes no delta channel."""
 
-    def writer(name: str) -> Callable[[Deltas], Any]:
+    def writer(name: str) -> Any:
         def node(state: Deltas) -> Any:
             turn = state.get("number", 0)
             return {
@@ -1852,14 +2647,14 @@ def test_delta_channels_with_parallel_writers(
 ) -> None:
     """Two parallel writers of a channel are replayed in the order of the run, in every turn."""
     with Beside(_deltas(), make_saver, call, durability) as graph:
-        for _ in range(5):
+        for _ in range(2):
             answer = graph.invoke({"log": ["in"]})
         graph.update({"log": ["by hand"]}, as_node="count")
         graph.invoke({"often": ["in"]}, at=3)
 
     logged = [each for each in answer["log"] if len(each) < 20]
-    assert logged[-4:] == ["in", "ant 4", "zebra 4", "after 4"]
-    assert len(answer["log"]) == 35
+    assert logged[-4:] == ["in", "ant 1", "zebra 1", "after 1"]
+    assert len(answer["log"]) == 14
 
 
 @SYNC_AND_ASYNC
@@ -1906,9 +2701,1628 @@ def test_run_leaves_no_marker(lone_saver: DynamoDBSaver, call: Call, durability:
     config: RunnableConfig = {"configurable": {"thread_id": "thread"}}
 
     with Requests(lone_saver) as requests:
-        for given in ({"number": 1}, Command(resume="Ada"), Command(resume=36)):
+        inputs: list[Any] = [{"number": 1}, Command(resume="Ada"), Command(resume=36)]
+        for given in inputs:
             call(graph, "invoke", given, config, durability=durability)
 
     stored = _stored(lone_saver)
     assert not [each for each in stored if each.get("checkpoint_id", {}).get("S", "")[:2] == "~m"]
     assert set(requests.names) <= {"PutItem", "Query", "GetItem"}
+
+
+# -- Layout 0 -------------------------------------------------------------------------------------
+# Two threads as langgraph-checkpoint-dynamodb 0.1.0 wrote them. They are never edited.
+
+
+# By LangGraph 0.2.53, of checkpoint format 1: stopped before the tasks that "plan" has sent.
+ORDER_CHECKPOINTS: Final[list[dict[str, Any]]] = [
+    {
+        "thread_id": {"S": "order"},
+        "checkpoint_id": {"S": "1f1e68fd-fe91-6cba-bfff-07e38d56503d"},
+        "checkpoint_ns": {"S": ""},
+        "parent_checkpoint_id": {"NULL": True},
+        "type": {"S": "msgpack"},
+        "checkpoint": {
+            "B": (
+                b"\x87\xa1v\x01\xa2ts\xd9 2026-11-22T16:15:03.650399+00:00\xa2id\xd9$1f1e68fd-f"
+                b"e91-6cba-bfff-07e38d56503d\xaechannel_values\x81\xa9__start__\x81\xa5items"
+                b"\x90\xb0channel_versions\x81\xa9__start__\x01\xadversions_seen\x81\xa9__input"
+                b"__\x80\xadpending_sends\x90"
+            )
+        },
+        "metadata": {
+            "B": (
+                b"\x86\xa6source\xa5input\xa6writes\x81\xa9__start__\x81\xa5items\x90\xa6run_id"
+                b"\xa3run\xa9thread_id\xa5order\xa4step\xff\xa7parents\x80"
+            )
+        },
+    },
+    {
+        "thread_id": {"S": "order"},
+        "checkpoint_id": {"S": "1f1e68fd-fec0-6a50-8000-9941d630cfd5"},
+        "checkpoint_ns": {"S": ""},
+        "parent_checkpoint_id": {"S": "1f1e68fd-fe91-6cba-bfff-07e38d56503d"},
+        "type": {"S": "msgpack"},
+        "checkpoint": {
+            "B": (
+                b"\x87\xa1v\x01\xa2ts\xd9 2026-11-22T16:15:03.669580+00:00\xa2id\xd9$1f1e68fd-f"
+                b"ec0-6a50-8000-9941d630cfd5\xaechannel_values\x82\xa5items\x90\xaastart:plan"
+                b"\xa9__start__\xb0channel_versions\x83\xa9__start__\x02\xa5items\x02\xaastart:"
+                b"plan\x02\xadversions_seen\x82\xa9__input__\x80\xa9__start__\x81\xa9__start__"
+                b"\x01\xadpending_sends\x90"
+            )
+        },
+        "metadata": {
+            "B": (
+                b"\x86\xa6source\xa4loop\xa6writes\xc0\xa6run_id\xa3run\xa9thread_id\xa5order"
+                b"\xa4step\x00\xa7parents\x80"
+            )
+        },
+    },
+    {
+        "thread_id": {"S": "order"},
+        "checkpoint_id": {"S": "1f1e68fd-fedc-612f-8001-c24683aece03"},
+        "checkpoint_ns": {"S": ""},
+        "parent_checkpoint_id": {"S": "1f1e68fd-fec0-6a50-8000-9941d630cfd5"},
+        "type": {"S": "msgpack"},
+        "checkpoint": {
+            "B": (
+                b"\x87\xa1v\x01\xa2ts\xd9 2026-11-22T16:15:03.680820+00:00\xa2id\xd9$1f1e68fd-f"
+                b"edc-612f-8001-c24683aece03\xaechannel_values\x82\xa5items\x92\xa3ham\xa4eggs"
+                b"\xa4plan\xa4plan\xb0channel_versions\x84\xa9__start__\x02\xa5items\x03\xaasta"
+                b"rt:plan\x03\xa4plan\x03\xadversions_seen\x83\xa9__input__\x80\xa9__start__"
+                b"\x81\xa9__start__\x01\xa4plan\x81\xaastart:plan\x02\xadpending_sends\x92\xc7%"
+                b"\x01\x93\xaflanggraph.types\xa4Send\x92\xa3fry\x81\xa4item\xa3ham\xc7&\x01"
+                b"\x93\xaflanggraph.types\xa4Send\x92\xa3fry\x81\xa4item\xa4eggs"
+            )
+        },
+        "metadata": {
+            "B": (
+                b"\x86\xa6source\xa4loop\xa6writes\x81\xa4plan\x81\xa5items\x92\xa3ham\xa4eggs"
+                b"\xa6run_id\xa3run\xa9thread_id\xa5order\xa4step\x01\xa7parents\x80"
+            )
+        },
+    },
+]
+ORDER_WRITES: Final[list[dict[str, Any]]] = [
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "order:::1f1e68fd-fe91-6cba-bfff-07e38d56503d:::"
+        },
+        "task_id_idx": {"S": "2a580cbb-4783-93ab-28cd-feef12a67753:::0"},
+        "channel": {"S": "items"},
+        "value": {"B": b"\x90"},
+    },
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "order:::1f1e68fd-fe91-6cba-bfff-07e38d56503d:::"
+        },
+        "task_id_idx": {"S": "2a580cbb-4783-93ab-28cd-feef12a67753:::1"},
+        "channel": {"S": "start:plan"},
+        "value": {"B": b"\xa9__start__"},
+    },
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"
+        },
+        "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::0"},
+        "channel": {"S": "plan"},
+        "value": {"B": b"\xa4plan"},
+    },
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"
+        },
+        "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::1"},
+        "channel": {"S": "items"},
+        "value": {"B": b"\x92\xa3ham\xa4eggs"},
+    },
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"
+        },
+        "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::2"},
+        "channel": {"S": "__pregel_tasks"},
+        "value": {"B": (b"\xc7%\x01\x93\xaflanggraph.types\xa4Send\x92\xa3fry\x81\xa4item\xa3ham")},
+    },
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"
+        },
+        "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::3"},
+        "channel": {"S": "__pregel_tasks"},
+        "value": {
+            "B": (b"\xc7&\x01\x93\xaflanggraph.types\xa4Send\x92\xa3fry\x81\xa4item\xa4eggs")
+        },
+    },
+]
+
+# By LangGraph 1.2.22, of checkpoint format 4: two of three parallel tasks have failed.
+REPORT_CHECKPOINTS: Final[list[dict[str, Any]]] = [
+    {
+        "thread_id": {"S": "report"},
+        "checkpoint_id": {"S": "1f1e68a3-d519-606c-bfff-c00d97e01597"},
+        "checkpoint_ns": {"S": ""},
+        "parent_checkpoint_id": {"NULL": True},
+        "type": {"S": "msgpack"},
+        "checkpoint": {
+            "B": (
+                b"\x87\xa1v\x04\xa2ts\xd9 2026-11-22T15:34:43.382672+00:00\xa2id\xd9$1f1e68a3-d"
+                b"519-606c-bfff-c00d97e01597\xaechannel_values\x81\xa9__start__\x81\xa5lines"
+                b"\x91\xa6report\xb0channel_versions\x81\xa9__start__\x01\xadversions_seen\x81"
+                b"\xa9__input__\x80\xb0updated_channels\x91\xa9__start__"
+            )
+        },
+        "metadata": {"B": b"\x83\xa6source\xa5input\xa4step\xff\xa7parents\x80"},
+    },
+    {
+        "thread_id": {"S": "report"},
+        "checkpoint_id": {"S": "1f1e68a3-d52a-6929-8000-8bc7e2ecc81c"},
+        "checkpoint_ns": {"S": ""},
+        "parent_checkpoint_id": {"S": "1f1e68a3-d519-606c-bfff-c00d97e01597"},
+        "type": {"S": "msgpack"},
+        "checkpoint": {
+            "B": (
+                b"\x87\xa1v\x04\xa2ts\xd9 2026-11-22T15:34:43.389858+00:00\xa2id\xd9$1f1e68a3-d"
+                b"52a-6929-8000-8bc7e2ecc81c\xaechannel_values\x84\xa5lines\x91\xa6report\xaebr"
+                b"anch:to:news\xc0\xb0branch:to:stocks\xc0\xb1branch:to:weather\xc0\xb0channel_"
+                b"versions\x85\xa9__start__\x02\xa5lines\x02\xaebranch:to:news\x02\xb0branch:to"
+                b":stocks\x02\xb1branch:to:weather\x02\xadversions_seen\x82\xa9__input__\x80"
+                b"\xa9__start__\x81\xa9__start__\x01\xb0updated_channels\x94\xaebranch:to:news"
+                b"\xb0branch:to:stocks\xb1branch:to:weather\xa5lines"
+            )
+        },
+        "metadata": {"B": b"\x83\xa6source\xa4loop\xa4step\x00\xa7parents\x80"},
+    },
+]
+REPORT_WRITES: Final[list[dict[str, Any]]] = [
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"
+        },
+        "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::0"},
+        "channel": {"S": "lines"},
+        "value": {"B": b"\x91\xa6report"},
+    },
+    {
+        "type": {"S": "null"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"
+        },
+        "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::1"},
+        "channel": {"S": "branch:to:news"},
+        "value": {"B": b""},
+    },
+    {
+        "type": {"S": "null"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"
+        },
+        "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::2"},
+        "channel": {"S": "branch:to:stocks"},
+        "value": {"B": b""},
+    },
+    {
+        "type": {"S": "null"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"
+        },
+        "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::3"},
+        "channel": {"S": "branch:to:weather"},
+        "value": {"B": b""},
+    },
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"
+        },
+        "task_id_idx": {"S": "87428ad6-9959-66f8-2a26-222d142b481e:::0"},
+        "channel": {"S": "lines"},
+        "value": {"B": b"\x91\xa4news"},
+    },
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"
+        },
+        "task_id_idx": {"S": "87428ad6-9959-66f8-2a26-222d142b481e:::1"},
+        "channel": {"S": "sources"},
+        "value": {"B": b"\x91\xa5paper"},
+    },
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"
+        },
+        "task_id_idx": {"S": "9340081d-51ab-3459-9478-246afb41474b:::0"},
+        "channel": {"S": "__error__"},
+        "value": {"B": b"\xb4RuntimeError('down')"},
+    },
+    {
+        "type": {"S": "msgpack"},
+        "thread_id_checkpoint_id_checkpoint_ns": {
+            "S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"
+        },
+        "task_id_idx": {"S": "f8b87b5e-0f5e-b4af-8eb4-443762ffed52:::0"},
+        "channel": {"S": "__error__"},
+        "value": {"B": b"\xb4RuntimeError('down')"},
+    },
+]
+
+
+class Order(TypedDict, total=False):
+    """What the nodes of the thread "order" share."""
+
+    items: list[str]
+    done: Annotated[list[str], operator.add]
+
+
+def _order() -> Builder:
+    """Build the graph of the thread "order"."""
+
+    def send(state: Order) -> list[Send]:
+        return [Send("fry", {"item": item}) for item in state["items"]]
+
+    builder: Builder = StateGraph(Order)
+    builder.add_node("plan", lambda _: {"items": ["ham", "eggs"]})
+    builder.add_node("fry", lambda state: {"done": [state["item"]]})
+    builder.add_node("serve", lambda _: {"done": ["served"]})
+    builder.add_edge(START, "plan")
+    builder.add_conditional_edges("plan", send, ["fry"])
+    builder.add_edge("fry", "serve")
+    return builder
+
+
+class Report(TypedDict, total=False):
+    """What the nodes of the thread "report" share."""
+
+    lines: Annotated[list[str], operator.add]
+    sources: Annotated[list[str], operator.add]
+
+
+def _report(broken: Collection[str]) -> Builder:
+    """Build the graph of the thread "report"; nodes that are *broken* fail."""
+
+    def node(name: str, source: str) -> Any:
+        def write(_: Report) -> Report:
+            if name in broken:
+                raise RuntimeError("down")
+            return {"lines": [name], "sources": [source]}
+
+        return write
+
+    builder: Builder = StateGraph(Report)
+    for name, source in (("news", "paper"), ("stocks", "exchange"), ("weather", "station")):
+        builder.add_node(name, node(name, source))
+        builder.add_edge(START, name)
+    return builder
+
+
+@pytest.fixture
+def old_saver(lone_saver: DynamoDBSaver) -> DynamoDBSaver:
+    """Make a saver whose tables hold the two threads, and no more."""
+    for table, items in (
+        (lone_saver.checkpoints_table_name, ORDER_CHECKPOINTS + REPORT_CHECKPOINTS),
+        (lone_saver.writes_table_name, ORDER_WRITES + REPORT_WRITES),
+    ):
+        for item in items:
+            lone_saver.client.put_item(TableName=table, Item=item)
+    return lone_saver
+
+
+ORDER_IDS: Final = [each["checkpoint_id"]["S"] for each in ORDER_CHECKPOINTS]
+ORDER_TASKS: Final = [each["task_id_idx"]["S"].partition(":::")[0] for each in ORDER_WRITES]
+REPORT_IDS: Final = [each["checkpoint_id"]["S"] for each in REPORT_CHECKPOINTS]
+REPORT_TASKS: Final = [each["task_id_idx"]["S"].partition(":::")[0] for each in REPORT_WRITES]
+SENDS: Final = [Send("fry", {"item": "ham"}), Send("fry", {"item": "eggs"})]
+
+
+def _old_config(thread_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
+    configurable = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
+    return {
+        "configurable": {name: value for name, value in configurable.items() if value is not None}
+    }
+
+
+@SYNC_AND_ASYNC
+def test_layout_0_is_read_latest(call: Call, old_saver: DynamoDBSaver) -> None:
+    """The newest checkpoint has its values, its metadata, its parent and its parent's sends."""
+    found = call(old_saver, "get_tuple", _old_config("order"))
+
+    assert found == CheckpointTuple(
+        _old_config("order", ORDER_IDS[2]),
+        {  # type: ignore[typeddict-item]  # of the old format
+            "v": 1,
+            "id": ORDER_IDS[2],
+            "ts": "2026-11-22T16:15:03.680820+00:00",
+            "channel_values": {"items": ["ham", "eggs"], "plan": "plan", TASKS: SENDS},
+            "channel_versions": {
+                "__start__": 2,
+                "items": 3,
+                "start:plan": 3,
+                "plan": 3,
+                TASKS: 3,
+            },
+            "versions_seen": {
+                "__input__": {},
+                "__start__": {"__start__": 1},
+                "plan": {"start:plan": 2},
+            },
+            "pending_sends": SENDS,
+        },
+        {
+            "source": "loop",
+            "step": 1,
+            "parents": {},
+            "run_id": "run",
+            "thread_id": "order",  # type: ignore[typeddict-unknown-key]
+            "writes": {"plan": {"items": ["ham", "eggs"]}},
+        },
+        _old_config("order", ORDER_IDS[1]),
+        [],
+    )
+
+
+@SYNC_AND_ASYNC
+def test_layout_0_is_read_by_id(call: Call, old_saver: DynamoDBSaver) -> None:
+    """A checkpoint without a parent has none, and pending writes are in the order of their task."""
+    first, second = (
+        call(old_saver, "get_tuple", _old_config("order", each)) for each in ORDER_IDS[:2]
+    )
+
+    assert first.config == _old_config("order", ORDER_IDS[0])
+    assert first.parent_config is None
+    assert first.checkpoint["channel_values"] == {"__start__": {"items": []}}
+    assert first.metadata["step"] == -1
+    assert second.pending_writes == [
+        (ORDER_TASKS[2], "plan", "plan"),
+        (ORDER_TASKS[2], "items", ["ham", "eggs"]),
+        (ORDER_TASKS[2], TASKS, SENDS[0]),
+        (ORDER_TASKS[2], TASKS, SENDS[1]),
+    ]
+    assert call(old_saver, "get_tuple", _old_config("report")).pending_writes == [
+        (REPORT_TASKS[4], "lines", ["news"]),
+        (REPORT_TASKS[4], "sources", ["paper"]),
+        (REPORT_TASKS[6], ERROR, "RuntimeError('down')"),
+        (REPORT_TASKS[7], ERROR, "RuntimeError('down')"),
+    ]
+
+
+@SYNC_AND_ASYNC
+def test_layout_0_is_listed(call: Call, old_saver: DynamoDBSaver) -> None:
+    """The list has the old checkpoints as get_tuple has them, newest first, and filters them."""
+    for thread_id, ids in (("order", ORDER_IDS), ("report", REPORT_IDS)):
+        listed = call(old_saver, "list", {"configurable": {"thread_id": thread_id}})
+
+        assert [each.checkpoint["id"] for each in listed] == ids[::-1]
+        assert listed == [call(old_saver, "get_tuple", each.config) for each in listed]
+    (listed,) = call(old_saver, "list", None, filter={"source": "loop", "run_id": "run", "step": 0})
+    assert listed.config == _old_config("order", ORDER_IDS[1])
+    before = _old_config("order", ORDER_IDS[1])
+    (listed,) = call(old_saver, "list", _old_config("order"), before=before)
+    assert listed.config == _old_config("order", ORDER_IDS[0])
+
+
+@CALLS_AND_DURABILITIES
+def test_layout_0_thread_goes_on(old_saver: DynamoDBSaver, call: Call, durability: str) -> None:
+    """A graph runs what the old saver's run had sent, once, and stores it beside the old items."""
+    graph = _order().compile(checkpointer=old_saver)
+    config = {"configurable": {"thread_id": "order"}}
+    assert call(graph, "get_state", config).next == ("fry", "fry")
+
+    answer = call(graph, "invoke", None, config, durability=durability)
+    again = call(graph, "invoke", {"items": ["more"]}, config, durability=durability)
+
+    assert answer == {"items": ["ham", "eggs"], "done": ["ham", "eggs", "served"]}
+    assert again["done"] == ["ham", "eggs", "served"] * 2
+    history = call(graph, "get_state_history", config)
+    assert [each.config["configurable"]["checkpoint_id"] for each in history[-3:]] == ORDER_IDS[
+        ::-1
+    ]
+    assert [each.values.get("done") for each in history[-3:]] == [[], [], []]
+
+
+@CALLS_AND_DURABILITIES
+def test_layout_0_failed_tasks_go_on(old_saver: DynamoDBSaver, call: Call, durability: str) -> None:
+    """A task that failed under the old saver keeps all that it writes when it succeeds.
+
+    The old saver stored an error at the index of the task's first write, and that write was lost.
+    """
+    config = {"configurable": {"thread_id": "report"}}
+    with pytest.raises(RuntimeError, match="down"):
+        call(
+            _report({"weather"}).compile(checkpointer=old_saver),
+            "invoke",
+            None,
+            config,
+            durability=durability,
+        )
+
+    graph = _report(()).compile(checkpointer=old_saver)
+    answer = call(graph, "invoke", None, config, durability=durability)
+
+    assert answer == {
+        "lines": ["report", "news", "stocks", "weather"],
+        "sources": ["paper", "exchange", "station"],
+    }
+
+
+@SYNC_AND_ASYNC
+def test_layout_0_thread_is_copied(call: Call, old_saver: DynamoDBSaver) -> None:
+    """A copy of an old thread has its checkpoints and its pending writes."""
+    call(old_saver, "copy_thread", "order", "copy")
+
+    copies = call(old_saver, "list", _old_config("copy"))
+
+    assert copies == [
+        each._replace(
+            config=_old_config("copy", each.checkpoint["id"]),
+            parent_config=each.parent_config
+            and _old_config("copy", each.parent_config["configurable"]["checkpoint_id"]),
+        )
+        for each in call(old_saver, "list", _old_config("order"))
+    ]
+
+
+@SYNC_AND_ASYNC
+def test_layout_0_thread_is_deleted(call: Call, old_saver: DynamoDBSaver) -> None:
+    """Nothing stays of old threads that are deleted, as a whole or by their run."""
+    call(old_saver, "delete_thread", "report")
+    assert {_owner(each) for each in _stored(old_saver)} == {"'order'"}
+
+    call(old_saver, "delete_for_runs", ["run"])
+
+    assert call(old_saver, "list", None) == []
+    assert [each for each in _stored(old_saver) if "stored_at" not in each] == []
+
+
+@SYNC_AND_ASYNC
+def test_layout_0_thread_is_pruned(call: Call, old_saver: DynamoDBSaver) -> None:
+    """Of an old thread the newest checkpoint stays, with its writes."""
+    kept = call(old_saver, "get_tuple", _old_config("report"))
+
+    call(old_saver, "prune", ["report"])
+
+    assert call(old_saver, "list", _old_config("report")) == [kept]
+
+
+@SYNC_AND_ASYNC
+def test_warm_reads_one_item_that_is_not_there(call: Call, saver: DynamoDBSaver) -> None:
+    """It makes one request, at half a read unit, for an item that no thread can have."""
+    with Requests(saver) as requests:
+        call(saver, "warm")
+
+    ((name, parameters),) = requests.sent
+    assert name == "GetItem"
+    assert parameters["ConsistentRead"] is False
+    assert requests.items_read == 0
+
+
+def test_warm_says_what_is_wrong_with_the_table(no_tables: Tables, make_saver: MakeSaver) -> None:
+    """A table that is not there is an error at once, not at the first checkpoint."""
+    with pytest.raises(
+        DynamoDBSaverError, match=re.escape(f"Table {no_tables[0]!r} does not exist")
+    ):
+        make_saver(no_tables).warm()
+
+
+# -- Arguments ------------------------------------------------------------------------------------
+# What cannot be done is refused before the first request, in words that say what to do.
+
+NO_THREAD: Final = (
+    'config["configurable"] has no "thread_id"; pass {"configurable": {"thread_id": "..."}} to the '
+    "graph or the saver"
+)
+METHODS: Final[dict[str, Callable[[Any], tuple[Any, ...]]]] = {
+    "get_tuple": lambda config: (config,),
+    "list": lambda config: (config,),
+    "put": lambda config: (config, _checkpoint(1, {"text": "x" * 9000}), {}, {"text": 1}),
+    "put_writes": lambda config: (config, [("text", "x" * 900_000)], "task"),
+}
+
+
+@pytest.fixture(scope="session")
+def idle_client() -> Iterator[Any]:
+    """Make a client that no request comes through to."""
+    session = botocore.session.get_session()
+    options = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    client = session.create_client("dynamodb", "eu-central-1", **options)
+    client.meta.events.register("before-send", lambda **_: pytest.fail("there was a request"))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def idle_saver(idle_client: Any) -> Iterator[DynamoDBSaver]:
+    """Make a saver whose requests come to nothing."""
+    with DynamoDBSaver("checkpoints", "writes", client=idle_client) as saver:
+        yield saver
+
+
+@contextmanager
+def _refused(saver: DynamoDBSaver, error: type[Exception], message: str) -> Iterator[None]:
+    """Check that the block raises exactly this, and that no request is made in it."""
+    with Requests(saver) as requests, pytest.raises(error) as raised:
+        yield
+    assert (type(raised.value), str(raised.value)) == (error, message)
+    assert requests.names == []
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("configurable", "error", "message"),
+    [
+        pytest.param(None, ValueError, NO_THREAD, id="no configurable"),
+        pytest.param({"checkpoint_id": _id(1)}, ValueError, NO_THREAD, id="no thread_id"),
+        pytest.param({"thread_id": None}, ValueError, NO_THREAD, id="thread_id None"),
+        pytest.param(
+            {"thread_id": ""},
+            ValueError,
+            "thread_id is empty; give it a value",
+            id="thread_id empty",
+        ),
+        pytest.param(
+            {"thread_id": 1.5},
+            TypeError,
+            "thread_id must be a string, not 1.5",
+            id="thread_id a float",
+        ),
+        pytest.param(
+            {"thread_id": "a:::b"},
+            ValueError,
+            "thread_id must not hold ':::' or end in ':': 'a:::b'; use another one",
+            id="thread_id with the separator",
+        ),
+        pytest.param(
+            {"thread_id": "a:"},
+            ValueError,
+            "thread_id must not hold ':::' or end in ':': 'a:'; use another one",
+            id="thread_id with part of the separator",
+        ),
+        pytest.param(
+            {"thread_id": "\ud800"},
+            ValueError,
+            "thread_id is no valid Unicode: '\\ud800'; remove the surrogates",
+            id="thread_id with a surrogate",
+        ),
+        pytest.param(
+            {"thread_id": "é" * 1025},
+            ValueError,
+            f"thread_id has 2,050 bytes, and DynamoDB's key holds 2,048: {'é' * 40!r}...; use a "
+            f"shorter one",
+            id="thread_id too long",
+        ),
+        pytest.param(
+            {"thread_id": "t" * 2010, "checkpoint_id": _id(1)},
+            ValueError,
+            f"thread_id with checkpoint_id and checkpoint_ns has 2,052 bytes, and DynamoDB's key "
+            f"holds 2,048: {'t' * 40!r}...; use a shorter one",
+            id="thread_id too long with the others",
+        ),
+        pytest.param(
+            {"thread_id": "t", "checkpoint_ns": 5, "checkpoint_id": _id(1)},
+            TypeError,
+            "checkpoint_ns must be a string, not 5",
+            id="checkpoint_ns an int",
+        ),
+        pytest.param(
+            {"thread_id": "t", "checkpoint_ns": "\udfff", "checkpoint_id": _id(1)},
+            ValueError,
+            "checkpoint_ns is no valid Unicode: '\\udfff'; remove the surrogates",
+            id="checkpoint_ns with a surrogate",
+        ),
+        pytest.param(
+            {"thread_id": "t", "checkpoint_id": 5},
+            TypeError,
+            "checkpoint_id must be a string, not 5",
+            id="checkpoint_id an int",
+        ),
+        pytest.param(
+            {"thread_id": "t", "checkpoint_id": "~s00"},
+            ValueError,
+            "checkpoint_id must start with a character below '}': '~s00'; LangGraph's start with "
+            "a hex digit",
+            id="checkpoint_id like a segment's",
+        ),
+        pytest.param(
+            {"thread_id": "t", "checkpoint_id": "}"},
+            ValueError,
+            "checkpoint_id must start with a character below '}': '}'; LangGraph's start with a "
+            "hex digit",
+            id="checkpoint_id like a veil's",
+        ),
+        pytest.param(
+            {"thread_id": "t", "checkpoint_id": "a:::b"},
+            ValueError,
+            "checkpoint_id must not hold ':::' or end in ':': 'a:::b'; use another one",
+            id="checkpoint_id with the separator",
+        ),
+        pytest.param(
+            {"thread_id": "t", "checkpoint_id": "1" * 1025},
+            ValueError,
+            f"checkpoint_id has 1,025 bytes, and DynamoDB's key holds 1,024: {'1' * 40!r}...; use "
+            f"a shorter one",
+            id="checkpoint_id too long",
+        ),
+        pytest.param(
+            {"thread_id": "t", "checkpoint_ns": "n" * 512, "checkpoint_id": "1" * 600},
+            ValueError,
+            f"checkpoint_id with its namespace has 1,119 bytes, and DynamoDB's key holds 1,024: "
+            f"{'~m512:' + 'n' * 34!r}...; use a shorter one",
+            id="checkpoint_id too long with the namespace",
+        ),
+    ],
+)
+def test_config_that_makes_no_key_is_refused(
+    call: Call,
+    idle_saver: DynamoDBSaver,
+    method: str,
+    configurable: dict[str, Any] | None,
+    error: type[Exception],
+    message: str,
+) -> None:
+    """No method takes a config that names no thread, or what would be no key or another's."""
+    config = {} if configurable is None else {"configurable": configurable}
+    if method == "list" and configurable is None:
+        config = {"configurable": {}}  # an empty config lists all threads
+
+    with _refused(idle_saver, error, message):
+        call(idle_saver, method, *METHODS[method](config))
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize(
+    ("checkpoint_id", "error", "message"),
+    [
+        pytest.param("", ValueError, "checkpoint_id is empty; give it a value", id="empty"),
+        pytest.param(None, TypeError, "checkpoint_id must be a string, not None", id="None"),
+        pytest.param(
+            "~c",
+            ValueError,
+            "checkpoint_id must start with a character below '}': '~c'; LangGraph's start with a "
+            "hex digit",
+            id="like a subgraph's",
+        ),
+    ],
+)
+def test_checkpoint_whose_id_makes_no_key_is_refused(
+    call: Call, idle_saver: DynamoDBSaver, checkpoint_id: Any, error: type[Exception], message: str
+) -> None:
+    """A checkpoint that put is given, and one that put_writes is to add to, must have an id."""
+    checkpoint = _checkpoint(1, {"text": "x" * 9000}) | {"id": checkpoint_id}
+
+    with _refused(idle_saver, error, message):
+        call(idle_saver, "put", _config("thread"), checkpoint, {}, {"text": 1})
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize(
+    ("task_id", "error", "message"),
+    [
+        pytest.param("", ValueError, "task_id is empty; give it a value", id="empty"),
+        pytest.param(None, TypeError, "task_id must be a string, not None", id="None"),
+        pytest.param(
+            "é" * 501,
+            ValueError,
+            f"task_id has 1,002 bytes, and DynamoDB's key holds 1,000: {'é' * 40!r}...; use a "
+            f"shorter one",
+            id="too long",
+        ),
+    ],
+)
+def test_task_that_makes_no_key_is_refused(
+    call: Call, idle_saver: DynamoDBSaver, task_id: Any, error: type[Exception], message: str
+) -> None:
+    """Writes are of a task, and of a checkpoint."""
+    with _refused(idle_saver, error, message):
+        call(idle_saver, "put_writes", _config("thread", 1), [("a", 1)], task_id)
+    with _refused(idle_saver, ValueError, "checkpoint_id is empty; give it a value"):
+        call(idle_saver, "put_writes", _config("thread"), [("a", 1)], "task")
+
+
+@SYNC_AND_ASYNC
+def test_task_path_must_be_text(call: Call, idle_saver: DynamoDBSaver) -> None:
+    """A task's path is what its writes are ordered by."""
+    with _refused(idle_saver, TypeError, "task_path must be a string, not ('a', 1)"):
+        call(idle_saver, "put_writes", _config("thread", 1), [("a", 1)], "task", ("a", 1))
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        pytest.param(
+            {"filter": [("a", 1)]},
+            TypeError,
+            "filter must be a dict, not [('a', 1)]",
+            id="filter a list",
+        ),
+        pytest.param(
+            {"filter": "a"}, TypeError, "filter must be a dict, not 'a'", id="filter text"
+        ),
+        pytest.param(
+            {"limit": "3"}, TypeError, "limit must be an integer, not '3'", id="limit text"
+        ),
+        pytest.param(
+            {"before": {"configurable": {"checkpoint_id": 5}}},
+            TypeError,
+            "checkpoint_id must be a string, not 5",
+            id="before an int",
+        ),
+        pytest.param(
+            {"before": {"configurable": {"checkpoint_id": "~"}}},
+            ValueError,
+            "checkpoint_id must start with a character below '}': '~'; LangGraph's start with a "
+            "hex digit",
+            id="before no id",
+        ),
+    ],
+)
+def test_list_refuses_what_it_cannot_select_by(
+    call: Call,
+    idle_saver: DynamoDBSaver,
+    options: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    """A filter, a limit or a before of another type is refused, not ignored."""
+    for config in (_config("thread"), None):
+        with _refused(idle_saver, error, message):
+            call(idle_saver, "list", config, **options)
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize(
+    ("method", "arguments", "error", "message"),
+    [
+        pytest.param(
+            "delete_thread",
+            [""],
+            ValueError,
+            "thread_id is empty; give it a value",
+            id="delete_thread",
+        ),
+        pytest.param(
+            "delete_thread",
+            [None],
+            TypeError,
+            "thread_id must be a string, not None",
+            id="delete_thread of None",
+        ),
+        pytest.param(
+            "delete_for_runs",
+            ["run"],
+            TypeError,
+            "run_ids must be a sequence of strings, not the string 'run'",
+            id="delete_for_runs",
+        ),
+        pytest.param(
+            "copy_thread",
+            ["", "b"],
+            ValueError,
+            "source_thread_id is empty; give it a value",
+            id="copy_thread from nothing",
+        ),
+        pytest.param(
+            "copy_thread",
+            ["a", "b:"],
+            ValueError,
+            "target_thread_id must not hold ':::' or end in ':': 'b:'; use another one",
+            id="copy_thread to no key",
+        ),
+        pytest.param(
+            "copy_thread",
+            ["a", "a"],
+            ValueError,
+            "source_thread_id and target_thread_id are both 'a'",
+            id="copy_thread to itself",
+        ),
+        pytest.param(
+            "prune",
+            ["thread"],
+            TypeError,
+            "thread_ids must be a sequence of strings, not the string 'thread'",
+            id="prune of a string",
+        ),
+        pytest.param(
+            "prune",
+            [["thread", ""]],
+            ValueError,
+            "thread_id is empty; give it a value",
+            id="prune of an empty id",
+        ),
+    ],
+)
+def test_thread_that_makes_no_key_is_refused(
+    call: Call,
+    idle_saver: DynamoDBSaver,
+    method: str,
+    arguments: list[Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    """What deletes or copies refuses an id that can be none before it touches any thread."""
+    with _refused(idle_saver, error, message):
+        call(idle_saver, method, *arguments)
+
+
+@SYNC_AND_ASYNC
+def test_unknown_strategy_is_refused(call: Call, idle_saver: DynamoDBSaver) -> None:
+    """Prune knows two strategies."""
+    message = "strategy must be 'keep_latest' or 'delete', not 'keep_all'"
+
+    with _refused(idle_saver, ValueError, message):
+        call(idle_saver, "prune", ["thread"], strategy="keep_all")
+
+
+@SYNC_AND_ASYNC
+def test_copy_to_a_thread_in_use_is_refused(
+    call: Call, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Threads are not mixed: the target of a copy must be empty, and stays as it was."""
+    _put(saver, _config(thread_id), 1, {"a": 1})
+    _put(saver, _config(f"{thread_id}-target"), 2, {"a": 2})
+
+    with pytest.raises(ValueError, match="has items already") as raised:
+        call(saver, "copy_thread", thread_id, f"{thread_id}-target")
+
+    assert str(raised.value) == (
+        f"target_thread_id {thread_id + '-target'!r} has items already; delete_thread() it, or "
+        f"copy to another thread"
+    )
+    assert _numbers(call(saver, "list", _config(f"{thread_id}-target"))) == [2]
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("ttl_seconds", [0, -1, 1.5, "60"])
+def test_time_that_is_none_is_refused(
+    call: Call, idle_saver: DynamoDBSaver, ttl_seconds: Any
+) -> None:
+    """A thread's ttl_seconds is a whole number of seconds, or None."""
+    config = _config("thread", 1)
+    config["configurable"]["ttl_seconds"] = ttl_seconds
+    message = f"ttl_seconds must be a whole number of at least 1, or None, not {ttl_seconds!r}"
+
+    for method in ("put", "put_writes"):
+        with _refused(idle_saver, ValueError, message):
+            call(idle_saver, method, *METHODS[method](config))
+
+
+class Unknown:
+    """A type that no serde knows."""
+
+
+@SYNC_AND_ASYNC
+def test_what_no_serde_knows_is_refused_whole(call: Call, idle_saver: DynamoDBSaver) -> None:
+    """Where one value or write can't be serialized, none of those beside it is stored."""
+    values = {"text": _words(9000), "unknown": Unknown()}
+    arguments = {
+        "put": (_config("thread"), _checkpoint(1, values), {}, dict.fromkeys(values, 1)),
+        "put_writes": (_config("thread", 1), [*values.items()], "task"),
+    }
+
+    for method, each in arguments.items():
+        with _refused(idle_saver, TypeError, "Type is not msgpack serializable: Unknown"):
+            call(idle_saver, method, *each)
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize(
+    ("method", "table"),
+    [
+        ("get_tuple", 0),
+        ("list", 0),
+        ("put", 0),
+        ("put_writes", 0),
+        ("delete_thread", 0),
+        ("delete_for_runs", 0),
+        ("copy_thread", 0),
+        ("prune", 0),
+        ("get_delta_channel_history", 0),
+        ("put_writes", 1),
+        ("get_tuple", 1),
+    ],
+)
+def test_missing_table_is_named(
+    call: Call,
+    endpoint: Endpoint,
+    no_tables: Tables,
+    thread_id: str,
+    method: str,
+    table: int,
+) -> None:
+    """A table that is not there is named, with what may be wrong."""
+    config = _config(thread_id, 1)
+    with DynamoDBSaver(*no_tables, client=endpoint.client) as saver:
+        if table == 1:
+            saver.setup()
+            saver.client.delete_table(TableName=no_tables[1])
+            _put(saver, _config(thread_id), 1)
+        arguments = {
+            "delete_thread": [thread_id],
+            "delete_for_runs": [["run"]],
+            "copy_thread": [thread_id, f"{thread_id}-copy"],
+            "prune": [[thread_id]],
+            "get_delta_channel_history": [],
+        }
+        options: dict[str, Any] = {}
+        if method == "get_delta_channel_history":
+            options = {"config": config, "channels": ["a"]}
+
+        given: Any = arguments.get(method, METHODS.get(method, list)(config))
+        with pytest.raises(DynamoDBSaverError) as raised:
+            call(saver, method, *given, **options)
+
+    assert str(raised.value) == (
+        f"Table {no_tables[table]!r} does not exist in region 'eu-central-1'; run setup(), or check "
+        f"the table's name and the client's region"
+    )
+    assert type(raised.value) is DynamoDBSaverError
+    assert isinstance(raised.value.__cause__, botocore.exceptions.ClientError)
+
+
+@pytest.fixture
+def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide all that could configure AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_client_without_a_region_is_refused() -> None:
+    """The region is missed when the saver is made."""
+    with pytest.raises(botocore.exceptions.NoRegionError) as raised:
+        DynamoDBSaver("checkpoints", "writes")
+
+    assert str(raised.value) == "You must specify a region."
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.usefixtures("bare_machine")
+def test_client_without_credentials_is_refused(
+    call: Call, endpoint: Endpoint, tables: Tables
+) -> None:
+    """Credentials are missed with the first request, which is not sent."""
+    names = ("region_name", "endpoint_url")
+    client_config = {name: endpoint.client_config[name] for name in names}
+    with DynamoDBSaver(*tables, client_config) as saver:
+        for method, arguments in METHODS.items():
+            with pytest.raises(botocore.exceptions.NoCredentialsError) as raised:
+                call(saver, method, *arguments(_config("thread", 1)))
+            assert str(raised.value) == "Unable to locate credentials"
+
+
+@pytest.mark.parametrize(
+    "client_config",
+    [
+        {
+            "region_name": "eu-north-1",
+            "endpoint_url": "http://localhost:1",
+            "aws_access_key_id": "key",
+            "aws_secret_access_key": "secret",
+            "aws_session_token": "token",
+            "verify": False,
+            "config": Config(read_timeout=3),
+        },
+        {
+            "region": "eu-north-1",
+            "endpoint": "http://localhost:1",
+            "accessKeyId": "key",
+            "secretAccessKey": "secret",
+            "sessionToken": "token",
+            "config": Config(read_timeout=3),
+        },
+    ],
+    ids=["botocore's names", "the original's names"],
+)
+@pytest.mark.usefixtures("bare_machine")
+def test_client_config_makes_the_client(client_config: dict[str, Any]) -> None:
+    """The client is made of what both libraries call it, and a config overrides some defaults."""
+    with DynamoDBSaver("checkpoints", "writes", client_config, max_workers=7) as saver:
+        meta = saver.client.meta
+        credentials = saver.client._get_credentials()
+
+    assert (meta.region_name, meta.endpoint_url) == ("eu-north-1", "http://localhost:1")
+    assert (credentials.access_key, credentials.secret_key, credentials.token) == (
+        "key",
+        "secret",
+        "token",
+    )
+    assert (meta.config.read_timeout, meta.config.connect_timeout) == (3, 5)
+    assert meta.config.max_pool_connections >= 7
+    assert meta.config.retries == {"mode": "standard", "total_max_attempts": 6}
+
+
+def test_constructor_makes_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A saver is made without the network."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("there was a request")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+
+    # Without these, botocore may ask the machine that it is on for credentials.
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    with DynamoDBSaver("checkpoints", "writes", {"region_name": "eu-central-1", **keys}):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        pytest.param(
+            ["", "writes"],
+            {},
+            ValueError,
+            "checkpoints_table_name must be a table's name, not ''",
+            id="no checkpoints table",
+        ),
+        pytest.param(
+            ["checkpoints", None],
+            {},
+            ValueError,
+            "writes_table_name must be a table's name, not None",
+            id="no writes table",
+        ),
+        pytest.param(
+            ["checkpoints", "writes", {}],
+            {"client": object()},
+            ValueError,
+            "client and client_config are both given; drop one",
+            id="client and client_config",
+        ),
+        pytest.param(
+            ["checkpoints", "writes", {"profile": "me"}],
+            {},
+            TypeError,
+            "client_config has no option 'profile'; it knows accessKeyId, api_version, "
+            "aws_access_key_id, aws_secret_access_key, aws_session_token, config, endpoint, "
+            "endpoint_url, region, region_name, secretAccessKey, sessionToken, use_ssl, verify",
+            id="unknown option",
+        ),
+        pytest.param(
+            ["checkpoints", "writes", {"region_name": "eu-central-1", "region": "eu-central-1"}],
+            {},
+            ValueError,
+            "client_config names 'region_name' twice, once as 'region'; drop one",
+            id="option named twice",
+        ),
+        pytest.param(
+            ["checkpoints", "writes"],
+            {"ttl_seconds": 0},
+            ValueError,
+            "ttl_seconds must be a whole number of at least 1, or None, not 0",
+            id="ttl_seconds",
+        ),
+        pytest.param(
+            ["checkpoints", "writes"],
+            {"max_workers": 0},
+            ValueError,
+            "max_workers must be at least 1, not 0",
+            id="max_workers",
+        ),
+    ],
+)
+def test_constructor_refuses(
+    arguments: list[Any], options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """A saver that could not work is not made."""
+    with pytest.raises(error) as raised:
+        DynamoDBSaver(*arguments, **options)
+
+    assert (type(raised.value), str(raised.value)) == (error, message)
+
+
+# -- Cost -----------------------------------------------------------------------------------------
+# The requests of each call, and how many of them come one after the other, as the docstrings say.
+
+# A request is held up for so long, so that those that are sent side by side overlap.
+DELAY: Final = 0.05
+
+
+@SYNC_AND_ASYNC
+def test_put_costs_one_request(call: Call, saver: DynamoDBSaver, thread_id: str) -> None:
+    """A put is one request; new segments go before it, side by side, in batches of 25."""
+    small = _checkpoint(1, {"a": 1, "list": list(range(100))})
+    with Requests(saver, DELAY) as requests:
+        config = call(saver, "put", _config(thread_id), small, {}, {"a": 1, "list": 1})
+    assert (requests.names, requests.waves) == (["PutItem"], 1)
+
+    one_segment = _checkpoint(2, {"a": 1, "text": _words(9000)})
+    with Requests(saver, DELAY) as requests:
+        config = call(saver, "put", config, one_segment, {}, {"text": 2})
+    assert (requests.names, requests.waves) == (["BatchWriteItem", "PutItem"], 2)
+
+    changed = _checkpoint(3, {"a": 3, "text": _words(9000)})
+    with Requests(saver, DELAY) as requests:
+        config = call(saver, "put", config, changed, {}, {"a": 3, "text": 3})
+    assert (requests.names, requests.waves) == (["PutItem"], 1)
+
+    thirty_segments = _checkpoint(4, {f"text {n}": _words(9000 + n) for n in range(30)})
+    versions = thirty_segments["channel_versions"]
+    with Requests(saver, DELAY) as requests:
+        call(saver, "put", config, thirty_segments, {}, versions)
+    assert (requests.names, requests.waves) == (["BatchWriteItem"] * 2 + ["PutItem"], 2)
+
+
+@SYNC_AND_ASYNC
+def test_put_after_get_tuple_costs_one_request(
+    call: Call, make_saver: MakeSaver, thread_id: str
+) -> None:
+    """A process that has read the parent stores none of its segments again."""
+    values = {"messages": _messages(200), "text": _words(9000)}
+    config = _put(make_saver(), _config(thread_id), 1, values)
+    saver = make_saver()
+    values = call(saver, "get_tuple", config).checkpoint["channel_values"]
+
+    with Requests(saver) as requests:
+        call(saver, "put", config, _checkpoint(2, values), {}, dict.fromkeys(values, 2))
+
+    assert requests.names == ["PutItem"]
+
+
+@SYNC_AND_ASYNC
+def test_growing_thread_costs_what_it_grows(
+    call: Call, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Of a chat of 2,000 messages a put sends the few that are new, and never all of it."""
+    messages = _messages(2010)
+    config, sizes = _config(thread_id), []
+    for number in range(2000, 2011):
+        checkpoint = _checkpoint(number, {"messages": messages[:number]})
+        with Requests(saver) as requests:
+            config = call(saver, "put", config, checkpoint, {}, {"messages": number})
+        sizes.append(requests.bytes_sent)
+
+    assert sizes[0] > 500_000
+    assert sum(sizes[1:]) < 10 * 20_000
+
+
+@SYNC_AND_ASYNC
+def test_put_writes_costs_one_request(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
+    """A task's writes are one request, and one for each special write beside others."""
+    saver = make_saver()
+    config = _put(saver, _config(thread_id), 1)
+    writes = [(f"channel {number}", _words(1000)) for number in range(30)]
+
+    with Requests(saver, DELAY) as requests:
+        call(saver, "put_writes", config, writes, "task")
+    assert (requests.names, requests.waves) == (["PutItem"], 1)
+
+    with Requests(saver) as requests:
+        call(saver, "put_writes", config, [(INTERRUPT, "asked")], "other")
+        call(saver, "put_writes", config, [], "idle")
+    assert requests.names == ["PutItem"]
+
+    with Requests(saver) as requests:
+        call(saver, "put_writes", config, [("a", 1), (INTERRUPT, "asked")], "both")
+    assert requests.names == ["PutItem"] * 2
+
+    reader = make_saver()
+    call(reader, "get_tuple", config)
+    with Requests(reader) as requests:
+        call(reader, "put_writes", config, [("a", 1)], "third")
+    assert requests.names == ["PutItem"]
+
+
+@SYNC_AND_ASYNC
+def test_put_writes_marks_a_checkpoint_that_may_not_come(
+    call: Call, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """One request more where this process has neither stored nor read the checkpoint."""
+    with Requests(saver, DELAY) as requests:
+        call(saver, "put_writes", _config(thread_id, 1), [("a", 1)], "task 1")
+
+    tables = [parameters["TableName"] for _, parameters in requests.sent]
+    assert tables == [saver.checkpoints_table_name, saver.writes_table_name]
+    assert (requests.names, requests.waves) == (["PutItem"] * 2, 2)
+
+
+def test_get_tuple_costs_three_requests_whatever_the_thread_holds(
+    make_saver: MakeSaver, tables: Tables, thread_id: str
+) -> None:
+    """The newest and any other checkpoint: 3 requests, 2 in sequence, beside 5,000 of others."""
+    saver = make_saver()
+    values = {"messages": _messages(200), "text": _words(9000)}
+    for ns in ("", "sub"):
+        for number in (1, 2):
+            config = _put(saver, _config(thread_id, ns=ns), number, values)
+            saver.put_writes(config, [("a", number)], "task")
+    for ns in ("a", "sub|a", "z"):
+        _put(saver, _config(thread_id, ns=ns), 5000)
+    # Copies under other ids: who read one would find that it is not what was stored.
+    others = [
+        {"PutRequest": {"Item": item | {"checkpoint_id": {"S": key[: -len(_id(0))] + _id(number)}}}}
+        for item in _stored(saver)
+        for key in [item.get("checkpoint_id", {}).get("S", "")]
+        if item.get("thread_id") == {"S": thread_id} and key.endswith(_id(5000))
+        for number in range(5000, 5000 + 1667)
+    ]
+    assert len(others) == 5001
+    batches = [{tables[0]: others[start : start + 25]} for start in range(0, len(others), 25)]
+    with ThreadPoolExecutor(8) as pool:
+        for answer in pool.map(
+            lambda each: saver.client.batch_write_item(RequestItems=each), batches
+        ):
+            assert not answer["UnprocessedItems"]
+
+    for call in (_sync, _async):
+        for ns in ("", "sub"):
+            for asked in (None, 1):
+                reader = make_saver()
+                with Requests(reader, DELAY) as requests:
+                    found = call(reader, "get_tuple", _config(thread_id, asked, ns=ns))
+
+                assert found.config == _config(thread_id, asked or 2, ns=ns)
+                assert found.checkpoint["channel_values"] == values
+                assert found.pending_writes == [("task", "a", asked or 2)]
+                by_id = ["BatchGetItem", "GetItem", "Query"]
+                assert requests.names == (
+                    ["BatchGetItem", "Query", "Query"] if asked is None else by_id
+                )
+                assert requests.waves == 2
+
+
+@SYNC_AND_ASYNC
+def test_get_tuple_without_segments_costs_two_requests(
+    call: Call, make_saver: MakeSaver, thread_id: str
+) -> None:
+    """By id, and of a newest that this process knows, both are sent at once; of none it is one."""
+    config = _put(make_saver(), _config(thread_id), 1, {"a": 1})
+    saver = make_saver()
+
+    with Requests(saver, DELAY) as requests:
+        call(saver, "get_tuple", _config(thread_id))
+    assert (requests.names, requests.waves) == (["Query", "Query"], 2)
+
+    with Requests(saver, DELAY) as requests:
+        call(saver, "get_tuple", _config(thread_id))
+    assert (requests.names, requests.waves) == (["Query", "Query"], 1)
+
+    with Requests(saver, DELAY) as requests:
+        call(saver, "get_tuple", config)
+    assert (requests.names, requests.waves) == (["GetItem", "Query"], 1)
+
+    with Requests(saver, DELAY) as requests:
+        call(saver, "get_tuple", _config(thread_id, ns="sub"))
+    assert (requests.names, requests.waves) == (["Query"], 1)
+
+
+def _fill(saver: DynamoDBSaver, thread_id: str, size: int) -> None:
+    """Put so many checkpoints, which share a segment, and each with one of its own and a write."""
+    shared = {"shared": _words(5000)}
+
+    def fill(number: int) -> None:
+        config = _put(saver, _config(thread_id), number, shared | {"own": _words(4100 + number)})
+        saver.put_writes(config, [("a", number)], "task")
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(fill, range(size)):
+            pass
+
+
+@pytest.mark.parametrize("ns", ["", None])
+def test_list_is_lazy(make_saver: MakeSaver, thread_id: str, ns: str | None) -> None:
+    """The newest of 60 checkpoints is there when few of the others have been read."""
+    _fill(make_saver(), thread_id, 60)
+    saver = make_saver()
+
+    async def anext_of_alist() -> CheckpointTuple:
+        return await saver.alist(_config(thread_id, ns=ns)).__anext__()
+
+    with Requests(saver) as requests:
+        saver.list(_config(thread_id, ns=ns))
+        saver.alist(_config(thread_id, ns=ns))
+    assert requests.names == []
+
+    with Requests(saver) as requests:
+        assert _numbers([next(saver.list(_config(thread_id, ns=ns)))]) == [59]
+        assert _numbers([asyncio.run(anext_of_alist())]) == [59]
+    assert requests.items_read < 2 * 50
+    assert len(requests.sent) < 2 * 30
+
+
+@SYNC_AND_ASYNC
+def test_list_reads_side_by_side(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
+    """Forty checkpoints: two pages, a query of writes each, each segment once, few in sequence."""
+    _fill(make_saver(), thread_id, 40)
+    saver = make_saver()
+
+    with Requests(saver, DELAY) as requests:
+        listed = call(saver, "list", _config(thread_id))
+
+    assert _numbers(listed) == list(range(39, -1, -1))
+    assert requests.names.count("Query") == 2 + 40
+    got = [
+        key["checkpoint_id"]["S"]
+        for name, parameters in requests.sent
+        if name == "BatchGetItem"
+        for each in parameters["RequestItems"].values()
+        for key in each["Keys"]
+    ]
+    assert len(got) == len(set(got)) == 41
+    assert requests.waves < 15
+
+    with Requests(saver) as requests:
+        assert len(call(saver, "list", _config(thread_id), limit=5)) == 5
+    assert requests.names.count("Query") == 1 + 5
+
+
+@SYNC_AND_ASYNC
+def test_delete_thread_deletes_side_by_side(
+    call: Call, make_saver: MakeSaver, thread_id: str
+) -> None:
+    """Forty checkpoints are deleted in 50 requests, and few of them one after the other."""
+    _fill(make_saver(), thread_id, 40)
+    saver = make_saver()
+
+    with Requests(saver, DELAY) as requests:
+        call(saver, "delete_thread", thread_id)
+
+    counts = {name: requests.names.count(name) for name in set(requests.names)}
+    assert counts == {"Query": 2 + 40, "PutItem": 1, "BatchWriteItem": 2 + 4 + 1}
+    assert requests.waves < 12
+
+
+@SYNC_AND_ASYNC
+def test_copy_thread_copies_side_by_side(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
+    """Forty checkpoints are copied in few requests that come one after the other."""
+    _fill(make_saver(), thread_id, 40)
+    saver = make_saver()
+
+    with Requests(saver, DELAY) as requests:
+        call(saver, "copy_thread", thread_id, f"{thread_id}-copy")
+
+    # A batch for each checkpoint with new segments, and for each 25 of 40 writes and checkpoints.
+    assert requests.names.count("BatchWriteItem") == 40 + 2 + 2 + 1
+    assert requests.names.count("Query") <= 40 + 6
+    assert requests.waves < 15
+
+
+@SYNC_AND_ASYNC
+def test_delta_channel_history_reads_the_writes_of_updates_alone(
+    call: Call, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Of a chain of twelve in which two updated the channel: a page, and two queries of writes."""
+    config = _config(thread_id)
+    updates = 0
+    for number in range(12):
+        updates += number in (4, 9)
+        checkpoint = _checkpoint(number, {"other": number} | ({"delta": []} if not number else {}))
+        checkpoint["updated_channels"] = ["delta"] if number in (4, 9) else ["other"]
+        counters: Any = {"counters_since_delta_snapshot": {"delta": (updates, number)}}
+        config = saver.put(config, checkpoint, counters, checkpoint["channel_versions"])
+        writes = [("delta", number)] if number in (3, 8) else [("other", number)]
+        saver.put_writes(config, writes, "task")
+
+    with Requests(saver, DELAY) as requests:
+        found = call(
+            saver, "get_delta_channel_history", config=_config(thread_id), channels=["delta"]
+        )
+
+    assert found == {"delta": {"seed": [], "writes": [("task", "delta", 3), ("task", "delta", 8)]}}
+    assert requests.names == ["Query"] * 4
+    assert requests.waves == 3
+
+
+# -- Documents ------------------------------------------------------------------------------------
+
+README: Final = Path(__file__).with_name("README.md").read_text()
+
+
+def _layout() -> dict[str, tuple[str, str, set[str], set[str]]]:
+    """Parse the module's table of items: table, pattern of the range key, attributes, optional."""
+    documented: dict[str, tuple[str, str, set[str], set[str]]] = {}
+    lines = (module.__doc__ or "").partition("-----------  ")[2].partition("\n\n")[0]
+    rows: list[list[str]] = []
+    for line in lines.splitlines()[1:]:
+        if line.startswith("     "):
+            rows[-1][-1] += " " + line.strip()
+        else:
+            rows.append(re.split(r" {1,}", line.strip(), maxsplit=3))
+    for table, name, range_key, words in rows:
+        attributes = set(words.split())
+        if words == "the same":
+            _, _, *before = documented["checkpoint"]
+            documented[name] = (table, range_key, before[0], before[1])
+        else:
+            optional = {word[:-1] for word in attributes if word.endswith("?")}
+            documented[name] = (
+                table,
+                range_key,
+                {word for word in attributes if not word.endswith("?")},
+                optional,
+            )
+    return documented
+
+
+LAYOUT_PATTERNS: Final = {
+    "<id>": r"[0-9a-f]",
+    "~c<ns><id>": r"~c\d+:.*:[0-9a-f]",
+    "~m<ns><id>": r"~m\d+:.*:[0-9a-f]",
+    "~p": r"~p$",
+    "~s<digest>[:<expiry>]": r"~s[0-9a-f]{32}(:\d+)?$",
+    "}": r"}$",
+    "<task>:::<idx>": r".*:::-?\d+$",
+}
+
+
+def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: MakeSaver) -> None:
+    """The table in the module's docstring names each kind of item with each of its attributes."""
+    tables = (lone_saver.checkpoints_table_name, lone_saver.writes_table_name)
+    for saver, thread_id in ((lone_saver, "a"), (make_saver(tables, ttl_seconds=60), "b")):
+        for ns in ("", "child"):
+            stored = _put(saver, _config(thread_id, ns=ns), 1, {"text": "x" * 2000})
+            _put(saver, stored, 2)
+        saver.prune([thread_id])
+        for ns in ("", "child"):
+            stored = _put(saver, _config(thread_id, 2, ns=ns), 3, large=random.randbytes(400_000))
+            stored = _put(saver, stored, 4, run_id="run")
+            saver.put_writes(stored, [("text", 1), (ERROR, 2)], "task")
+        large = [("text", random.randbytes(400_000))]
+        saver.put_writes(_config(thread_id, 9), large, "task")
+        saver._draw_veil(thread_id, "deletion", "")
+    documented = _layout()
+    found = set()
+
+    for item in _stored(lone_saver):
+        is_write = "task_id_idx" in item
+        range_key = item["task_id_idx" if is_write else "checkpoint_id"]["S"]
+        names = [
+            name
+            for name, (table, pattern, _, _) in documented.items()
+            if (table == "writes") == is_write and re.match(LAYOUT_PATTERNS[pattern], range_key)
+        ]
+        assert len(names) == 1, range_key
+        _, _, required, optional = documented[names[0]]
+        attributes = item.keys() - {*module._CHECKPOINTS_KEYS, *module._WRITES_KEYS}
+        assert required <= attributes <= required | optional, (range_key, attributes)
+        found |= {(names[0], attribute) for attribute in attributes}
+
+    assert found == {
+        (name, attribute)
+        for name, (_, _, required, optional) in documented.items()
+        for attribute in required | optional
+    }
+
+
+def test_documents_example_runs(endpoint: Endpoint, no_tables: Tables) -> None:
+    """The README's first example runs, and prints what its graph answers."""
+    code = README.partition("```python\n")[2].partition("```")[0]
+    code = code.replace('"checkpoints", "writes"', repr(no_tables)[1:-1])
+    code = code.replace('{"region_name": "eu-central-1"}', repr(endpoint.client_config))
+    printed: list[Any] = []
+
+    exec(code, {"print": printed.append})  # noqa: S102  it is ours
+
+    assert printed == [{"text": "Hello, Alice"}]
+
+
+CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver, Any], Any]]] = {
+    "get_tuple": lambda saver, config: (saver.get_tuple(config), saver.get_tuple(_latest(config))),
+    "get_delta_channel_history": lambda saver, config: saver.get_delta_channel_history(
+        config=config, channels=["text"]
+    ),
+    "list": lambda saver, config: (list(saver.list(None)), list(saver.list(_latest(config)))),
+    "put": lambda saver, config: _put(saver, config, 9, {"text": "z" * 2000}),
+    "put_writes": lambda saver, config: saver.put_writes(
+        _later(config), [("text", random.randbytes(400_000))], "task"
+    ),
+    "copy_thread": lambda saver, config: saver.copy_thread(
+        config["configurable"]["thread_id"], "copy"
+    ),
+    "prune": lambda saver, config: saver.prune(
+        [config["configurable"]["thread_id"]], grace_seconds=0
+    ),
+    "delete_for_runs": lambda saver, _: saver.delete_for_runs(["run"]),
+    "delete_thread": lambda saver, config: saver.delete_thread(config["configurable"]["thread_id"]),
+    "threads": lambda saver, _: list(saver.threads()),
+    "setup": lambda saver, _: saver.setup(),
+}
+
+
+def _latest(config: Any) -> RunnableConfig:
+    return {"configurable": {"thread_id": config["configurable"]["thread_id"]}}
+
+
+def _later(config: Any) -> RunnableConfig:
+    return _config(config["configurable"]["thread_id"], 99)
+
+
+def _documented_actions(method: str) -> tuple[set[str], set[str]]:
+    """Return the IAM actions that the README names for a method, on each table."""
+    table = README.partition("By method")[2].partition("##")[0]
+    (row,) = re.findall(rf"^\|[^|\n]*`{method}`[^|\n]*\|(.*)\|(.*)\|$", table, re.MULTILINE)
+    first, second = (set(re.findall(r"[A-Z]\w+", cell)) for cell in row)
+    return first, first if "the same" in row[1] else second
+
+
+@pytest.mark.parametrize("method", CALLS_OF)
+def test_documents_name_the_actions_of_a_method(
+    method: str, lone_saver: DynamoDBSaver, make_saver: MakeSaver
+) -> None:
+    """A method asks of either table no more than the README's table of IAM actions says."""
+    tables = (lone_saver.checkpoints_table_name, lone_saver.writes_table_name)
+    config = _config("thread")
+    for number in (1, 2, 3):
+        run = {"run_id": "run"} if number < 3 else {}
+        config = _put(lone_saver, config, number, {"text": f"{number}" * 2000}, **run)
+        lone_saver.put_writes(config, [("text", number)], "task")
+    saver = make_saver(tables, ttl_seconds=60)
+
+    with Requests(saver) as requests:
+        CALLS_OF[method](saver, config)
+
+    asked: tuple[set[str], set[str]] = (set(), set())
+    for name, params in requests.sent:
+        for table in params.get("RequestItems") or [params["TableName"]]:
+            asked[tables.index(table)].add(name)
+    documented = _documented_actions(method)
+    assert asked[0] <= documented[0]
+    assert asked[1] <= documented[1]
+
+
+def test_documents_name_the_public_names() -> None:
+    """What the module offers is in the README, and its version in the changelog."""
+    changelog = Path(__file__).with_name("CHANGELOG.md").read_text()
+
+    assert [name for name in module.__all__ if name not in README] == []
+    assert f"## {module.__version__}" in changelog.replace("[", "").replace("]", "")
+
+
+def test_documents_policy_for_tenants_fits_the_keys(lone_saver: DynamoDBSaver) -> None:
+    """All that a tenant's saver asks for lies under the leading keys that the README grants."""
+    policies = [json.loads(each) for each in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+    (statement,) = next(p["Statement"] for p in policies if "Condition" in p["Statement"][0])
+    (pattern,) = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+    thread_id = pattern.replace("*", "thread")
+
+    with Requests(lone_saver) as requests:
+        _run_all(lone_saver, thread_id)
+
+    leading = {value["S"] for _, params in requests.sent for value in _leading_keys(params)}
+    assert len(leading) > 3
+    assert [key for key in leading if not fnmatchcase(key, pattern)] == []
+    assert not fnmatchcase("tenant-70/thread", pattern)
+    assert {f"dynamodb:{name}" for name in requests.names} <= set(statement["Action"])
+
+
+def _run_all(saver: DynamoDBSaver, thread_id: str) -> None:
+    """Do with a thread what a graph and its user do."""
+    for ns in ("", "child"):
+        config = _config(thread_id, ns=ns)
+        for number in (1, 2):
+            config = _put(saver, config, number, {"text": random.randbytes(2000)})
+            saver.put_writes(config, [("text", random.randbytes(400_000)), (ERROR, 1)], "task")
+        saver.put_writes(_config(thread_id, 9, ns=ns), [("text", 1)], "task")
+        assert saver.get_tuple(config)
+    assert len(list(saver.list(_latest(config)))) == 4
+    saver.get_delta_channel_history(config=config, channels=["delta"])
+    saver.copy_thread(thread_id, f"{thread_id} 2")
+    saver.delete_thread(thread_id)
+
+
+def _leading_keys(params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return the hash keys that a request names."""
+    for request in (params.get("RequestItems") or {}).values():
+        for key in request["Keys"] if isinstance(request, dict) else request:
+            yield from _hash_keys(key.get("PutRequest", {}).get("Item") or key)
+            yield from _hash_keys(key.get("DeleteRequest", {}).get("Key", {}))
+    yield from _hash_keys(params.get("Key") or params.get("Item") or {})
+    if "KeyConditionExpression" in params:
+        yield params["ExpressionAttributeValues"][":h"]
+
+
+def _hash_keys(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [item[name] for name in ("thread_id", module._WRITES_KEYS[0]) if name in item]

@@ -1,0 +1,1215 @@
+# SPDX-License-Identifier: MIT
+"""What real LangGraph graphs cost through this saver and through others, side by side.
+
+    nox -s bench                    # all of it, with what it installs; hours
+    nox -s bench -- chat fanout     # some workloads
+    python bench.py --savers this,aws --pictures docs chat
+
+DynamoDB Local is at $DYNAMODB_LOCAL_URL. Every run is a process of its own with tables of its own:
+first one that counts, then some that are timed, the savers in turn. A timed run sleeps before each
+request in the thread that sends it, so that requests which a saver sends one after another cost it
+their number of sleeps, and requests side by side cost it one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import importlib
+import inspect
+import json
+import math
+import operator
+import os
+import random
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import uuid
+import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+HERE = Path(__file__).resolve().parent
+URL = os.environ.get("DYNAMODB_LOCAL_URL", "http://127.0.0.1:8000")
+LATENCIES_MS = (0, 5, 20)
+LIMIT_SECONDS = 240  # a run that takes longer is cut, and shown so
+QUESTION_CHARACTERS, ANSWER_CHARACTERS = 400, 1200
+THIS, AWS, AWS_COMPRESSED = "this", "aws", "aws-compressed"
+
+
+# -- Text ---------------------------------------------------------------------------------------
+# Neither random bytes nor one sentence again and again: words whose frequency falls as that of
+# English words does. zlib makes 8 KiB of it 2.5 times smaller.
+
+SYLLABLES = (  # noqa: SIM905  as a list they fill a page
+    "a an ar be ber ca can con de den di ed el en er es fe for ge gra ha hin i ic in ing ion ir is "
+    "ka la le li lo ly ma men mi mo na ne ni no o of on or ou pa per pla po qu ra re ri ro sa se "
+    "sha si so sta ta te ter the ti tion to tra tu u un ur va ve vi wa we wi y"
+).split()
+
+
+def _words(count: int) -> list[str]:
+    dice = random.Random(1)
+    words: dict[str, None] = {}
+    while len(words) < count:
+        words["".join(dice.choices(SYLLABLES, k=dice.choice((1, 2, 2, 2, 3, 3, 4))))] = None
+    return list(words)
+
+
+WORDS = _words(2000)
+WEIGHTS = list(accumulate(1 / (rank + 2) for rank in range(len(WORDS))))
+
+
+def prose(dice: random.Random, size: int) -> str:
+    """Make *size* characters of text, another one at each call."""
+    text = ""
+    while len(text) < size:
+        sentence = " ".join(dice.choices(WORDS, cum_weights=WEIGHTS, k=dice.randint(5, 18)))
+        text += f"{sentence.capitalize()}. "
+    return text[:size]
+
+
+def compression_of_prose() -> float:
+    """Return how many times smaller zlib makes 8 KiB of prose; it must stay a fair text."""
+    texts = [prose(random.Random(seed), 8192).encode() for seed in range(10)]
+    ratio = sum(map(len, texts)) / sum(len(zlib.compress(text)) for text in texts)
+    if not 2.3 < ratio < 2.7:
+        raise ValueError(f"prose compresses {ratio:.2f} times; it should 2.5 times")
+    return ratio
+
+
+# -- Sizes --------------------------------------------------------------------------------------
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+
+
+def size_of_item(item: Mapping[str, Any]) -> int:
+    """Return an item's size by DynamoDB's rules: its attributes' names and values."""
+    return sum(len(name.encode()) + _size_of_value(value) for name, value in item.items())
+
+
+def _size_of_value(typed: Mapping[str, Any]) -> int:
+    ((kind, value),) = typed.items()
+    if kind == "S":
+        return len(value.encode())
+    if kind == "B":  # base64 in a request as it is sent
+        return len(base64.b64decode(value)) if isinstance(value, str) else len(value)
+    if kind == "N":
+        digits = len(value.lstrip("-").replace(".", "").strip("0"))
+        return math.ceil(digits / 2) + 1 + int(value.startswith("-"))
+    if kind in ("NS", "SS", "BS"):
+        return sum(_size_of_value({kind[0]: each}) for each in value)
+    if kind in ("L", "M"):
+        parts = value if kind == "L" else value.values()
+        names = 0 if kind == "L" else sum(len(name.encode()) for name in value)
+        return 3 + names + sum(1 + _size_of_value(part) for part in parts)
+    return 1
+
+
+def _write_units(item: Mapping[str, Any]) -> int:
+    return max(1, math.ceil(size_of_item(item) / 1024))
+
+
+def _read_units(size: int, request: Mapping[str, Any]) -> float:
+    return max(1, math.ceil(size / 4096)) * (1 if request.get("ConsistentRead") else 0.5)
+
+
+# What AWS charges for a request, computed from the sizes of what it sent or got; None where these
+# do not tell: where items are deleted or replaced by smaller ones, as the old size counts, and
+# where attributes or items are left out of the answer, as what was read counts.
+
+
+def _units_of_put(request: Any, _: Any) -> float | None:
+    return _write_units(request["Item"])
+
+
+def _units_of_get(request: Any, answer: Any) -> float | None:
+    if "ProjectionExpression" in request:
+        return None
+    return _read_units(size_of_item(answer.get("Item", {})), request)
+
+
+def _units_of_query(request: Any, answer: Any) -> float | None:
+    if request.keys() & {"ProjectionExpression", "FilterExpression", "Select"}:
+        return None
+    return _read_units(sum(map(size_of_item, answer["Items"])), request)
+
+
+def _units_of_batch_get(request: Any, answer: Any) -> float | None:
+    ((table, wanted),) = request["RequestItems"].items()
+    if "ProjectionExpression" in wanted or answer.get("UnprocessedKeys"):
+        return None
+    found = answer["Responses"].get(table, [])
+    missing = len(wanted["Keys"]) - len(found)
+    return sum(_read_units(size_of_item(item), wanted) for item in [*found, *[{}] * missing])
+
+
+def _units_of_batch_write(request: Any, answer: Any) -> float | None:
+    writes = [each for table in request["RequestItems"].values() for each in table]
+    if answer.get("UnprocessedItems") or any("DeleteRequest" in each for each in writes):
+        return None
+    return sum(_write_units(each["PutRequest"]["Item"]) for each in writes)
+
+
+UNITS: dict[str, Callable[[Any, Any], float | None]] = {
+    "PutItem": _units_of_put,
+    "GetItem": _units_of_get,
+    "Query": _units_of_query,
+    "Scan": _units_of_query,
+    "BatchGetItem": _units_of_batch_get,
+    "BatchWriteItem": _units_of_batch_write,
+}
+
+
+# -- Meter --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Cost:
+    """What was measured of one step of a workload."""
+
+    failure: str = ""
+    requests: dict[str, int] = field(default_factory=dict)
+    write_units: float = 0.0
+    read_units: float = 0.0
+    stored_bytes: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
+    waves: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    checked: int = 0  # how many requests' units were computed too
+    differing: dict[str, int] = field(default_factory=dict)  # not what DynamoDB Local said
+    units_by_turn: list[float] = field(default_factory=list)
+    bytes_by_turn: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Meter:
+    """Hooks into every DynamoDB client that this process makes, whoever makes it."""
+
+    def __init__(self, latency_ms: float, *, counting: bool) -> None:
+        self.step: Cost | None = None
+        self.requests: Counter[str] = Counter()
+        self.spans: list[tuple[float, float]] = []
+        self._latency = latency_ms / 1000
+        self._counting = counting
+        self._lock = threading.Lock()
+
+    def install(self) -> None:
+        """Hook into the clients that are made from now on."""
+        from botocore.client import BaseClient
+
+        create: Callable[..., None] = BaseClient.__init__
+
+        def create_and_hook(client: Any, *args: Any, **kwargs: Any) -> None:
+            create(client, *args, **kwargs)
+            if client.meta.service_model.service_name == "dynamodb":
+                self._hook(client)
+
+        BaseClient.__init__ = create_and_hook
+
+    def _hook(self, client: Any) -> None:
+        events = client.meta.events
+        is_async = inspect.iscoroutinefunction(type(client)._make_api_call)  # noqa: SLF001
+        events.register("before-call.dynamodb", self._start)
+        events.register("before-send.dynamodb", self._delay_async if is_async else self._delay)
+        events.register("response-received.dynamodb", self._end)
+        if self._counting:
+            events.register("provide-client-params.dynamodb", self._ask_for_units)
+
+    def _ask_for_units(self, params: Any, model: Any, **_: Any) -> Any:
+        if "ReturnConsumedCapacity" in model.input_shape.members:
+            return {**params, "ReturnConsumedCapacity": "TOTAL"}
+        return None
+
+    def _start(self, params: Any, model: Any, context: Any, **_: Any) -> None:
+        context["bench"] = (model.name, params["body"], time.perf_counter())
+
+    def _delay(self, **_: Any) -> None:
+        if self.step and self._latency:
+            time.sleep(self._latency)
+
+    async def _delay_async(self, **_: Any) -> None:
+        if self.step and self._latency:
+            await asyncio.sleep(self._latency)
+
+    def _end(self, context: Any, parsed_response: Any, **_: Any) -> None:
+        operation, body, start = context["bench"]
+        end = time.perf_counter()
+        with self._lock:
+            if self.step is None:
+                return
+            self.requests[operation] += 1
+            self.spans.append((start, end))
+            if self._counting and parsed_response is not None:
+                self._count_units(self.step, operation, json.loads(body), parsed_response)
+
+    def _count_units(self, step: Cost, operation: str, request: Any, answer: Any) -> None:
+        capacity = answer.get("ConsumedCapacity") or []
+        capacity = [capacity] if isinstance(capacity, dict) else capacity
+        units: float = sum(each["CapacityUnits"] for each in capacity)
+        if answer.get("Error", {}).get("Code") == "ConditionalCheckFailedException":
+            # It is charged by the size of the item that stands there, but not reported.
+            units = _write_units(answer.get("Item") or request.get("Item") or {})
+        rule = None
+        if operation in UNITS and "Error" not in answer:
+            rule = UNITS[operation](request, answer)
+        if operation == "Query" and rule is not None and not answer["Items"]:
+            units = rule  # AWS charges the least there is, DynamoDB Local nothing
+        if rule is not None:
+            step.checked += 1
+            if not math.isclose(rule, units):
+                step.differing[operation] = step.differing.get(operation, 0) + 1
+        if operation in ("GetItem", "BatchGetItem", "Query", "Scan"):
+            step.read_units += units
+        else:
+            step.write_units += units
+
+
+def longest_chain(spans: Sequence[tuple[float, float]]) -> int:
+    """Return how many of the spans can follow each other without two of them overlapping."""
+    chain, last_end = 0, 0.0
+    for start, end in sorted(spans, key=lambda span: span[1]):
+        if start >= last_end:
+            chain, last_end = chain + 1, end
+    return chain
+
+
+# -- Savers -------------------------------------------------------------------------------------
+# Each is made as its documentation says. What it needs may be in an environment of its own: two
+# of them are imported by the same name as this one.
+
+
+class Saver(NamedTuple):
+    """A saver to measure: what it is called on PyPI, its environment, and how it is made."""
+
+    title: str
+    environment: str
+    make: Callable[[str], Any]
+
+
+def _import(module: str) -> Any:
+    return importlib.import_module(module)
+
+
+def _this(tables: str) -> Any:
+    module = _import("langgraph_checkpoint_dynamodb")
+    saver = module.DynamoDBSaver(f"{tables}-checkpoints", f"{tables}-writes")
+    saver.setup()
+    return saver
+
+
+def _aws(tables: str, *, compress: bool = False) -> Any:
+    _create_table(tables, "PK", "SK")
+    module = _import("langgraph_checkpoint_aws")
+    return module.DynamoDBSaver(tables, enable_checkpoint_compression=compress)
+
+
+def _skamalj(tables: str) -> Any:
+    return _import("langgraph_dynamodb_checkpoint").DynamoDBSaver(tables)
+
+
+def _original(tables: str) -> Any:
+    module = _import("langgraph_checkpoint_dynamodb.saver")
+    checkpoints, writes = f"{tables}-checkpoints", f"{tables}-writes"
+    _create_table(checkpoints, "thread_id", "checkpoint_id")
+    _create_table(writes, "thread_id_checkpoint_id_checkpoint_ns", "task_id_idx")
+    return module.DynamoDBSaver(checkpoints_table_name=checkpoints, writes_table_name=writes)
+
+
+def _amazon(tables: str) -> Any:
+    module = _import("langgraph_checkpoint_dynamodb")
+    table = module.DynamoDBTableConfig(table_name=tables)
+    return module.DynamoDBSaver(module.DynamoDBConfig(table_config=table), deploy=True)
+
+
+def _memory(_: str) -> Any:
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    return InMemorySaver()
+
+
+SAVERS: dict[str, Saver] = {
+    THIS: Saver("this saver", "this", _this),
+    AWS: Saver("langgraph-checkpoint-aws", "aws", _aws),
+    AWS_COMPRESSED: Saver(
+        "langgraph-checkpoint-aws, compressing", "aws", partial(_aws, compress=True)
+    ),
+    "skamalj": Saver("langgraph-dynamodb-checkpoint", "skamalj", _skamalj),
+    "amazon": Saver("langgraph-checkpoint-amazon-dynamodb", "amazon", _amazon),
+    "original": Saver("langgraph-checkpoint-dynamodb 0.1.0", "original", _original),
+    "memory": Saver("InMemorySaver", "this", _memory),
+}
+
+
+def _client() -> Any:
+    import botocore.session
+
+    return botocore.session.get_session().create_client("dynamodb")
+
+
+def _tables(client: Any, prefix: str) -> list[str]:
+    pages = client.get_paginator("list_tables").paginate()
+    return [name for page in pages for name in page["TableNames"] if name.startswith(prefix)]
+
+
+def _create_table(name: str, hash_key: str, range_key: str) -> None:
+    client = _client()
+    if name in _tables(client, name):
+        return
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": hash_key, "KeyType": "HASH"},
+            {"AttributeName": range_key, "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": hash_key, "AttributeType": "S"},
+            {"AttributeName": range_key, "AttributeType": "S"},
+        ],
+    )
+
+
+# -- A run --------------------------------------------------------------------------------------
+# One workload with one saver, in a process of its own.
+
+
+class WrongAnswerError(Exception):
+    """The saver gave something else back than what was stored."""
+
+
+def expect(found: object, wanted: object, what: str) -> None:
+    """Fail a step whose answer is not what was stored."""
+    if found != wanted:
+        raise WrongAnswerError(f"{what}: {found!r}, and not {wanted!r}")
+
+
+class Run:
+    """What a workload is given: a saver, a way to measure its steps, a seeded source of text."""
+
+    def __init__(self, saver: str, latency_ms: float, *, counting: bool) -> None:
+        self.counting = counting
+        self.costs: dict[str, Cost] = {}
+        self.dice = random.Random(7)
+        self.meter = Meter(latency_ms, counting=counting)
+        self.meter.install()
+        self._make = SAVERS[saver].make
+        self._tables = f"bench-{uuid.uuid4().hex[:12]}"
+        self._client = _client()
+        self._deadline = time.monotonic() + LIMIT_SECONDS
+        self.saver = self.fresh_saver()
+
+    def fresh_saver(self) -> Any:
+        """Make a saver that knows no thread yet, as a new process would."""
+        saver = self._make(self._tables)
+        if self.counting:
+            for name in ("put", "put_writes", "aput", "aput_writes", "get_tuple", "aget_tuple"):
+                setattr(saver, name, self._counted(name, getattr(saver, name)))
+        return saver
+
+    def _counted(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if step := self.meter.step:
+                step.calls[name] = step.calls.get(name, 0) + 1
+            return method(*args, **kwargs)
+
+        return call
+
+    def prose(self, size: int) -> str:
+        """Make text, the same in each run."""
+        return prose(self.dice, size)
+
+    def size(self, counted: int, timed: int) -> int:
+        """Choose how much is done: a run that is only timed need not do all."""
+        return counted if self.counting else timed
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure the block; what it raises is its result."""
+        cost = self.costs[name] = Cost()
+        meter = self.meter
+        meter.requests, meter.spans, meter.step = Counter(), [], cost
+        cpu, start = time.process_time(), time.perf_counter()
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  it is the figure
+            reason = " ".join(str(error).split())
+            cost.failure = f"{type(error).__name__}: {reason[:160]}"
+            if os.environ.get("BENCH_TRACEBACK"):
+                traceback.print_exc()
+        finally:
+            meter.step = None
+        cost.seconds, cost.cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+        cost.requests = dict(meter.requests)
+        cost.waves = longest_chain(meter.spans)
+        if self.counting:
+            cost.stored_bytes = self._stored_bytes()
+
+    def end_turn(self, turn: int) -> None:
+        """Note what a conversation has cost so far."""
+        cost = self.meter.step
+        if cost is None:
+            return
+        if time.monotonic() > self._deadline:
+            raise TimeoutError(f"cut after {turn} turns and {LIMIT_SECONDS} seconds")
+        if self.counting:
+            cost.units_by_turn.append(cost.write_units)
+            if turn in (1, 2, 3, 5, 8, 12, 18, 25, 35, 50, 70, 100) or not turn % 100:
+                self.meter.step = None
+                cost.bytes_by_turn.append((turn, self._stored_bytes()))
+                self.meter.step = cost
+
+    def _stored_bytes(self) -> int:
+        """Add up the sizes of all items (AWS bills 100 bytes more for each)."""
+        pages = (
+            page
+            for table in _tables(self._client, self._tables)
+            for page in self._client.get_paginator("scan").paginate(TableName=table)
+        )
+        return sum(size_of_item(item) for page in pages for item in page["Items"])
+
+    def close(self) -> None:
+        """Delete the tables."""
+        for table in _tables(self._client, self._tables):
+            self._client.delete_table(TableName=table)
+
+
+def run(saver: str, workload: str, latency_ms: float, *, counting: bool) -> dict[str, Any]:
+    """Run a workload once, and return the cost of each of its steps."""
+    run = Run(saver, latency_ms, counting=counting)
+    try:
+        WORKLOADS[workload].function(run)
+    finally:
+        run.close()
+    return {name: asdict(cost) for name, cost in run.costs.items()}
+
+
+# -- Graphs -------------------------------------------------------------------------------------
+# LangGraph is imported by the process of a run, from the saver's own environment.
+
+
+def _config(thread_id: str | None = None) -> Any:
+    return {"configurable": {"thread_id": thread_id or uuid.uuid4().hex}, "recursion_limit": 1000}
+
+
+def _graph(**channels: Any) -> Any:
+    """Start a graph whose state has these channels."""
+    from langgraph.graph import StateGraph
+
+    make: Any = TypedDict
+    return StateGraph(make("State", channels))
+
+
+def _chat(reducer: Any = None, **channels: Any) -> Any:
+    """Build the graph of a chat, three nodes a turn: plan, model, post."""
+    from langchain_core.messages import AIMessage
+    from langgraph.graph import START
+    from langgraph.graph.message import add_messages
+
+    def plan(state: Any) -> Any:
+        return {"step": state.get("step", 0) + 1}
+
+    def model(_: Any) -> Any:
+        return {"messages": [AIMessage(prose(dice, ANSWER_CHARACTERS))]}
+
+    def post(state: Any) -> Any:
+        return {"step": state["step"] + 1}
+
+    dice = random.Random(11)
+    builder = _graph(messages=Annotated[list, reducer or add_messages], step=int, **channels)
+    builder.add_sequence([plan, model, post])
+    builder.add_edge(START, "plan")
+    return builder
+
+
+def _human(text: str, **values: Any) -> Any:
+    from langchain_core.messages import HumanMessage
+
+    return {"messages": [HumanMessage(text)], **values}
+
+
+def _talk(run: Run, graph: Any, config: Any, turns: int, first: Mapping[str, Any] = {}) -> None:
+    for turn in range(1, turns + 1):
+        graph.invoke(_human(run.prose(QUESTION_CHARACTERS), **(first if turn == 1 else {})), config)
+        run.end_turn(turn)
+
+
+def _read_fresh(run: Run, builder: Any, config: Any, count: int) -> Any:
+    saver = run.fresh_saver()
+    with run.step("get_state, fresh"):
+        values = builder.compile(checkpointer=saver).get_state(config).values
+        expect(len(values.get("messages", ())), count, "messages")
+    return values
+
+
+# -- Workloads ----------------------------------------------------------------------------------
+
+
+def chat(run: Run, turns: int = 100) -> None:
+    """A chat of 100 turns: three nodes a turn, questions of 400 characters, answers of 1,200."""
+    builder, config = _chat(), _config()
+    with run.step("turns"):
+        _talk(run, builder.compile(checkpointer=run.saver), config, turns)
+    _read_fresh(run, builder, config, 2 * turns)
+
+
+def chat20(run: Run) -> None:
+    """The same, 20 turns."""
+    chat(run, 20)
+
+
+def chat1000(run: Run) -> None:
+    """The same, 1,000 turns."""
+    chat(run, 1000)
+
+
+def window(run: Run) -> None:
+    """A chat of 100 turns that keeps its last 40 messages."""
+    from langgraph.graph.message import add_messages
+
+    def last_40(old: Any, new: Any) -> Any:
+        merged: Any = add_messages(old, new)
+        return merged[-40:]
+
+    turns = run.size(100, 30)
+    builder, config = _chat(last_40), _config()
+    with run.step("turns"):
+        _talk(run, builder.compile(checkpointer=run.saver), config, turns)
+    _read_fresh(run, builder, config, 40)
+
+
+def document(run: Run) -> None:
+    """A document of 200 KB in the state, beside 50 turns with a tool."""
+    from langchain_core.messages import AIMessage, ToolMessage
+    from langgraph.graph import START
+    from langgraph.graph.message import add_messages
+
+    def call(_: Any) -> Any:
+        tool_call = {"name": "search", "args": {"query": prose(dice, 40)}, "id": uuid.uuid4().hex}
+        return {"messages": [AIMessage("", tool_calls=[tool_call])]}
+
+    def tool(state: Any) -> Any:
+        (tool_call,) = state["messages"][-1].tool_calls
+        return {"messages": [ToolMessage(prose(dice, 300), tool_call_id=tool_call["id"])]}
+
+    def answer(_: Any) -> Any:
+        return {"messages": [AIMessage(prose(dice, 200))]}
+
+    dice = random.Random(11)
+    turns = run.size(50, 10)
+    builder = _graph(messages=Annotated[list, add_messages], document=str)
+    builder.add_sequence([call, tool, answer])
+    builder.add_edge(START, "call")
+    config, text = _config(), run.prose(200 * 1024)
+    with run.step("turns"):
+        graph = builder.compile(checkpointer=run.saver)
+        _talk(run, graph, config, turns, {"document": text})
+    values = _read_fresh(run, builder, config, 4 * turns)
+    expect(values.get("document") == text, True, "document")  # noqa: FBT003
+
+
+def fanout(run: Run) -> None:
+    """100 Sends side by side, three rounds."""
+    from langgraph.graph import END, START
+    from langgraph.types import Send
+
+    def spread(state: Any) -> Any:
+        return {"round": state.get("round", 0) + 1}
+
+    def work(task: Any) -> Any:
+        return {"found": [f"{task['number']}: {text}"]}
+
+    def join(state: Any) -> Any:
+        return {"seen": len(state["found"])}
+
+    text = run.prose(100)
+    builder = _graph(found=Annotated[list, operator.add], round=int, seen=int)
+    for node in (spread, work, join):
+        builder.add_node(node)
+    builder.add_edge(START, "spread")
+    builder.add_conditional_edges(
+        "spread", lambda _: [Send("work", {"number": n}) for n in range(100)], ["work"]
+    )
+    builder.add_edge("work", "join")
+    builder.add_conditional_edges(
+        "join", lambda state: "spread" if state["round"] < 3 else END, ["spread", END]
+    )
+    config = _config()
+    with run.step("3 rounds"):
+        builder.compile(checkpointer=run.saver).invoke({}, config)
+    saver = run.fresh_saver()
+    with run.step("get_state, fresh"):
+        values = builder.compile(checkpointer=saver).get_state(config).values
+        expect(len(values["found"]), 300, "found")
+
+
+def subgraphs(run: Run) -> None:
+    """A graph in a graph in a graph, each with a message a turn; 20 turns."""
+    from langchain_core.messages import AIMessage
+    from langgraph.graph import START
+    from langgraph.graph.message import add_messages
+
+    def say(_: Any) -> Any:
+        return {"messages": [AIMessage(prose(dice, 200))]}
+
+    dice = random.Random(11)
+    messages = Annotated[list, add_messages]
+    innermost = _graph(messages=messages).add_node("say", say).add_edge(START, "say")
+    middle = _graph(messages=messages).add_node("say", say)
+    middle.add_node("inner", innermost.compile()).add_edge(START, "say").add_edge("say", "inner")
+    outer = _graph(messages=messages).add_node("say", say)
+    outer.add_node("middle", middle.compile()).add_edge(START, "say").add_edge("say", "middle")
+    turns, config = run.size(20, 5), _config()
+    with run.step("turns"):
+        _talk(run, outer.compile(checkpointer=run.saver), config, turns)
+    _read_fresh(run, outer, config, 4 * turns)
+
+
+def interrupts(run: Run) -> None:
+    """20 interrupts, each answered; after each an update_state, and every fourth time a fork."""
+    from langgraph.graph import START
+    from langgraph.types import Command, interrupt
+
+    def ask(state: Any) -> Any:
+        return {"step": interrupt({"step": state["step"]})}
+
+    builder, config = _chat(), _config()
+    builder.add_node(ask)
+    builder.add_edge("post", "ask")
+    forks = 0
+    with run.step("20 interrupts"):
+        graph = builder.compile(checkpointer=run.saver)
+        for turn in range(1, 21):
+            graph.invoke(_human(run.prose(QUESTION_CHARACTERS)), config)
+            expect(graph.get_state(config).next, ("ask",), "the next node")
+            graph.invoke(Command(resume=turn), config)
+            graph.update_state(config, {"step": 100 + turn}, as_node="ask")
+            if turn % 4 == 0:
+                *_, earlier = graph.get_state_history(config, limit=6)
+                graph.update_state(earlier.config, {"step": -1}, as_node=START)
+                forks += 1
+            run.end_turn(turn)
+    saver = run.fresh_saver()
+    with run.step("get_state, fresh"):
+        state = builder.compile(checkpointer=saver).get_state(config)
+        expect(state.values["step"], -1, "step")
+
+
+def history(run: Run) -> None:
+    """A thread of 500 checkpoints: list, filter, before, limit; then copy, delete, prune it."""
+    builder = _chat()
+    graph, config = builder.compile(checkpointer=run.saver), _config()
+    target = uuid.uuid4().hex
+    _talk(run, graph, config, 100)
+    saver = run.fresh_saver()
+    with run.step("list"):
+        found = [each.checkpoint["id"] for each in saver.list(config)]
+        expect(len(found), 500, "checkpoints")
+    with run.step("list, limit=10"):
+        expect(len(list(saver.list(config, limit=10))), 10, "checkpoints")
+    with run.step("list, filter source=input"):
+        expect(len(list(saver.list(config, filter={"source": "input"}))), 100, "checkpoints")
+    with run.step("list, before, limit=10"):
+        before = {"configurable": {**config["configurable"], "checkpoint_id": found[249]}}
+        older = [each.checkpoint["id"] for each in saver.list(config, before=before, limit=10)]
+        expect(older == found[250:260], True, "the next ten")  # noqa: FBT003
+    with run.step("copy_thread"):
+        saver.copy_thread(config["configurable"]["thread_id"], target)
+        expect(len(graph.get_state(_config(target)).values["messages"]), 200, "messages")
+    with run.step("delete_thread"):
+        saver.delete_thread(config["configurable"]["thread_id"])
+    expect(run.saver.get_tuple(config), None, "the deleted thread")
+    if run.costs["copy_thread"].failure:
+        _talk(run, graph, _config(target), 100)
+    with run.step("prune"):
+        saver.prune([target])
+    if not run.costs["prune"].failure:
+        expect(len(list(saver.list(_config(target)))), 1, "checkpoints after prune")
+
+
+def threads(run: Run) -> None:
+    """200 threads of two turns, 16 of them at once; the time is that of all."""
+    builder = _chat()
+    with run.step("200 threads, 16 at once"):
+        graph = builder.compile(checkpointer=run.saver)
+
+        def talk(number: int) -> int:
+            config = _config(f"thread-{number}")
+            graph.invoke(_human(f"{number}: {run.prose(200)}"), config)
+            return len(graph.invoke(_human("And then?"), config)["messages"])
+
+        with ThreadPoolExecutor(16) as pool:
+            expect(set(pool.map(talk, range(200))), {4}, "messages")
+
+
+def coroutines(run: Run) -> None:
+    """64 coroutines, each a chat of three turns; the time is that of all."""
+    builder = _chat()
+
+    async def talk(graph: Any, number: int) -> int:
+        config = _config(f"coroutine-{number}")
+        for _ in range(3):
+            values = await graph.ainvoke(_human(f"{number}: {run.prose(200)}"), config)
+        return len(values["messages"])
+
+    async def all_at_once() -> set[int]:
+        graph = builder.compile(checkpointer=run.saver)
+        return set(await asyncio.gather(*(talk(graph, number) for number in range(64))))
+
+    with run.step("64 coroutines"):
+        expect(asyncio.run(all_at_once()), {6}, "messages")
+
+
+def delta(run: Run, turns: int = 25) -> None:
+    """A chat of 25 turns whose messages are a DeltaChannel."""
+    from langgraph.channels import DeltaChannel
+    from langgraph.graph.message import _messages_delta_reducer
+
+    reducer: Any = _messages_delta_reducer
+    builder, config = _chat(DeltaChannel(reducer)), _config()
+    with run.step("turns"):
+        _talk(run, builder.compile(checkpointer=run.saver), config, turns)
+    _read_fresh(run, builder, config, 2 * turns)
+
+
+def delta200(run: Run) -> None:
+    """The same, 200 turns."""
+    delta(run, 200)
+
+
+def large(run: Run) -> None:
+    """One value of 3 MB."""
+    builder, config, text = _chat(document=str), _config(), run.prose(3_000_000)
+    with run.step("a turn"):
+        graph = builder.compile(checkpointer=run.saver)
+        graph.invoke(_human("Here it is.", document=text), config)
+    saver = run.fresh_saver()
+    with run.step("get_state, fresh"):
+        values = builder.compile(checkpointer=saver).get_state(config).values
+        expect(values.get("document") == text, True, "the document is the same")  # noqa: FBT003
+
+
+class Workload(NamedTuple):
+    """A workload, and which of LATENCIES_MS it is timed with."""
+
+    function: Callable[[Run], None]
+    latencies_ms: tuple[int, ...] = LATENCIES_MS
+
+
+WORKLOADS: dict[str, Workload] = {
+    "chat": Workload(chat, (0,)),
+    "chat20": Workload(chat20),
+    "chat1000": Workload(chat1000, ()),
+    "window": Workload(window),
+    "document": Workload(document),
+    "fanout": Workload(fanout),
+    "subgraphs": Workload(subgraphs),
+    "interrupts": Workload(interrupts),
+    "history": Workload(history),
+    "threads": Workload(threads),
+    "coroutines": Workload(coroutines),
+    "delta": Workload(delta, (0,)),
+    "delta200": Workload(delta200, ()),
+    "large": Workload(large),
+}
+
+
+# -- All runs -----------------------------------------------------------------------------------
+
+Results = dict[str, dict[str, dict[str, dict[str, Any]]]]  # workload, step, saver -> Cost, timings
+
+
+def _run_in_process(
+    saver: str, workload: str, latency_ms: float, environments: Path | None, *, counting: bool
+) -> dict[str, Any]:
+    """Run a workload in the saver's environment; what kills the process is each step's result."""
+    python = Path(sys.executable)
+    if environments and saver != "memory" and SAVERS[saver].environment != THIS:
+        scripts = (
+            environments / SAVERS[saver].environment / ("Scripts" if os.name == "nt" else "bin")
+        )
+        python = scripts / "python"
+    job = {"saver": saver, "workload": workload, "latency_ms": latency_ms, "counting": counting}
+    dummy = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-1"}
+    environment = {**os.environ, **dummy, "AWS_ENDPOINT_URL_DYNAMODB": URL, "AGENTSTATE_QUIET": "1"}
+    try:
+        done = subprocess.run(
+            [python, Path(__file__), "--run", json.dumps(job)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=3 * LIMIT_SECONDS,
+            check=False,
+        )
+    except OSError as error:
+        return {"": {**asdict(Cost()), "failure": f"not installed: {error}"}}
+    except subprocess.TimeoutExpired:
+        failure = f"TimeoutExpired: killed after {3 * LIMIT_SECONDS} seconds"
+        return {"": {**asdict(Cost()), "failure": failure}}
+    if done.returncode:
+        last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return {"": {**asdict(Cost()), "failure": last_line[:200]}}
+    costs: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return costs
+
+
+class Plan(NamedTuple):
+    """What is run, and how."""
+
+    workloads: Sequence[str]
+    savers: Sequence[str]
+    environments: Path | None
+    repeats: int
+
+
+def run_all(plan: Plan) -> Iterator[Results]:
+    """Run every workload with every saver: once to count, then *repeats* times for each latency.
+
+    What is found so far comes after each workload.
+    """
+    results: Results = {}
+    for workload in plan.workloads:
+        steps = results[workload] = {}
+        for saver in plan.savers:
+            _progress(f"{workload}, {SAVERS[saver].title}")
+            costs = _run_in_process(saver, workload, 0, plan.environments, counting=True)
+            for step, cost in costs.items():
+                cost.update(waves=None, seconds={}, cpu_seconds=None)
+                steps.setdefault(step, {})[saver] = cost
+        _spread_failures(steps)
+        for latency_ms in WORKLOADS[workload].latencies_ms:
+            _time(steps, workload, latency_ms, plan)
+        yield results
+
+
+def _spread_failures(steps: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Make the failure of a whole run that of each step; alone, it stays the only one."""
+    if len(steps) > 1:
+        for saver, cost in steps.pop("", {}).items():
+            for by_saver in steps.values():
+                by_saver.setdefault(saver, cost)
+
+
+def _time(
+    steps: dict[str, dict[str, dict[str, Any]]], workload: str, latency_ms: int, plan: Plan
+) -> None:
+    """Add the medians of timed runs, the savers in turn, to what was counted."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for repeat in range(plan.repeats):
+        for saver in plan.savers:
+            if all(costs[saver]["failure"] for costs in steps.values() if saver in costs):
+                continue
+            _progress(f"{workload}, {SAVERS[saver].title}, {latency_ms} ms added, {repeat + 1}")
+            timed = _run_in_process(saver, workload, latency_ms, plan.environments, counting=False)
+            for step, cost in timed.items():
+                if saver in steps.get(step, {}) and not cost["failure"]:
+                    found.setdefault((step, saver), []).append(cost)
+    for (step, saver), costs in found.items():
+        into = steps[step][saver]
+        into["seconds"][str(latency_ms)] = statistics.median(cost["seconds"] for cost in costs)
+        if latency_ms == 0:
+            into["cpu_seconds"] = statistics.median(cost["cpu_seconds"] for cost in costs)
+        if latency_ms == max(LATENCIES_MS):
+            into["waves"] = round(statistics.median(cost["waves"] for cost in costs))
+
+
+def _progress(line: str) -> None:
+    print(f"... {line}", file=sys.stderr, flush=True)
+
+
+# -- Tables -------------------------------------------------------------------------------------
+
+OPERATIONS = {
+    "PutItem": "put", "BatchWriteItem": "batch write", "Query": "query", "GetItem": "get",
+    "BatchGetItem": "batch get", "DeleteItem": "delete", "UpdateItem": "update", "Scan": "scan",
+}  # fmt: skip
+
+
+def print_results(results: Results) -> None:
+    """Print a table for each step of each workload."""
+    for workload, steps in results.items():
+        print(f"\n## {workload}: {WORKLOADS[workload].function.__doc__}")
+        for step, by_saver in steps.items():
+            print(f"\n### {step}\n" if step else "")
+            print("| saver | requests | write units | read units | stored MB | waves "
+                  "| s, 0 ms | s, 5 ms | s, 20 ms | CPU s | of which |")  # fmt: skip
+            print("|---|---|---|---|---|---|---|---|---|---|---|")
+            for saver, cost in by_saver.items():
+                if saver != "memory" or cost["cpu_seconds"]:
+                    print("| " + " | ".join(_cells(saver, cost)) + " |")
+
+
+def _cells(saver: str, cost: Mapping[str, Any]) -> list[str]:
+    title = SAVERS[saver].title
+    if cost["failure"]:
+        return [title, cost["failure"], *[""] * 9]
+    seconds = [cost["seconds"].get(str(latency_ms)) for latency_ms in LATENCIES_MS]
+    operations = sorted(cost["requests"].items(), key=lambda pair: -pair[1])
+    return [
+        title,
+        f"{sum(cost['requests'].values()):,}",
+        f"{cost['write_units']:,.0f}",
+        f"{cost['read_units']:,.1f}",
+        f"{cost['stored_bytes'] / 1e6:,.2f}",
+        f"{cost['waves']:,}" if cost["waves"] is not None else "",
+        *("" if each is None else f"{each:,.2f}" for each in seconds),
+        f"{cost['cpu_seconds']:,.2f}" if cost["cpu_seconds"] is not None else "",
+        ", ".join(f"{count:,} {OPERATIONS.get(name, name)}" for name, count in operations),
+    ]
+
+
+def print_check(results: Results) -> None:
+    """Say how the units that DynamoDB Local reports compare with AWS's published rules."""
+    costs = [cost for steps in results.values() for by in steps.values() for cost in by.values()]
+    checked = sum(cost["checked"] for cost in costs)
+    differing = sum(sum(cost["differing"].values()) for cost in costs)
+    print(
+        f"\nUnits are what DynamoDB Local reports as ConsumedCapacity; those of {checked:,} "
+        f"requests were also computed from the sizes of the items, by AWS's rules (a write unit "
+        f"for each KB begun of each item, a read unit for each 4 KB begun, half where eventually "
+        f"consistent; a query adds its items up first): {differing:,} differ. Queries that find "
+        f"nothing, for which DynamoDB Local reports 0, count as AWS counts them: 1, or half. A "
+        f"refused conditional put counts by the item that stands."
+    )
+
+
+# -- What is to be reached ----------------------------------------------------------------------
+
+
+class Goal(NamedTuple):
+    """A figure of this saver's, and what it must be."""
+
+    what: str
+    wanted: str
+    measure: Callable[[Results], tuple[str, bool]]
+
+
+class NotMeasuredError(Exception):
+    """A workload was not run, or its step failed."""
+
+
+def _cost(results: Results, workload: str, step: str, saver: str = THIS) -> dict[str, Any]:
+    cost = results.get(workload, {}).get(step, {}).get(saver)
+    if cost is None:
+        raise NotMeasuredError(f"{workload} was not run with {SAVERS[saver].title}")
+    if cost["failure"]:
+        raise NotMeasuredError(f"{SAVERS[saver].title}: {cost['failure']}")
+    return cost
+
+
+def _figure(cost: Mapping[str, Any], name: str) -> float:
+    if name == "requests":
+        return float(sum(cost["requests"].values()))
+    value = cost["seconds"].get(name.rpartition(" ")[2]) if "seconds at " in name else cost[name]
+    if value is None:
+        raise NotMeasuredError(f"no {name} ms")
+    return float(value)
+
+
+def _times(
+    name: str, factor: float, workload: str, step: str, peer: str = AWS
+) -> Callable[[Results], tuple[str, bool]]:
+    """Measure how many times the peer's figure is this saver's."""
+
+    def measure(results: Results) -> tuple[str, bool]:
+        ours = _figure(_cost(results, workload, step), name)
+        theirs = _figure(_cost(results, workload, step, peer), name)
+        ratio = theirs / ours
+        return f"{ours:,.2f} to {theirs:,.2f}: {ratio:,.1f}x", ratio >= factor
+
+    return measure
+
+
+def _at_most_twice_the_floor(results: Results) -> tuple[str, bool]:
+    cost = _cost(results, "chat", "turns")
+    floor = cost["calls"]["put"] + cost["calls"]["put_writes"]
+    ratio = cost["write_units"] / floor
+    return f"{cost['write_units']:,.0f} to {floor:,}: {ratio:.2f}x", ratio <= 2
+
+
+def _late_turns(results: Results) -> tuple[str, bool]:
+    units = [0.0, *_cost(results, "chat1000", "turns")["units_by_turn"]]
+    early, late = (units[15] - units[5]) / 10, (units[1000] - units[990]) / 10
+    return f"{late:.1f} to {early:.1f}: {late / early:.2f}x", late <= 3 * early
+
+
+def _a_request_a_call(results: Results) -> tuple[str, bool]:
+    cost = _cost(results, "fanout", "3 rounds")
+    puts = cost["requests"]["PutItem"] - cost["calls"]["put"]
+    calls = cost["calls"]["put_writes"]
+    return f"{puts:,} for {calls:,} calls", puts <= calls
+
+
+def _waves_of_a_short_list(results: Results) -> tuple[str, bool]:
+    waves = _figure(_cost(results, "history", "list, limit=10"), "waves")
+    return f"{waves:.0f}", waves <= 3
+
+
+FRESH, TURNS = "get_state, fresh", "turns"
+GOALS = (
+    Goal("write units, chat of 100 turns", "30x fewer", _times("write_units", 30, "chat", TURNS)),
+    Goal("the same against one a put and put_writes", "at most 2x", _at_most_twice_the_floor),
+    Goal("the same, the peer compressing", "9x fewer",
+         _times("write_units", 9, "chat", TURNS, AWS_COMPRESSED)),
+    Goal("stored bytes, chat of 100 turns", "40x fewer",
+         _times("stored_bytes", 40, "chat", TURNS)),
+    Goal("write units, 200 KB document, 50 turns", "60x fewer",
+         _times("write_units", 60, "document", TURNS)),
+    Goal("write units, sliding window", "10x fewer", _times("write_units", 10, "window", TURNS)),
+    Goal("read units, get_state after the chat, a fresh saver", "no more",
+         _times("read_units", 1, "chat", FRESH)),
+    Goal("read units, the chat in one process", "4x fewer",
+         _times("read_units", 4, "chat", TURNS)),
+    Goal("requests, DeltaChannel, 25 turns", "5x fewer", _times("requests", 5, "delta", TURNS)),
+    Goal("write units of turn 1,000 against turn 10", "at most 3x", _late_turns),
+    Goal("puts of writes, fan-out", "one a put_writes", _a_request_a_call),
+    Goal("list of 500, 5 ms added", "15x faster", _times("seconds at 5", 15, "history", "list")),
+    Goal("waves, list with limit=10", "at most 3", _waves_of_a_short_list),
+    Goal("delete_thread of 500, 5 ms added", "15x faster",
+         _times("seconds at 5", 15, "history", "delete_thread")),
+    Goal("64 coroutines, 5 ms added", "5x the throughput",
+         _times("seconds at 5", 5, "coroutines", "64 coroutines")),
+    Goal("CPU, chat of 100 turns, LangGraph's own included", "less",
+         _times("cpu_seconds", 1, "chat", TURNS)),
+)  # fmt: skip
+
+
+def print_goals(results: Results) -> None:
+    """Print what was to be reached, what was measured, and whether it is enough."""
+    print(f"\n## To reach, against {SAVERS[AWS].title} in the same run\n")
+    print("| what | wanted | measured | reached |\n|---|---|---|---|")
+    for goal in GOALS:
+        try:
+            measured, is_reached = goal.measure(results)
+            verdict = "yes" if is_reached else "NO"
+        except NotMeasuredError as error:
+            measured, verdict = f"not measured: {error}", ""
+        print(f"| {goal.what} | {goal.wanted} | {measured} | {verdict} |")
+
+
+# -- Pictures -----------------------------------------------------------------------------------
+
+
+Lines = dict[str, list[tuple[int, float]]]  # by saver: turn and figure
+
+
+def draw(results: Results, folder: Path) -> None:
+    """Draw what a chat of 100 turns has cost by turn, and what it has left in the tables."""
+    by_saver = {
+        saver: cost
+        for saver, cost in results["chat"][TURNS].items()
+        if cost["units_by_turn"] and saver != "memory"
+    }
+    units: Lines = {s: list(enumerate(cost["units_by_turn"], 1)) for s, cost in by_saver.items()}
+    _draw(folder / "write-units.svg", "Write units that a chat has used", units, "{:,.0f}")
+    stored: Lines = {
+        saver: [(turn, size / 1e6) for turn, size in cost["bytes_by_turn"]]
+        for saver, cost in by_saver.items()
+    }
+    _draw(folder / "stored-bytes.svg", "MB that a chat has left in DynamoDB", stored, "{:,.1f} MB")
+
+
+def _draw(path: Path, title: str, lines: Lines, figure_format: str) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams.update({"svg.hashsalt": "", "svg.fonttype": "none", "font.size": 11})
+    figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
+    axes.set(yscale="log", xlabel="turns of the chat", xlim=(0, 100))
+    axes.set_title(title, loc="left", weight="bold")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.grid(visible=True, axis="y", color="#e6e6e6")
+    for saver, points in lines.items():
+        axes.plot(*zip(*points, strict=True), color=_color(saver), linewidth=_width(saver))
+    lowest, highest = (math.log10(limit) for limit in axes.get_ylim())
+    below = -math.inf
+    for saver, points in sorted(lines.items(), key=lambda line: line[1][-1][1]):
+        turn, value = points[-1]
+        # At the line's end, and no label over another.
+        below = max((math.log10(value) - lowest) / (highest - lowest), below + 0.075)
+        cut = "" if turn == 100 else f", then fails (turn {turn})"
+        axes.text(
+            1.02,
+            below,
+            f"{figure_format.format(value)}  {SAVERS[saver].title}{cut}",
+            transform=axes.transAxes,
+            va="center",
+            color=_color(saver),
+            weight="bold" if saver == THIS else "normal",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None}, facecolor="white")
+    plt.close(figure)
+
+
+def _color(saver: str) -> str:
+    return "#0b7a3b" if saver == THIS else "#6e747c"
+
+
+def _width(saver: str) -> float:
+    return 3 if saver == THIS else 1.5
+
+
+# -- Command line -------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Run what the arguments name, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("workloads", nargs="*", metavar="workload", help=", ".join(WORKLOADS))
+    parser.add_argument("--savers", default=",".join(SAVERS), help="some of: %(default)s")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each (%(default)s)")
+    parser.add_argument("--environments", type=Path, help="a folder with one for each peer")
+    parser.add_argument("--json", type=Path, help="keep the results; with --show, read them")
+    parser.add_argument("--show", action="store_true", help="run nothing")
+    parser.add_argument("--pictures", type=Path, help="draw into this folder")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.run:
+        _be_a_run(**json.loads(options.run))
+        return
+    for name in options.workloads:
+        if name not in WORKLOADS:
+            parser.error(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
+    results: Results = {}
+    if options.show:
+        results = json.loads(options.json.read_text())
+    else:
+        print(f"Prose: zlib makes 8 KiB of it {compression_of_prose():.2f} times smaller.")
+        savers = options.savers.split(",")
+        workloads = options.workloads or list(WORKLOADS)
+        for results in run_all(Plan(workloads, savers, options.environments, options.repeats)):
+            if options.json:
+                options.json.write_text(json.dumps(results, indent=1))
+    print_results(results)
+    print_check(results)
+    print_goals(results)
+    if options.pictures:
+        draw(results, options.pictures)
+
+
+def _be_a_run(saver: str, workload: str, latency_ms: float, *, counting: bool) -> None:
+    if SAVERS[saver].environment != THIS:
+        # Two of the others are imported by the name of the module beside this file.
+        sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != HERE]
+    print(json.dumps(run(saver, workload, latency_ms, counting=counting)))
+
+
+if __name__ == "__main__":
+    main()
