@@ -20,7 +20,8 @@ Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the r
     checkpoints  marker      ~m<ns><id>            checkpoint_ns stored_at ttl?
     checkpoints  pruned      ~p                    stored_at ttl?
     checkpoints  segment     ~s<digest>[:<expiry>] segment stored_at ttl?
-    checkpoints  veil        }                     veil through
+    checkpoints  veil        }                     checkpoint_ns veil through
+    checkpoints  sub-veil    ~c<ns>}               the same
     writes       write       <task>:::<idx>        task_path idx type writes? segments? digest ttl?
 
 Rules:
@@ -37,7 +38,8 @@ Rules:
  4. The hash key of writes is ``<thread>:::<checkpoint id>:::<namespace>``. A namespace of over
     512 bytes, or that starts with "#", stands in keys as "#" and its digest.
  5. A marker says that a checkpoint's writes may be stored though the checkpoint is not.
- 6. A veil hides the root checkpoints up to ``through`` while a copy or deletion is under way.
+ 6. While a copy or deletion is under way, a veil hides the checkpoints of its namespace up to
+    ``through`` from whoever asks for the newest or lists them: it comes before them in that order.
  7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib with the preset
     dictionary ``_DICTIONARY``. ``digest`` is BLAKE2b-128 of those bytes, keyed by the item's
     strings. ``type`` is the serde's.
@@ -81,6 +83,7 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     get_checkpoint_metadata,
 )
+from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.types import TASKS
 
 if TYPE_CHECKING:
@@ -1470,11 +1473,10 @@ class _Threads:
         """Drop, of items newest first, what is not asked for, expired or behind a veil."""
         hidden_through = ""
         for item in items:
-            if item["checkpoint_id"]["S"] == _VEIL:
-                hidden_through = item["through"]["S"]
-                continue
             _, found_ns, checkpoint_id = _record_key(item)
-            if (
+            if checkpoint_id == _VEIL:
+                hidden_through = item["through"]["S"]
+            elif (
                 # Layout 0 has subgraphs' checkpoints among the root's.
                 found_ns == checkpoint_ns
                 and hidden_through < checkpoint_id
@@ -1714,10 +1716,19 @@ class _Threads:
     def _veil(self, thread_id: str) -> _Item | None:
         return self._checkpoints.get(_checkpoints_key(thread_id, _VEIL))
 
-    def _draw_veil(self, thread_id: str, reason: str, through: str) -> None:
-        """Hide a thread's checkpoints, but none that a later run adds (rule 6)."""
-        attributes = {"veil": {"S": reason}, "through": {"S": through}}
-        self._checkpoints.put(_checkpoints_key(thread_id, _VEIL) | attributes)
+    def _draw_veils(self, thread_id: str, reason: str, source: str) -> None:
+        """Hide what a thread has, or gets from *source*, but nothing that a later run adds."""
+        newest = next(self._newest_first(source, "", limit=1), None)
+        through = max(str(uuid6()), newest["checkpoint_id"]["S"] if newest else "")
+        self._checkpoints.batch_put(
+            {
+                **_checkpoints_key(thread_id, _range_prefix(checkpoint_ns) + _VEIL),
+                "checkpoint_ns": {"S": checkpoint_ns},
+                "veil": {"S": reason},
+                "through": {"S": through},
+            }
+            for checkpoint_ns in ("", *(found_ns for found_ns, _ in self._subgraphs(source)))
+        )
 
     def _segments_stored_by(self, thread_id: str, then: float) -> tuple[set[str], bool]:
         """Return a thread's segments, and whether a collection may delete any.
@@ -1749,7 +1760,7 @@ class _Threads:
         for item in self._partition(thread_id, None, _PRUNED):
             if item["checkpoint_id"]["S"].startswith(_MARKER):
                 markers[_record_key(item)] = int(item["stored_at"]["N"])
-            elif item["checkpoint_id"]["S"] != _VEIL:
+            elif _record_key(item).checkpoint_id != _VEIL:
                 record = self._decode_record(item)
                 names = (ref.range_key for ref in (*record.refs, *_body_refs(item)))
                 summaries[record.key] = _Summary(
@@ -2210,22 +2221,27 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         """
         thread_id = _thread_id(thread_id)
         self._knowledge.forget(thread_id)
-        if newest := next(self._newest_first(thread_id, "", limit=1), None):
-            self._draw_veil(thread_id, "deletion", newest["checkpoint_id"]["S"])
+        self._draw_veils(thread_id, "deletion", thread_id)
         attributes = ("thread_id", "checkpoint_id", "checkpoint_ns", "parent_checkpoint_id")
         for page in self._checkpoints.query(thread_id, attributes=attributes):
             keys: set[_CheckpointKey] = set()
+            veils: list[str] = []
+            others: list[str] = []
             for item in page.items:
-                if "checkpoint_ns" in item:
-                    keys.add(key := _record_key(item))
+                key = _record_key(item) if "checkpoint_ns" in item else None
+                if key and key.checkpoint_id == _VEIL:
+                    veils.append(item["checkpoint_id"]["S"])
+                    continue
+                others.append(item["checkpoint_id"]["S"])
+                if key:
+                    keys.add(key)
                     # A run that went on while its thread was deleted has left writes of a
                     # checkpoint that only its child still names.
                     if parent_id := item.get("parent_checkpoint_id", {}).get("S"):
                         keys.add(key._replace(checkpoint_id=parent_id))
             self._delete_writes(keys)
-            range_keys = (item["checkpoint_id"]["S"] for item in page.items)
-            self._delete(thread_id, (range_key for range_key in range_keys if range_key != _VEIL))
-        self._delete(thread_id, [_VEIL])
+            self._delete(thread_id, others)
+            self._delete(thread_id, veils)
 
     def delete_for_runs(self, run_ids: Sequence[str], *, force: bool = False) -> None:
         """Delete the checkpoints of runs, in all threads, with their pending writes.
@@ -2291,11 +2307,12 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 f"source_thread_id {source!r} is under an unfinished {veil['veil']['S']}; finish "
                 f"that first, by the same call"
             )
-        newest = next(self._newest_first(source, "", limit=1), None)
-        self._draw_veil(target, reason, newest["checkpoint_id"]["S"] if newest else "")
+        self._draw_veils(target, reason, source)
         copied: set[_Ref] = set()
         for page in self._checkpoints.query(source, None, _PRUNED):
             self._copy_page(page.items, target, copied)
+        subgraphs = [_range_prefix(found_ns) for found_ns, _ in self._subgraphs(target)]
+        self._delete(target, (prefix + _VEIL for prefix in subgraphs))
         self._delete(target, [_VEIL])
 
     def prune(

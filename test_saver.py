@@ -4063,7 +4063,7 @@ def test_list_reads_side_by_side(call: Call, make_saver: MakeSaver, thread_id: s
 def test_delete_thread_deletes_side_by_side(
     call: Call, make_saver: MakeSaver, thread_id: str
 ) -> None:
-    """Forty checkpoints are deleted in 50 requests, and few of them one after the other."""
+    """Forty checkpoints are deleted in 51 requests, and few of them one after the other."""
     _fill(make_saver(), thread_id, 40)
     saver = make_saver()
 
@@ -4071,7 +4071,7 @@ def test_delete_thread_deletes_side_by_side(
         call(saver, "delete_thread", thread_id)
 
     counts = {name: requests.names.count(name) for name in set(requests.names)}
-    assert counts == {"Query": 2 + 40, "PutItem": 1, "BatchWriteItem": 2 + 4 + 1}
+    assert counts == {"Query": 3 + 40, "BatchWriteItem": 1 + 2 + 4 + 1}
     assert requests.waves < 12
 
 
@@ -4085,7 +4085,7 @@ def test_copy_thread_copies_side_by_side(call: Call, make_saver: MakeSaver, thre
         call(saver, "copy_thread", thread_id, f"{thread_id}-copy")
 
     # A batch for each checkpoint with new segments, and for each 25 of 40 writes and checkpoints.
-    assert requests.names.count("BatchWriteItem") == 40 + 2 + 2 + 1
+    assert requests.names.count("BatchWriteItem") == 1 + 40 + 2 + 2 + 1
     assert requests.names.count("Query") <= 40 + 6
     assert requests.waves < 15
 
@@ -4134,8 +4134,8 @@ def _layout() -> dict[str, tuple[str, str, set[str], set[str]]]:
     for table, name, range_key, words in rows:
         attributes = set(words.split())
         if words == "the same":
-            _, _, *before = documented["checkpoint"]
-            documented[name] = (table, range_key, before[0], before[1])
+            _, _, required, optional = [*documented.values()][-1]
+            documented[name] = (table, range_key, required, optional)
         else:
             optional = {word[:-1] for word in attributes if word.endswith("?")}
             documented[name] = (
@@ -4154,6 +4154,7 @@ LAYOUT_PATTERNS: Final = {
     "~p": r"~p$",
     "~s<digest>[:<expiry>]": r"~s[0-9a-f]{32}(:\d+)?$",
     "}": r"}$",
+    "~c<ns>}": r"~c\d+:.*:}$",
     "<task>:::<idx>": r".*:::-?\d+$",
 }
 
@@ -4172,7 +4173,7 @@ def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: Ma
             saver.put_writes(stored, [("text", 1), (ERROR, 2)], "task")
         large = [("text", random.randbytes(400_000))]
         saver.put_writes(_config(thread_id, 9), large, "task")
-        saver._draw_veil(thread_id, "deletion", "")
+        saver._draw_veils(thread_id, "deletion", thread_id)
     documented = _layout()
     found = set()
 
@@ -4201,10 +4202,11 @@ def test_documents_example_runs(endpoint: Endpoint, no_tables: Tables) -> None:
     """The README's first example runs, and prints what its graph answers."""
     code = README.partition("```python\n")[2].partition("```")[0]
     code = code.replace('"checkpoints", "writes"', repr(no_tables)[1:-1])
-    code = code.replace('{"region_name": "eu-central-1"}', repr(endpoint.client_config))
+    code = code.replace('{"region_name": "eu-central-1"}', "client_config")
     printed: list[Any] = []
 
-    exec(code, {"print": printed.append})  # noqa: S102  it is ours
+    given = {"print": printed.append, "client_config": endpoint.client_config}
+    exec(code, given)  # noqa: S102  it is ours
 
     assert printed == [{"text": "Hello, Alice"}]
 
