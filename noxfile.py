@@ -76,6 +76,14 @@ def tests(session: nox.Session) -> None:
     _test(session)
 
 
+@nox.session
+def histories(session: nox.Session) -> None:
+    """Run what takes minutes: histories beside InMemorySaver, crashes, bad days, damage, crowds."""
+    session.install(".", *dependency_groups(PYPROJECT, "test"))
+    session.posargs[:] = ["-m", "long", "--no-cov", *session.posargs]
+    _test(session)
+
+
 @nox.session(python=PYTHONS)
 def pythons(session: nox.Session) -> None:
     """Run the tests on every supported Python that this machine has."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import concurrent.futures
 import hashlib
+import io
+import itertools
 import json
 import logging
 import operator
@@ -17,13 +20,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import chain, count
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from uuid import UUID, uuid4
@@ -36,12 +41,20 @@ import ormsgpack
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import ClientError, NoRegionError
-from hypothesis import given, reject
+from botocore.exceptions import ClientError, ConnectionClosedError, NoRegionError, ReadTimeoutError
+from botocore.httpsession import URLLib3Session
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.channels.delta import DeltaChannel
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import WRITES_IDX_MAP, BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -62,6 +75,7 @@ from langgraph_checkpoint_dynamodb import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from langchain_core.runnables import RunnableConfig
@@ -4114,6 +4128,1898 @@ def test_delta_channel_history_reads_the_writes_of_updates_alone(
     assert found == {"delta": {"seed": [], "writes": [("task", "delta", 3), ("task", "delta", 8)]}}
     assert requests.names == ["Query"] * 4
     assert requests.waves == 3
+
+
+LOCAL_URL: Final = os.environ.get("DYNAMODB_LOCAL_URL", "")
+GRACE: Final = 3600.0
+SPECIAL: Final = tuple(WRITES_IDX_MAP)
+Item = dict[str, dict[str, Any]]
+
+# Limits so low that values of a hundred bytes are cut, sealed and sent in several batches.
+SMALL: Final = {
+    "_INLINE_VALUE_BYTES": 32,
+    "_INLINE_RECORD_BYTES": 200,
+    "_MIN_SEALED_TAIL_BYTES": 32,
+    "_SEGMENT_BYTES": ((160, 400, 4), (64, 160, 2)),
+    "_SAMPLE_BYTES": 24,
+    "_MAX_SEGMENT_BYTES": 400,
+    "_MAX_BLOB_BYTES": 700,
+    "_MAX_BATCH_GET_KEYS": 4,
+    "_MAX_BATCH_WRITE_ITEMS": 6,
+    "_KNOWN_CHECKPOINTS": 4,
+    "_MAX_LIST_AHEAD": 9,
+    "_MAX_LIST_SEGMENTS": 3,
+    "_NEXT_PUT_WAIT_SECONDS": 0.001,
+}
+
+
+# -- Worlds ---------------------------------------------------------------------------------------
+
+
+class World:
+    """Two tables of a test's own, and the savers and clients that work on them."""
+
+    _count = itertools.count()
+    _session = botocore.session.get_session()
+
+    def __init__(self) -> None:
+        """Create the tables."""
+        self.now = 1_700_000_000.0
+        self.page_limit: int | None = None
+        self._open = ExitStack()
+        self.plain = self.client()
+        self.plain.meta.events.register("before-parameter-build.dynamodb.Query", self._limit)
+        self.plain.meta.events.register("before-parameter-build.dynamodb.Scan", self._limit)
+        self.tables: list[str] = []
+        self.renew()
+
+    def renew(self) -> None:
+        """Go on with two tables that are empty."""
+        self.drop()
+        number = f"{os.getpid()}-{next(self._count)}"
+        self.tables = [f"checkpoints-{number}", f"writes-{number}"]
+        with self.saver() as saver:
+            saver.setup()
+
+    def drop(self) -> None:
+        """Delete the tables."""
+        while self.tables:
+            self.plain.delete_table(TableName=self.tables.pop())
+
+    def close(self) -> None:
+        """Delete the tables, and close all savers and clients."""
+        self.drop()
+        self._open.close()
+
+    def client(self, **options: Any) -> Any:
+        """Return a new client of the same DynamoDB."""
+        client = self._session.create_client(
+            "dynamodb",
+            region_name="us-east-1",
+            endpoint_url=LOCAL_URL,
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",  # noqa: S106  DynamoDB Local takes any
+            config=Config(max_pool_connections=150, **options),
+        )
+        self._open.callback(client.close)
+        return client
+
+    def saver(self, client: Any = None, **options: Any) -> DynamoDBSaver:
+        """Return a saver with an empty cache."""
+        options = {"clock": lambda: self.now, **options}
+        saver = DynamoDBSaver(
+            self.tables[0], self.tables[1], client=client or self.plain, **options
+        )
+        self._open.callback(saver.close)
+        return saver
+
+    def items(self, table: int, hash_prefix: str = "") -> list[Item]:
+        """Return a table's items whose hash key starts so."""
+        pages = self.plain.get_paginator("scan").paginate(
+            TableName=self.tables[table], ConsistentRead=True
+        )
+        hash_key = ("thread_id", "thread_id_checkpoint_id_checkpoint_ns")[table]
+        return [
+            item
+            for page in pages
+            for item in page["Items"]
+            if item[hash_key]["S"].startswith(hash_prefix)
+        ]
+
+    def _limit(self, params: dict[str, Any], **_: Any) -> None:
+        if self.page_limit:
+            params["Limit"] = min(self.page_limit, params.get("Limit", 1000))
+
+
+@pytest.fixture(name="world")
+def _world() -> Iterator[World]:
+    if not LOCAL_URL:
+        pytest.fail("DYNAMODB_LOCAL_URL names no DynamoDB Local; `nox -s histories` starts one")
+    world = World()
+    yield world
+    world.close()
+
+
+@pytest.fixture(name="small")
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SMALL.items():
+        monkeypatch.setattr(module, name, value)
+
+
+def _config_of(thread_id: Any, checkpoint_ns: str | None = "", checkpoint_id: Any = None) -> Any:
+    configurable = {
+        "thread_id": thread_id,
+        "checkpoint_ns": checkpoint_ns,
+        "checkpoint_id": checkpoint_id,
+    }
+    return {"configurable": {name: v for name, v in configurable.items() if v is not None}}
+
+
+def _text(number: int, size: int) -> str:
+    """Return one of a few texts, which zlib halves at best."""
+    return hashlib.shake_128(b"%d" % number).hexdigest(size // 2)
+
+
+def _checkpoint_of(
+    checkpoint_id: str, values: Mapping[str, Any], versions: Mapping[str, Any] | int = 1
+) -> Any:
+    if isinstance(versions, int):
+        versions = dict.fromkeys(values, versions)
+    return {
+        "v": 4,
+        "id": checkpoint_id,
+        "ts": "2026-01-01T00:00:00+00:00",
+        "channel_values": dict(values),
+        "channel_versions": dict(versions),
+        "versions_seen": {"__input__": {}, "node": {"messages": 1}},
+        "updated_channels": sorted(values),
+    }
+
+
+def _checkpoint_id(number: int) -> str:
+    """Return an id as uuid6() makes them: a later one is greater."""
+    return f"1f0{number:05x}-0000-6000-8000-000000000000"
+
+
+def _shown(found: Any) -> Any:
+    """Return all that a caller sees of a checkpoint, by repr() as 1 == True."""
+    if found is None:
+        return None
+    checkpoint = dict(found.checkpoint)
+    versions = {
+        # "3.17" of the model, in which no two branches share a version, is 3.
+        channel: int(str(version).partition(".")[0])
+        for channel, version in checkpoint.pop("channel_versions").items()
+    }
+    values = checkpoint.pop("channel_values")
+    return {
+        "config": _triple(found.config),
+        "parent": found.parent_config and _triple(found.parent_config),
+        "checkpoint": {name: repr(value) for name, value in checkpoint.items()},
+        "versions": versions,
+        "values": {channel: repr(value) for channel, value in values.items()},
+        "metadata": {name: repr(value) for name, value in found.metadata.items()},
+        "writes": [(task, channel, repr(value)) for task, channel, value in found.pending_writes],
+    }
+
+
+def _triple(config: Any) -> tuple[str, str, str]:
+    configurable = config["configurable"]
+    return (
+        configurable["thread_id"],
+        configurable["checkpoint_ns"],
+        configurable["checkpoint_id"],
+    )
+
+
+def _seen(saver: Any, thread_id: str, namespaces: Iterable[str] = ("",)) -> dict[str, Any]:
+    """Return what a caller sees of a thread: the newest of each namespace, and all."""
+    return {
+        "latest": {ns: _shown(saver.get_tuple(_config_of(thread_id, ns))) for ns in namespaces},
+        "all": sorted(
+            map(_shown, saver.list({"configurable": {"thread_id": thread_id}})),
+            key=itemgetter("config"),
+        ),
+    }
+
+
+# -- Histories ------------------------------------------------------------------------------------
+
+# The short form is for every test run; HISTORIES=1000 in the environment is the long one.
+_EXAMPLES: Final = int(os.environ.get("HISTORIES", "0"))
+HISTORIES: Final = settings(
+    max_examples=_EXAMPLES or 12,
+    stateful_step_count=40 if _EXAMPLES else 18,
+    deadline=None,
+    print_blob=True,
+    # To shrink a history takes up to five minutes, which is what a test may take.
+    phases=[phase for phase in Phase if _EXAMPLES or phase is not Phase.shrink],
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+
+THREADS: Final = ("7", "a|b#~:c", "é\U0001f600")
+# Those of a history: prefixes of one another, separators of keys, one too long for a key.
+NAMESPACES: Final = (
+    ("", "a", "a:b"),
+    ("", "a|", "a|1"),
+    ("", "a", "a:"),
+    ("", "#a", "~"),
+    ("a", "1:a:", ":::"),
+    ("", "n" * 600, "é"),
+)
+CHANNELS: Final = ("messages", "documents", "é:0")
+TASK_IDS: Final = ("t1", "é:::0")
+TASK_PATHS: Final = ("", "~__pregel_pull, b", "~__pregel_pull, a")
+RUN_IDS: Final = ("run-1", "run-2")
+
+_index = st.integers(0, 5)
+_leaves: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from(
+        [None, b"", "", [], {}, 0, -(2**63), 2**63 - 1, 1.5, True, "é\U0001f600", b"\xff"]
+    ),
+    st.builds(_text, _index, st.sampled_from([20, 400, 3000])),
+    st.builds(
+        lambda number, size: _text(number, size).encode(), _index, st.sampled_from([60, 900])
+    ),
+)
+_values = st.recursive(
+    _leaves,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abé"), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+_elements = st.integers(0, 11)
+_changes = st.dictionaries(
+    st.sampled_from(CHANNELS),
+    st.one_of(
+        st.tuples(st.just("grow"), st.lists(_elements, min_size=1, max_size=12)),
+        st.tuples(st.just("trim"), st.integers(1, 4)),
+        st.tuples(st.just("edit"), st.tuples(st.integers(0, 20), _elements)),
+        st.tuples(st.just("repeat"), st.integers(2, 3)),
+        st.tuples(st.just("bring back"), _index),
+        st.tuples(st.just("set"), _values),
+        st.tuples(st.just("empty"), st.none()),
+    ),
+    max_size=3,
+)
+_metadata = st.fixed_dictionaries(
+    {
+        "source": st.sampled_from(["input", "loop"]),
+        "step": st.integers(-1, 2),
+        "parents": st.just({}),
+    },
+    optional={"run_id": st.sampled_from(RUN_IDS), "score": st.sampled_from([None, 1, {"a": [1]}])},
+)
+_writes = st.lists(
+    st.tuples(st.sampled_from((*CHANNELS, "__pregel_tasks", *SPECIAL)), _values), max_size=4
+)
+_where = st.tuples(st.sampled_from([0, 0, 0, 1, 2]), st.sampled_from([0, 0, 1, 2]))
+_via = st.tuples(st.integers(0, 1), st.booleans())
+
+_actions: Final = {
+    "put": st.fixed_dictionaries(
+        {
+            "where": _where,
+            "back": st.sampled_from([0, 0, 0, 1, 2, 5]),
+            "steps": st.lists(_changes, min_size=1, max_size=4),
+            "metadata": _metadata,
+            "run_id": st.sampled_from([None, None, *RUN_IDS]),
+            "id_from": st.sampled_from(["clock", "early", "neighbour"]),
+            "twice": st.booleans(),
+            "via": _via,
+        }
+    ),
+    "put_writes": st.fixed_dictionaries(
+        {
+            "where": _where,
+            "back": st.sampled_from([0, 0, 1]),
+            "early": st.integers(0, 3),
+            "calls": st.lists(
+                st.tuples(st.sampled_from(TASK_IDS), st.sampled_from(TASK_PATHS), _writes),
+                min_size=1,
+                max_size=3,
+            ),
+            "resent": st.one_of(st.none(), _writes),
+            "kind": st.sampled_from([list, tuple, deque]),
+            "via": _via,
+        }
+    ),
+    "shrink_or_copy": st.fixed_dictionaries(
+        {
+            "where": _where,
+            "kind": st.sampled_from(["keep_latest", "run", "copy", "delete"]),
+            "grace": st.sampled_from([0, GRACE]),
+            "other": _index,
+            "via": _via,
+        }
+    ),
+    "ask_list": st.fixed_dictionaries(
+        {
+            "where": st.one_of(st.none(), _where),
+            "in_namespace": st.booleans(),
+            "checkpoint": st.one_of(st.none(), st.none(), _index),
+            "before": st.one_of(st.none(), _index),
+            "limit": st.one_of(st.none(), st.integers(0, 4)),
+            "filter_": st.one_of(
+                st.none(),
+                st.dictionaries(
+                    st.sampled_from(["source", "step", "run_id", "score", "nothing"]),
+                    st.sampled_from(["loop", 1, "run-1", None, {"a": [1]}]),
+                    max_size=2,
+                ),
+            ),
+            "via": _via,
+        }
+    ),
+    "ask_one": st.fixed_dictionaries({"where": _where, "back": _index, "via": _via}),
+    "go_on_later": st.fixed_dictionaries(
+        {
+            "cold": st.sampled_from([(), (0,), (1,), (0, 1)]),
+            "seconds": st.sampled_from([0, 60, 1799, 1801, 3600, 9000]),
+        }
+    ),
+}
+# How often each comes. Were they rules, hypothesis would leave most out of most histories.
+_weights: Final = {
+    "put": 4,
+    "put_writes": 4,
+    "shrink_or_copy": 3,
+    "go_on_later": 2,
+    "ask_one": 2,
+    "ask_list": 1,
+}
+_action = st.sampled_from(
+    [name for name, weight in _weights.items() for _ in range(weight)]
+).flatmap(lambda name: st.tuples(st.just(name), _actions[name]))
+
+
+class Model(InMemorySaver):
+    """LangGraph's saver in memory, with the methods that it lacks."""
+
+    def __init__(self) -> None:
+        """Make an empty saver."""
+        super().__init__()
+        self.marked: dict[tuple[str, str, str], float] = {}
+
+    def keys(self, thread_id: str, checkpoint_ns: str | None = None) -> list[tuple[str, str, str]]:
+        """Return the keys of a thread's checkpoints, newest first."""
+        return sorted(
+            (
+                (thread_id, ns, checkpoint_id)
+                for ns, found in self.storage.get(thread_id, {}).items()
+                if checkpoint_ns in (None, ns)
+                for checkpoint_id in found
+            ),
+            key=itemgetter(2),
+            reverse=True,
+        )
+
+    def orphans(self, thread_id: str) -> list[tuple[str, str, str]]:
+        """Return the keys of the checkpoints that have writes, and never came."""
+        return [k for k in self.writes.keys() - self.keys(thread_id) if k[0] == thread_id]
+
+    def drop(self, keys: Iterable[tuple[str, str, str]]) -> None:
+        """Delete checkpoints with their writes."""
+        for thread_id, checkpoint_ns, checkpoint_id in keys:
+            self.storage[thread_id][checkpoint_ns].pop(checkpoint_id, None)
+            self.writes.pop((thread_id, checkpoint_ns, checkpoint_id), None)
+
+    def shrink(self, thread_id: str, doomed: Iterable[tuple[str, str, str]], then: float) -> None:
+        """Delete checkpoints, and writes that were left alone before *then*."""
+        self.drop([*doomed, *(key for key in self.orphans(thread_id) if self.marked[key] <= then)])
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy a thread."""
+        for checkpoint_ns, found in self.storage.get(source, {}).items():
+            self.storage[target][checkpoint_ns].update(found)
+        for old in [key for key in self.blobs if key[0] == source]:
+            new: Any = (target, *old[1:])
+            self.blobs[new] = self.blobs[old]
+        for key in [key for key in self.writes if key[0] == source]:
+            _, checkpoint_ns, checkpoint_id = key
+            target_key = target, checkpoint_ns, checkpoint_id
+            self.writes[target_key] = dict(self.writes[key])
+            self.marked[target_key] = self.marked.get(key, 0)
+
+
+class SaverMachine(RuleBasedStateMachine):
+    """Two DynamoDBSavers on the same tables, and beside them what they should show."""
+
+    CACHE_BYTES: Final = 1500  # of the second: segments fall out of its cache
+
+    def __init__(self, world: World, element_bytes: int) -> None:
+        """Start with empty tables."""
+        super().__init__()
+        self.world = world
+        self.world.renew()
+        self.element_bytes = element_bytes
+        self.savers = [world.saver(), world.saver(cache_bytes=self.CACHE_BYTES)]
+        self.model = Model()
+        self.namespaces: tuple[str, ...] = ("",)
+        self.serial = itertools.count(1)
+        self.used: set[tuple[str, str]] = set()  # by namespace: ids are copied to other threads
+        self.early: dict[tuple[str, str], str] = {}
+        self.touched: set[str] = set()
+        self.to_check: set[str] = set()
+
+    @initialize(namespaces=st.sampled_from(NAMESPACES), page_limit=st.sampled_from([None, 1, 2, 3]))
+    def begin(self, namespaces: tuple[str, ...], page_limit: int | None) -> None:
+        """Choose what the history is about."""
+        self.namespaces = namespaces
+        self.world.page_limit = page_limit
+
+    @rule(action=_action)
+    def act(self, action: tuple[str, dict[str, Any]]) -> None:
+        """Do something to both."""
+        name, arguments = action
+        getattr(self, name)(**arguments)
+
+    def put(
+        self,
+        where: tuple[int, int],
+        back: int,
+        steps: list[dict[str, tuple[str, Any]]],
+        metadata: Any,
+        run_id: str | None,
+        id_from: str,
+        twice: bool,  # noqa: FBT001  a rule's arguments come by name
+        via: tuple[int, bool],
+    ) -> None:
+        """Go on from the newest checkpoint, or fork from an older one."""
+        thread_id, checkpoint_ns = self._place(where)
+        live = self.model.keys(thread_id, checkpoint_ns)
+        parent = live[min(back, len(live) - 1)] if live else None
+        for changes in steps:
+            config = _config_of(thread_id, checkpoint_ns, parent and parent[2])
+            config["configurable"] |= {"run_id": run_id} if run_id else {}
+            checkpoint_id = self._new_id(thread_id, checkpoint_ns, id_from)
+            checkpoint, new_versions = self._next(config, checkpoint_id, changes)
+            given = (
+                config
+                | {
+                    "configurable": config["configurable"]
+                    | {"thread_id": self._spelt(thread_id, via)}
+                },
+                checkpoint | {"channel_versions": _counts(checkpoint["channel_versions"])},
+                metadata,
+                _counts(new_versions),
+            )
+            expected = self.model.put(config, checkpoint, metadata, new_versions)
+            for _ in range(1 + twice):
+                assert self._call(via, "put", *given) == expected
+                via = (1 - via[0], via[1])
+            parent = (thread_id, checkpoint_ns, checkpoint_id)
+        self._touch(thread_id)
+
+    def put_writes(
+        self,
+        where: tuple[int, int],
+        back: int,
+        early: int,
+        calls: list[tuple[str, str, list[tuple[str, Any]]]],
+        resent: list[tuple[str, Any]] | None,
+        kind: type,
+        via: tuple[int, bool],
+    ) -> None:
+        """Add writes to a checkpoint that is there, or that comes later or never."""
+        thread_id, checkpoint_ns = self._place(where)
+        live = self.model.keys(thread_id, checkpoint_ns)
+        if live and early:
+            checkpoint_id = live[min(back, len(live) - 1)][2]
+        else:
+            checkpoint_id = self._new_id(thread_id, checkpoint_ns, "early")
+            self.early[thread_id, checkpoint_ns] = checkpoint_id
+        if resent is not None:
+            # The last call comes once more: with other values, as of a run that did it again, and
+            # with more writes, as LangGraph sends those of its null task.
+            task_id, task_path, writes = calls[-1]
+            again = [(channel, f"again {value!r:.20}") for channel, value in writes]
+            calls = [*calls, (task_id, task_path, again + resent)]
+        config = _config_of(thread_id, checkpoint_ns, checkpoint_id)
+        for task_id, task_path, writes in calls:
+            self.model.put_writes(config, writes, task_id, task_path)
+            self._call(via, "put_writes", config, kind(writes), task_id, task_path)
+            if writes:
+                self.model.marked[thread_id, checkpoint_ns, checkpoint_id] = self.world.now
+                self._touch(thread_id)
+
+    def shrink_or_copy(
+        self, where: tuple[int, int], kind: str, grace: float, other: int, via: tuple[int, bool]
+    ) -> None:
+        """Prune a thread, delete a run, copy a thread or delete one."""
+        thread_id, _ = self._place(where)
+        target = THREADS[other % len(THREADS)]
+        if kind == "keep_latest":
+            kept = {k[1]: k for k in reversed(self.model.keys(thread_id))}.values()
+            doomed = set(self.model.keys(thread_id)) - set(kept)
+            self.model.shrink(thread_id, doomed, self.world.now - grace)
+            self._call(via, "prune", [thread_id], **({} if grace else {"grace_seconds": 0}))
+        elif kind == "run":
+            self._delete_run(RUN_IDS[other % len(RUN_IDS)], via)
+        elif kind == "delete":
+            self.model.delete_thread(thread_id)
+            self._call(via, "delete_thread", self._spelt(thread_id, via))
+            self.touched.discard(thread_id)
+            assert not self.world.items(0, thread_id)
+            assert not self.world.items(1, thread_id)
+        elif target in self.touched or target == thread_id:
+            with pytest.raises(ValueError, match=r"has items already|are both"):
+                self._call(via, "copy_thread", thread_id, target)
+        else:
+            self.model.copy(thread_id, target)
+            self._call(via, "copy_thread", thread_id, target)
+            self.touched |= {target} if thread_id in self.touched else set()
+            self.to_check.add(target)
+        self.to_check.add(thread_id)
+        self._forget_early()
+
+    def ask_list(
+        self,
+        where: tuple[int, int] | None,
+        in_namespace: bool,  # noqa: FBT001  a rule's arguments come by name
+        checkpoint: int | None,
+        before: int | None,
+        limit: int | None,
+        filter_: dict[str, Any] | None,
+        via: tuple[int, bool],
+    ) -> None:
+        """Ask for a list in any way."""
+        config = None
+        ids = sorted({key[2] for thread_id in THREADS for key in self.model.keys(thread_id)})
+        if where:
+            thread_id, checkpoint_ns = self._place(where)
+            only = ids[checkpoint % len(ids)] if checkpoint is not None and ids else None
+            config = _config_of(thread_id, checkpoint_ns if in_namespace else None, only)
+        before_config = (
+            _config_of("", "", ids[before % len(ids)]) if before is not None and ids else None
+        )
+        expected = [*map(_shown, self.model.list(config, filter=filter_, before=before_config))]
+
+        found = [
+            *map(
+                _shown,
+                self._call(via, "list", config, filter=filter_, before=before_config, limit=limit),
+            )
+        ]
+
+        assert len(found) == min(len(expected), len(expected) if limit is None else limit)
+        assert all(each in expected for each in found)
+        assert len({each["config"] for each in found}) == len(found)
+        if config:
+            newest = sorted((each["config"][2] for each in expected), reverse=True)
+            assert [each["config"][2] for each in found] == newest[: len(found)]
+
+    def ask_one(self, where: tuple[int, int], back: int, via: tuple[int, bool]) -> None:
+        """Read any checkpoint, and one that is not there, into the saver's cache."""
+        thread_id, checkpoint_ns = self._place(where)
+        live = self.model.keys(thread_id, checkpoint_ns)
+        checkpoint_id = live[back][2] if back < len(live) else _checkpoint_id(0)
+        config = _config_of(self._spelt(thread_id, via), checkpoint_ns, checkpoint_id)
+        expected = self.model.get_tuple(_config_of(thread_id, checkpoint_ns, checkpoint_id))
+        assert _shown(self._call(via, "get_tuple", config)) == _shown(expected)
+
+    def go_on_later(self, cold: tuple[int, ...], seconds: int) -> None:
+        """Let time pass; another process may take over."""
+        self.world.now += seconds
+        for number in cold:
+            self.savers[number].close()
+            options = {"cache_bytes": self.CACHE_BYTES} if number else {}
+            self.savers[number] = self.world.saver(**options)
+
+    @invariant()
+    def agrees_with_model(self) -> None:
+        """Compare what the threads that changed show, and all threads now and then."""
+        turn = next(self.serial)
+        to_check = set(THREADS) if turn % 7 == 0 else self.to_check
+        for thread_id in sorted(to_check):
+            config: Any = {"configurable": {"thread_id": thread_id}}
+            via = (turn % 2, turn % 3 == 0)
+            found = sorted(map(_shown, self._call(via, "list", config)), key=itemgetter("config"))
+            expected = sorted(map(_shown, self.model.list(config)), key=itemgetter("config"))
+            assert found == expected
+            for number, checkpoint_ns in enumerate(self.namespaces):
+                config = _config_of(thread_id, checkpoint_ns)
+                latest = self._call(((turn + number) % 2, turn % 5 == 0), "get_tuple", config)
+                assert _shown(latest) == _shown(self.model.get_tuple(config))
+        self.to_check.clear()
+
+    def teardown(self) -> None:
+        """End the savers' threads."""
+        for saver in self.savers:
+            saver.close()
+
+    def _place(self, where: tuple[int, int]) -> tuple[str, str]:
+        return THREADS[where[0]], self.namespaces[where[1] % len(self.namespaces)]
+
+    def _spelt(self, thread_id: str, via: tuple[int, bool]) -> Any:
+        return (
+            int(thread_id) if thread_id.isascii() and thread_id.isdigit() and via[1] else thread_id
+        )
+
+    def _touch(self, thread_id: str) -> None:
+        self.touched.add(thread_id)
+        self.to_check.add(thread_id)
+
+    def _call(self, via: tuple[int, bool], name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call one of the savers, sync or async."""
+        number, is_async = via
+        method = getattr(self.savers[number], "a" * is_async + name)
+        if not is_async:
+            return method(*args, **kwargs)
+
+        async def call() -> Any:
+            if name == "list":
+                return [each async for each in method(*args, **kwargs)]
+            return await method(*args, **kwargs)
+
+        return asyncio.run(call())
+
+    def _new_id(self, thread_id: str, checkpoint_ns: str, id_from: str) -> str:
+        """Return an id whose writes came first, or that another namespace has, or a new one."""
+        early = self.early.pop((thread_id, checkpoint_ns), None) if id_from == "early" else None
+        neighbours = [
+            key[2]
+            for key in self.model.keys(thread_id)
+            if id_from == "neighbour" and (checkpoint_ns, key[2]) not in self.used
+        ]
+        checkpoint_id = early or (neighbours or [_checkpoint_id(next(self.serial))])[0]
+        self.used.add((checkpoint_ns, checkpoint_id))
+        return checkpoint_id
+
+    def _next(
+        self, config: Any, checkpoint_id: str, changes: Mapping[str, tuple[str, Any]]
+    ) -> tuple[Any, Any]:
+        """Return a checkpoint as LangGraph makes it from its parent, and its new versions."""
+        values: dict[str, Any] = {}
+        versions: dict[str, str] = {}
+        if "checkpoint_id" in config["configurable"]:
+            parent: Any = self.model.get_tuple(config)
+            values = dict(parent.checkpoint["channel_values"])
+            versions = dict(parent.checkpoint["channel_versions"])
+        new_versions: dict[str, str] = {}
+        for channel, (kind, operand) in changes.items():
+            count = int(versions.get(channel, "0").partition(".")[0]) + 1
+            versions[channel] = new_versions[channel] = f"{count}.{next(self.serial)}"
+            old = values.pop(channel, None)
+            if kind == "bring back":
+                thread_id = config["configurable"]["thread_id"]
+                past = [*self.model.list({"configurable": {"thread_id": thread_id}})]
+                old = (
+                    past[operand % len(past)].checkpoint["channel_values"].get(channel)
+                    if past
+                    else None
+                )
+            if kind != "empty":
+                values[channel] = operand if kind == "set" else self._edited(kind, operand, old)
+        return _checkpoint_of(checkpoint_id, values, versions), new_versions
+
+    def _edited(self, kind: str, operand: Any, old: Any) -> list[Any]:
+        value = list(old) if isinstance(old, list) else []
+        if kind == "grow":
+            value += map(self._element, operand)
+        elif kind == "trim":
+            del value[:operand]
+        elif kind == "edit" and value:
+            value[operand[0] % len(value)] = self._element(operand[1])
+        elif kind == "repeat":
+            value *= operand
+        return value[-24:]
+
+    def _element(self, number: int) -> Any:
+        text = _text(number, self.element_bytes + 7 * number)
+        return (text, {"id": number, "text": text}, [number, text.encode()], number)[number % 4]
+
+    def _delete_run(self, run_id: str, via: tuple[int, bool]) -> None:
+        for thread_id in THREADS:
+            found = self.model.list(
+                {"configurable": {"thread_id": thread_id}}, filter={"run_id": run_id}
+            )
+            if doomed := [_triple(each.config) for each in found]:
+                self.model.shrink(thread_id, doomed, self.world.now - GRACE)
+                self.to_check.add(thread_id)
+        self._call(via, "delete_for_runs", [run_id])
+
+    def _forget_early(self) -> None:
+        """Nobody adds to writes that were deleted."""
+        self.early = {k: each for k, each in self.early.items() if (*k, each) in self.model.writes}
+
+
+def _counts(versions: Mapping[str, str]) -> dict[str, int]:
+    return {channel: int(version.partition(".")[0]) for channel, version in versions.items()}
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+def test_any_history_reads_back_like_memory(world: World) -> None:
+    """After every step of any history, both savers show a caller the same."""
+    machine: Any = partial(SaverMachine, world, 40)
+    run_state_machine_as_test(machine, settings=HISTORIES)
+
+
+@pytest.mark.long
+def test_any_history_of_large_values_reads_back_like_memory(world: World) -> None:
+    """The same with segments of the size that they really have."""
+    machine: Any = partial(SaverMachine, world, 1500)
+    run_state_machine_as_test(machine, settings=HISTORIES)
+
+
+# -- Crashes --------------------------------------------------------------------------------------
+
+SUBGRAPHS: Final = ("", "sub", "sub|x")
+
+
+class Cut(BaseException):
+    """The process ends here."""
+
+
+class Blade:
+    """Cuts a client off before one of its requests, or fails that when it was carried out."""
+
+    def __init__(self, world: World, *, dies: bool) -> None:
+        """Make a client that is not cut off yet."""
+        self.client = world.client(retries={"mode": "standard", "total_max_attempts": 1})
+        self.client.meta.events.register("before-send.dynamodb", self._send)
+        self.dies = dies
+        self.is_cut = False
+        self._left: int | None = None
+        self._lock = threading.Lock()
+        self._http = URLLib3Session()
+
+    def arm(self, left: int | None) -> None:
+        """Let through so many requests from now on; None: all."""
+        self._left = left
+        self.is_cut = False
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _send(self, request: Any, **_: Any) -> None:
+        with self._lock:
+            if self._left is None or (self.is_cut and not self.dies):
+                return
+            self._left -= 1
+            if self._left >= 0:
+                return
+            self.is_cut = True
+            if self.dies:
+                raise Cut
+            self._http.send(request)
+        raise ConnectionClosedError(endpoint_url=request.url)
+
+
+def _fill_world(
+    saver: DynamoDBSaver, thread_id: str, namespaces: Sequence[str] = SUBGRAPHS
+) -> None:
+    """Store checkpoints with segments and writes of each kind, and writes without a checkpoint."""
+    for checkpoint_ns in namespaces:
+        config = _config_of(thread_id, checkpoint_ns)
+        for step in (1, 2):
+            values = {"messages": [_text(number, 100) for number in range(2 * step)], "x": step}
+            number = 2 * SUBGRAPHS.index(checkpoint_ns) + step
+            checkpoint = _checkpoint_of(_checkpoint_id(number), values, step)
+            metadata: Any = {"source": "loop", "step": step, "parents": {}, "run_id": f"run-{step}"}
+            config = saver.put(config, checkpoint, metadata, checkpoint["channel_versions"])
+            saver.put_writes(config, [("x", step), ("y", _text(step, 1600))], "task")
+            saver.put_writes(config, [("__interrupt__", step)], "task")
+    config = _config_of(thread_id, namespaces[-1], _checkpoint_id(99))
+    saver.put_writes(config, [("x", "never"), ("y", "never")], "task")
+
+
+def _newest_of(thread_id: str, checkpoint_ns: str) -> Any:
+    number = 2 * SUBGRAPHS.index(checkpoint_ns) + 2
+    return _config_of(thread_id, checkpoint_ns, _checkpoint_id(number))
+
+
+def _put_in(saver: DynamoDBSaver, thread_id: str) -> None:
+    config = _newest_of(thread_id, "")
+    values = {"messages": [_text(number, 100) for number in range(3, 20)], "x": 2}
+    versions = {"messages": 3, "x": 2}
+    checkpoint = _checkpoint_of(_checkpoint_id(50), values, versions)
+    saver.put(config, checkpoint, {"source": "loop", "step": 3}, {"messages": 3})
+
+
+def _put_writes(saver: DynamoDBSaver, thread_id: str) -> None:
+    writes = [("x", 1), ("y", _text(8, 1600)), ("y", None)]
+    saver.put_writes(_newest_of(thread_id, "sub"), writes, "another task")
+
+
+def _grow_writes(saver: DynamoDBSaver, thread_id: str) -> None:
+    writes = [("x", "not this"), ("y", "nor this"), ("z", _text(8, 1600)), ("z", 4)]
+    saver.put_writes(_newest_of(thread_id, "sub"), writes, "task")
+
+
+def _put_special_write(saver: DynamoDBSaver, thread_id: str) -> None:
+    saver.put_writes(_newest_of(thread_id, "sub"), [("__interrupt__", _text(8, 1600))], "task")
+
+
+def _delete_thread(saver: DynamoDBSaver, thread_id: str) -> None:
+    saver.delete_thread(thread_id)
+
+
+def _copy_thread(saver: DynamoDBSaver, thread_id: str) -> None:
+    saver.copy_thread(thread_id, f"{thread_id} copy")
+
+
+def _prune(saver: DynamoDBSaver, thread_id: str) -> None:
+    saver.prune([thread_id], grace_seconds=0)
+
+
+def _delete_for_runs(saver: DynamoDBSaver, thread_id: str) -> None:  # noqa: ARG001  a call as the others
+    saver.delete_for_runs(["run-1"])
+
+
+def _seen_of_both(saver: DynamoDBSaver, thread_id: str) -> list[dict[str, Any]]:
+    return [_seen(saver, each, SUBGRAPHS) for each in (thread_id, f"{thread_id} copy")]
+
+
+def _seen_latest(saver: DynamoDBSaver, thread_id: str) -> dict[str, Any]:
+    """Return the newest of each namespace alone: a shrinking thread may show some of the rest."""
+    seen: dict[str, Any] = _seen(saver, thread_id, SUBGRAPHS)["latest"]
+    return seen
+
+
+def _restore(world: World, saved: Sequence[Sequence[Item]]) -> None:
+    """Bring both tables back to the items that they held."""
+    keys = (
+        ("thread_id", "checkpoint_id"),
+        ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx"),
+    )
+    for number, items in enumerate(saved):
+        found = {repr([item[key] for key in keys[number]]): item for item in world.items(number)}
+        wanted = {repr([item[key] for key in keys[number]]): item for item in items}
+        requests: list[Any] = [
+            {"DeleteRequest": {"Key": {key: item[key] for key in keys[number]}}}
+            for name, item in found.items()
+            if name not in wanted
+        ]
+        requests += [
+            {"PutRequest": {"Item": item}}
+            for name, item in wanted.items()
+            if found.get(name) != item
+        ]
+        for start in range(0, len(requests), 25):
+            batch = {world.tables[number]: requests[start : start + 25]}
+            assert not world.plain.batch_write_item(RequestItems=batch)["UnprocessedItems"]
+
+
+_ALL_ENDS: Final = ("dies", "dies and the thread is deleted", "request fails")
+_CUT: Final = [
+    pytest.param(call, see, namespaces, end, id="-".join((name, *namespaces, end)))
+    for name, call, see, all_namespaces, ends in (
+        ("put", _put_in, _seen_of_both, [SUBGRAPHS], _ALL_ENDS),
+        ("put_writes", _put_writes, _seen_of_both, [SUBGRAPHS], _ALL_ENDS),
+        ("grown put_writes", _grow_writes, _seen_of_both, [SUBGRAPHS], _ALL_ENDS),
+        ("special put_writes", _put_special_write, _seen_of_both, [SUBGRAPHS], _ALL_ENDS),
+        (
+            "delete_thread",
+            _delete_thread,
+            _seen_of_both,
+            [("",), SUBGRAPHS[:2], SUBGRAPHS[1:]],
+            _ALL_ENDS[::2],
+        ),
+        (
+            "copy_thread",
+            _copy_thread,
+            _seen_of_both,
+            [("",), SUBGRAPHS[:2], SUBGRAPHS[1:]],
+            _ALL_ENDS,
+        ),
+        ("prune", _prune, _seen_latest, [SUBGRAPHS[:2]], _ALL_ENDS[::2]),
+        ("delete_for_runs", _delete_for_runs, _seen_latest, [SUBGRAPHS[:2]], _ALL_ENDS[:1]),
+    )
+    for namespaces in all_namespaces
+    for end in ends
+]
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("call", "see", "namespaces", "end"), _CUT)
+def test_a_call_cut_off_at_any_request_shows_before_or_after(
+    world: World,
+    call: Callable[[DynamoDBSaver, str], None],
+    see: Callable[[DynamoDBSaver, str], Any],
+    namespaces: tuple[str, ...],
+    end: str,
+) -> None:
+    """Wherever a call is cut off, a thread is as before it or as after it; again, it ends right."""
+    thread_id = "thread"
+    _fill_world(world.saver(), thread_id, namespaces)
+    saved = [world.items(0), world.items(1)]
+    before = see(world.saver(), thread_id)
+    call(world.saver(), thread_id)
+    after = see(world.saver(), thread_id)
+    whole = _seen_of_both(world.saver(), thread_id)
+    assert (before == after) == (see is _seen_latest)
+    blade = Blade(world, dies=end != "request fails")
+
+    for left in itertools.count():
+        _restore(world, saved)
+        blade.arm(None)
+        victim = world.saver(blade.client)
+        victim.get_tuple(_config_of(thread_id, namespaces[0]))
+        blade.arm(left)
+        with suppress(Cut, ConnectionClosedError):
+            call(victim, thread_id)
+        if blade.dies:
+            victim.close()
+        is_cut = blade.is_cut
+        blade.arm(None)
+        found = see(world.saver(), thread_id)
+        assert found in (before, after), f"cut off before request {left}"
+        if end == "dies and the thread is deleted":
+            for each in (thread_id, f"{thread_id} copy"):
+                world.saver().delete_thread(each)
+            assert not world.items(0), f"cut off before request {left}"
+            assert not world.items(1), f"cut off before request {left}"
+        elif call is not _copy_thread or found == before:
+            call(world.saver() if blade.dies else victim, thread_id)
+            assert _seen_of_both(world.saver(), thread_id) == whole
+        if not is_cut:
+            break
+    assert left > 0
+    blade.close()
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+def test_writes_of_both_kinds_cut_off_show_the_first_of_them(world: World) -> None:
+    """A call's ordinary writes are stored together, then its special ones, each on its own."""
+    saver = world.saver()
+    config = saver.put(_config_of("thread"), _checkpoint_of(_checkpoint_id(1), {}), {}, {})
+    writes = [("a", 1), ("__resume__", 2), ("b", 3), ("__interrupt__", 4)]
+    blade = Blade(world, dies=True)
+    victim = world.saver(blade.client)
+    victim.get_tuple(config)
+
+    shown = []
+    for left in range(4):
+        blade.arm(left)
+        with suppress(Cut):
+            victim.put_writes(config, writes, f"task {left}")
+        found: Any = world.saver().get_tuple(config)
+        shown.append({c for task, c, _ in found.pending_writes if task == f"task {left}"})
+
+    assert shown == [set(), {"a", "b"}, {"a", "b", "__resume__"}, {c for c, _ in writes}]
+    blade.close()
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+def test_a_thread_half_deleted_is_hidden_from_every_question(world: World) -> None:
+    """What a deletion that was cut off left behind can't be read by id or with ``before`` either."""
+    _fill_world(world.saver(), "thread", ("",))
+    saved = [world.items(0), world.items(1)]
+    blade = Blade(world, dies=True)
+    whole = {each["config"]: each for each in _seen(world.saver(), "thread")["all"]}
+
+    for left in itertools.count():
+        _restore(world, saved)
+        blade.arm(left)
+        with suppress(Cut):
+            world.saver(blade.client).delete_thread("thread")
+        saver = world.saver()
+        questions = [
+            [saver.get_tuple(_config_of("thread", "", _checkpoint_id(number)))] for number in (1, 2)
+        ]
+        questions += [
+            [*saver.list(_config_of("thread"), before=_config_of("thread", "", _checkpoint_id(9)))],
+            [*saver.list(_config_of("thread", "", _checkpoint_id(2)))],
+        ]
+        for answer in questions:
+            for each in filter(None, map(_shown, answer)):
+                assert each == whole[each["config"]], f"cut off before request {left}"
+        if not blade.is_cut:
+            break
+    blade.close()
+
+
+# -- Faults ---------------------------------------------------------------------------------------
+
+
+class _Body(io.BytesIO):
+    """What botocore reads an answer's bytes from."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+def _answer(request: Any, status: int, code: str) -> AWSResponse:
+    body = json.dumps(
+        {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "a bad day"}
+    )
+    return AWSResponse(request.url, status, {}, _Body(body.encode()))
+
+
+class Trouble:
+    """Keeps each request of a client from being carried out or answered, some times or for ever.
+
+    The keys of a batch are left undone by what botocore hands to its hooks before and after it
+    makes JSON of a call; all else is done to the request itself.
+    """
+
+    KINDS: Final = (
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "InternalServerError",
+        "ServiceUnavailable",
+        "reset",
+        "time-out",
+        "answer lost",
+        "error, and yet carried out",
+        "some undone",
+        "all undone",
+        "empty pages",
+    )
+
+    def __init__(self, world: World, kind: str, times: float = 1, attempts: int = 6) -> None:
+        """Make a client that is in trouble."""
+        self.client = world.client(retries={"mode": "standard", "total_max_attempts": attempts})
+        self.kind, self.times = kind, times
+        self.tried: Counter[Any] = Counter()
+        self._lock = threading.Lock()
+        self._http = URLLib3Session()
+        self._starts: dict[str, Any] = {}
+        events = self.client.meta.events
+        if kind.endswith("undone"):
+            for operation in ("BatchGetItem", "BatchWriteItem"):
+                events.register(f"before-parameter-build.dynamodb.{operation}", self._ask)
+                events.register(f"before-call.dynamodb.{operation}", self._leave_all)
+                events.register(f"after-call.dynamodb.{operation}", self._leave_some)
+        elif kind == "empty pages":
+            for operation in ("Query", "Scan"):
+                events.register(f"before-parameter-build.dynamodb.{operation}", self._start_page)
+                events.register(f"before-call.dynamodb.{operation}", self._empty_page)
+        else:
+            events.register("before-send.dynamodb", self._send)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _is_due(self, request: Any) -> bool:
+        with self._lock:
+            self.tried[request] += 1
+            return self.tried[request] <= self.times
+
+    def _send(self, request: Any, **_: Any) -> AWSResponse | None:
+        if not self._is_due((request.headers["X-Amz-Target"], bytes(request.body))):
+            return None
+        if self.kind == "reset":
+            raise ConnectionClosedError(endpoint_url=request.url)
+        if self.kind == "time-out":
+            raise ReadTimeoutError(endpoint_url=request.url)
+        if self.kind in ("answer lost", "error, and yet carried out"):
+            self._http.send(request)
+        if self.kind == "answer lost":
+            raise ReadTimeoutError(endpoint_url=request.url)
+        if self.kind.endswith("Exception"):
+            return _answer(request, 400, self.kind)
+        return _answer(request, 500, "InternalServerError")
+
+    def _ask(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        ((table_name, asked),) = params["RequestItems"].items()
+        context["left"] = {table_name: asked}
+        if self.kind == "some undone":
+            keys = asked["Keys"] if isinstance(asked, dict) else asked
+            half = (len(keys) + 1) // 2 if self._is_due(repr(asked)) else len(keys)
+            now, later = (
+                asked | {"Keys": part} if isinstance(asked, dict) else part
+                for part in (keys[:half], keys[half:])
+            )
+            params["RequestItems"] = {table_name: now}
+            context["left"] = {table_name: later} if keys[half:] else {}
+
+    def _leave_all(self, model: Any, context: dict[str, Any], **_: Any) -> Any:
+        if self.kind == "all undone" and self._is_due(repr(context["left"])):
+            undone = "UnprocessedKeys" if model.name == "BatchGetItem" else "UnprocessedItems"
+            return AWSResponse("", 200, {}, _Body()), {"Responses": {}, undone: context["left"]}
+        return None
+
+    def _leave_some(self, model: Any, parsed: Any, context: dict[str, Any], **_: Any) -> None:
+        if self.kind == "some undone":
+            undone = "UnprocessedKeys" if model.name == "BatchGetItem" else "UnprocessedItems"
+            parsed[undone] = context["left"]
+
+    def _start_page(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        """Put an empty page before each page; its last key stands for where that one starts."""
+        start = params.pop("ExclusiveStartKey", None)
+        token = start and start.get("checkpoint_id", start.get("task_id_idx"))["S"]
+        if token in self._starts:
+            start = self._starts[token]
+        else:
+            with self._lock:
+                token = f"empty page {len(self._starts)}"
+                self._starts[token] = start
+            keys = ("thread_id", "checkpoint_id")
+            context["page"] = {key: {"S": token} for key in keys}
+        if start:
+            params["ExclusiveStartKey"] = start
+
+    def _empty_page(self, context: dict[str, Any], **_: Any) -> Any:
+        if "page" in context:
+            return AWSResponse("", 200, {}, _Body()), {
+                "Items": [],
+                "LastEvaluatedKey": context["page"],
+            }
+        return None
+
+
+def _live(saver: DynamoDBSaver) -> list[Any]:
+    """Call every method, and return all that it shows on the way."""
+    thread_id = "thread"
+    _fill_world(saver, thread_id)
+    _put_in(saver, thread_id)
+    _grow_writes(saver, thread_id)
+    seen: list[Any] = [_seen_of_both(saver, thread_id)]
+    saver.copy_thread(thread_id, f"{thread_id} copy")
+    seen.append(_seen_of_both(saver, thread_id))
+    seen.append(sorted(map(repr, map(_shown, saver.list(None)))))
+    seen.append(sorted(saver.threads()))
+    seen.append([*map(_shown, saver.list(_config_of(thread_id), filter={"step": 1}, limit=2))])
+    saver.delete_for_runs(["run-1"])
+    seen.append(_seen_of_both(saver, thread_id))
+    saver.prune([thread_id], grace_seconds=0)
+    seen.append(_seen_of_both(saver, thread_id))
+    saver.delete_thread(f"{thread_id} copy")
+    seen.append(_seen_of_both(saver, thread_id))
+    return seen
+
+
+@pytest.fixture(name="naps")
+def _naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Keep botocore and the saver from waiting, and return how long they would have."""
+    naps: list[float] = []
+    monkeypatch.setattr(time, "sleep", naps.append)
+    return naps
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small", "naps")
+@pytest.mark.parametrize("kind", [*Trouble.KINDS, "a page of one item"])
+def test_every_call_ends_right_on_a_bad_day(world: World, kind: str) -> None:
+    """Every request fails at first, in any way, and yet all calls do and show what they should."""
+    expected = _live(world.saver())
+    world.renew()
+    if kind == "a page of one item":
+        world.page_limit = 1
+        trouble = None
+    else:
+        trouble = Trouble(world, kind)
+
+    found = _live(world.saver(trouble and trouble.client))
+
+    assert found == expected
+    assert {item["thread_id"]["S"] for item in world.items(0)} == {"thread"}
+    assert all(key.startswith("thread:::") for key in _hash_keys_of(world.items(1)))
+    if trouble:
+        trouble.close()
+
+
+def _hash_keys_of(items: Iterable[Item]) -> list[str]:
+    return [item["thread_id_checkpoint_id_checkpoint_ns"]["S"] for item in items]
+
+
+_CALLS: Final = {
+    "put": _put_in,
+    "put_writes": _put_writes,
+    "get_tuple": lambda saver, thread_id: saver.get_tuple(_config_of(thread_id)),
+    "list": lambda saver, thread_id: [*saver.list({"configurable": {"thread_id": thread_id}})],
+    "delete_thread": _delete_thread,
+    "copy_thread": _copy_thread,
+    "prune": _prune,
+    "delete_for_runs": _delete_for_runs,
+}
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("attempts", [2, 5])
+@pytest.mark.parametrize(
+    "kind", ["ThrottlingException", "InternalServerError", "reset", "time-out"]
+)
+def test_a_day_that_stays_bad_ends_in_an_error(
+    world: World, naps: list[float], kind: str, attempts: int
+) -> None:
+    """Where no request succeeds, a call raises after as many attempts as the client's retries say."""
+    _fill_world(world.saver(), "thread")
+    errors = {"reset": ConnectionClosedError, "time-out": ReadTimeoutError}
+
+    for call in _CALLS.values():
+        trouble = Trouble(world, kind, float("inf"), attempts)
+        naps.clear()
+        with (
+            pytest.raises(errors.get(kind, ClientError)),
+            world.saver(trouble.client) as saver,
+        ):
+            call(saver, "thread")
+        assert max(trouble.tried.values()) == attempts
+        assert sum(naps) <= 20 * attempts * len(trouble.tried)
+        trouble.close()
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("attempts", [1, 4])
+@pytest.mark.parametrize(
+    "name", ["put", "get_tuple", "list", "delete_thread", "copy_thread", "prune"]
+)
+def test_a_batch_that_stays_undone_ends_in_an_error(
+    world: World, naps: list[float], name: str, attempts: int
+) -> None:
+    """A batch is sent again, after back-off, as often as the retries say; then an error says so."""
+    _fill_world(world.saver(), "thread")
+    trouble = Trouble(world, "all undone", float("inf"), attempts)
+
+    with pytest.raises(DynamoDBSaverError) as caught, world.saver(trouble.client) as saver:
+        _CALLS[name](saver, "thread")
+
+    reads = ("get_tuple", "list", "copy_thread")
+    operation = "batch_get_item" if name in reads else "batch_write_item"
+    assert str(caught.value).startswith(f"{operation} left ")
+    assert f"undone after {attempts} attempts: DynamoDB throttles" in str(caught.value)
+    assert any(repr(table) in str(caught.value) for table in world.tables)
+    # Two checkpoints of a list may ask for the same batch.
+    assert attempts <= max(trouble.tried.values()) <= 2 * attempts
+    assert len(naps) <= 2 * (attempts - 1) * len(trouble.tried)
+    assert all(nap <= 0.05 * 2 ** (attempts - 1) for nap in naps)
+    assert len(set(naps)) == len(naps)
+    trouble.close()
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("naps")
+@pytest.mark.parametrize("kind", ["answer lost", "error, and yet carried out"])
+def test_a_write_whose_answer_was_lost_is_the_savers_own(world: World, kind: str) -> None:
+    """A conditional put that botocore sends again finds its own item, and stores nothing twice."""
+    config = world.saver().put(_config_of("thread"), _checkpoint_of(_checkpoint_id(1), {}), {}, {})
+    trouble = Trouble(world, kind)
+    saver = world.saver(trouble.client)
+
+    saver.put_writes(config, [("x", "first"), ("y", None)], "task")
+    saver.put_writes(config, [("x", "second"), ("y", 2), ("z", 3)], "task")
+
+    found: Any = world.saver().get_tuple(config)
+    assert found.pending_writes == [("task", "x", "first"), ("task", "y", None), ("task", "z", 3)]
+    assert len(world.items(1)) == 2
+    trouble.close()
+
+
+# -- Damage ---------------------------------------------------------------------------------------
+
+PAYLOAD: Final = "the user's own words, which no error may repeat, "
+
+
+def _damages(item: Item) -> Iterator[tuple[str, Item]]:
+    """Break each binary attribute of an item in several ways."""
+    for name, attribute in item.items():
+        blob = attribute.get("B")
+        if not isinstance(blob, bytes):
+            continue
+        for at in {0, 1, len(blob) // 2, len(blob) - 1}:
+            flipped = blob[:at] + bytes([blob[at] ^ 0x10]) + blob[at + 1 :]
+            yield f"{name}: byte {at} flipped", item | {name: {"B": flipped}}
+        yield f"{name}: unknown first byte", item | {name: {"B": b"\x07" + blob[1:]}}
+        yield f"{name}: cut", item | {name: {"B": blob[:-1]}}
+        yield f"{name}: empty", item | {name: {"B": b""}}
+        yield f"{name}: removed", {key: value for key, value in item.items() if key != name}
+
+
+def _fill_with_payload(saver: DynamoDBSaver, thread_id: str) -> None:
+    """Store a checkpoint, in a record and in segments, and writes of each kind."""
+    metadata: Any = {"source": "loop", "step": 1, "parents": {}, "note": PAYLOAD}
+    long = PAYLOAD + _text(1, 1600)
+    for number, value in ((1, PAYLOAD), (2, long)):
+        checkpoint = _checkpoint_of(_checkpoint_id(number), {"messages": [PAYLOAD, value]})
+        note = {"long": _text(2, 3000)} if number == 2 else {}
+        config = saver.put(
+            _config_of(thread_id, "sub"), checkpoint, metadata | note, {"messages": 1}
+        )
+        saver.put_writes(config, [("x", value)], "task")
+        saver.put_writes(config, [("__interrupt__", PAYLOAD)], "task")
+
+
+def _ask_everything(saver: DynamoDBSaver, thread_id: str) -> None:
+    for number in (1, 2):
+        saver.get_tuple(_config_of(thread_id, "sub", _checkpoint_id(number)))
+    saver.get_tuple(_config_of(thread_id, "sub"))
+    deque(saver.list({"configurable": {"thread_id": thread_id}}), maxlen=0)
+
+
+def _assert_names_the_place(world: World, caught: DamagedCheckpointError, thread_id: str) -> None:
+    assert caught.thread_id == thread_id
+    assert caught.checkpoint_ns == "sub"
+    assert caught.checkpoint_id in (_checkpoint_id(1), _checkpoint_id(2))
+    assert caught.table_name in world.tables
+    for each in (caught.thread_id, "sub", caught.checkpoint_id, caught.table_name):
+        assert repr(each) in str(caught)
+    cause: BaseException | None = caught
+    while cause:
+        assert PAYLOAD[:12] not in str(cause)
+        assert not cause.__cause__ or not isinstance(cause.__cause__, KeyError)
+        cause = cause.__cause__
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("table", [0, 1], ids=["checkpoints", "writes"])
+def test_damage_is_told_and_never_shown(world: World, table: int) -> None:
+    """A byte that is flipped, cut off or gone, in any item, ends in an error that says where."""
+    _fill_with_payload(world.saver(), "thread")
+    kinds = set()
+    wrong = []
+
+    for item in world.items(table):
+        for what, damaged in _damages(item):
+            kinds.add(what)
+            world.plain.put_item(TableName=world.tables[table], Item=damaged)
+            try:
+                _ask_everything(world.saver(), "thread")
+            except DamagedCheckpointError as error:
+                _assert_names_the_place(world, error, "thread")
+            except Exception as error:  # noqa: BLE001  any other is a mistake
+                wrong.append(f"{what}: {error!r}")
+            else:
+                wrong.append(f"{what}: not told")
+            world.plain.put_item(TableName=world.tables[table], Item=item)
+
+    assert not wrong, "\n".join(sorted(set(wrong)))
+    names = {what.partition(":")[0] for what in kinds}
+    assert (
+        names
+        == ({"checkpoint", "digest", "segment", "segments"}, {"writes", "digest", "segments"})[
+            table
+        ]
+    )
+    _ask_everything(world.saver(), "thread")
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+def test_a_segment_that_is_gone_is_told(world: World) -> None:
+    """Whatever names a segment that is missing can't be read, and says so."""
+    _fill_with_payload(world.saver(), "thread")
+    segments = [item for item in world.items(0) if "segment" in item]
+    assert len(segments) > 10
+
+    for item in segments:
+        key = {name: item[name] for name in ("thread_id", "checkpoint_id")}
+        world.plain.delete_item(TableName=world.tables[0], Key=key)
+        with pytest.raises(DamagedCheckpointError, match="segments are missing") as caught:
+            _ask_everything(world.saver(), "thread")
+        _assert_names_the_place(world, caught.value, "thread")
+        world.plain.put_item(TableName=world.tables[0], Item=item)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+def test_an_item_of_another_thread_is_told(world: World) -> None:
+    """An item copied by hand to another thread, checkpoint or name is not taken for that one's."""
+    _fill_with_payload(world.saver(), "thread")
+    _fill_with_payload(world.saver(), "other")
+    items = [world.items(0, "thread"), world.items(1, "thread")]
+    moved = [[item | {"thread_id": {"S": "other"}} for item in items[0] if "checkpoint_ns" in item]]
+    hash_key = "thread_id_checkpoint_id_checkpoint_ns"
+    moved.append([
+        item | {hash_key: {"S": item[hash_key]["S"].replace("thread", "other")}} for item in items[1]
+    ])  # fmt: skip
+    segments = [item for item in items[0] if "segment" in item]
+    moved[0] += [
+        a | {"thread_id": {"S": "other"}, "checkpoint_id": b["checkpoint_id"]}
+        for a, b in zip(segments, segments[1:] + segments[:1], strict=True)
+    ]
+
+    for number, table_name in enumerate(world.tables):
+        originals = {json.dumps(_key(item)): item for item in world.items(number, "other")}
+        for item in moved[number]:
+            if json.dumps(_key(item)) not in originals or "~m" in str(_key(item)):
+                continue
+            world.plain.put_item(TableName=table_name, Item=item)
+            with pytest.raises(DamagedCheckpointError) as caught:
+                _ask_everything(world.saver(), "other")
+            _assert_names_the_place(world, caught.value, "other")
+            world.plain.put_item(TableName=table_name, Item=originals[json.dumps(_key(item))])
+
+
+def _key(item: Item) -> list[str]:
+    names = ("thread_id", "checkpoint_id", "thread_id_checkpoint_id_checkpoint_ns", "task_id_idx")
+    return [item[name]["S"] for name in names if name in item]
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+def test_a_segment_of_a_newer_version_says_so(world: World) -> None:
+    """A first byte that this version does not know may be a newer one's."""
+    _fill_with_payload(world.saver(), "thread")
+    item = next(item for item in world.items(0) if "segment" in item)
+    newer = item | {"segment": {"B": b"\x09" + item["segment"]["B"][1:]}}
+    world.plain.put_item(TableName=world.tables[0], Item=newer)
+
+    with pytest.raises(
+        DamagedCheckpointError, match=r"b'\\t': a format written by a newer version"
+    ):
+        _ask_everything(world.saver(), "thread")
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+def test_a_damaged_thread_can_be_deleted(world: World) -> None:
+    """Whatever is damaged, delete_thread() leaves nothing."""
+    _fill_with_payload(world.saver(), "thread")
+    saved = [world.items(0), world.items(1)]
+    damages = [list(_damages(item)) for items in saved for item in items]
+
+    for number in range(max(map(len, damages))):
+        _restore(world, saved)
+        for damaged in (each[number % len(each)][1] for each in damages if each):
+            table = world.tables["task_id_idx" in damaged]
+            world.plain.put_item(TableName=table, Item=damaged)
+        world.saver().delete_thread("thread")
+        assert not world.items(0)
+        assert not world.items(1)
+
+
+# -- Crowds ---------------------------------------------------------------------------------------
+
+
+class Knock:
+    """Lets somebody else in before one of a client's requests."""
+
+    def __init__(self, world: World) -> None:
+        """Make a client whose requests are counted."""
+        self.client = world.client()
+        self.client.meta.events.register("before-send.dynamodb", self._send)
+        self._lock = threading.Lock()
+        self._left = -1
+        self._come_in: Callable[[], Any] = int
+
+    def arm(self, left: int, come_in: Callable[[], Any]) -> None:
+        """Call *come_in* before the request after *left* ones."""
+        self._left, self._come_in = left, come_in
+
+    @property
+    def has_knocked(self) -> bool:
+        """Say whether there was such a request."""
+        return self._left < 0
+
+    def _send(self, **_: Any) -> None:
+        with self._lock:
+            self._left -= 1
+            is_turn = self._left == -1
+        if is_turn:
+            self._come_in()
+
+
+class Site:
+    """A thread for two processes at once, with garbage older than the grace period.
+
+    Its list was A, then A and B, then B; what came before that was pruned long ago. Now it is C,
+    and pruning will delete B. ``busy`` and ``warm`` are processes that know both.
+    """
+
+    def __init__(self, world: World, client: Any) -> None:
+        """Store the thread."""
+        self.world, self.client = world, client
+        saver = world.saver()
+        config = _config_of("thread")
+        for number, letters in enumerate(["A", "AB", "B"], 1):
+            config = self.store(saver, number, config, letters)
+        saver.put_writes(config, [("x", _text(7, 1600))], "task")
+        saver.put_writes(
+            _config_of("thread", "", _checkpoint_id(2)), [("x", _text(8, 1600))], "task"
+        )
+        saver.prune(["thread"])
+        world.now += 2 * GRACE
+        self.old = config
+        self.head = self.store(saver, 4, config, "C")
+        self._saved = [world.items(0), world.items(1)]
+        self._now = world.now
+
+    def begin(self) -> None:
+        """Go back to that state."""
+        _restore(self.world, self._saved)
+        self.world.now = self._now
+        self.busy, self.warm = self.world.saver(self.client), self.world.saver()
+        for saver in (self.busy, self.warm):
+            assert saver.get_tuple(self.old)
+            assert saver.get_tuple(self.head)
+
+    def store(self, saver: DynamoDBSaver, number: int, config: Any, letters: str) -> Any:
+        """Put a checkpoint whose list is named by letters, after the one that *config* names."""
+        values = {
+            "messages": [_text(100 * ord(each) + i, 60) for each in letters for i in range(9)]
+        }
+        checkpoint = _checkpoint_of(_checkpoint_id(number), values, number)
+        metadata: Any = {"source": "loop", "step": number, "run_id": f"run-{number}"}
+        return saver.put(config, checkpoint, metadata, {"messages": number})
+
+
+def _store_again(site: Site, saver: DynamoDBSaver) -> None:
+    """Go on with what was lately garbage."""
+    site.store(saver, 10, site.head, "AB")
+
+
+def _fork(site: Site, saver: DynamoDBSaver) -> None:
+    """Go on from a checkpoint that is being deleted."""
+    site.store(saver, 11, site.old, "BD")
+
+
+def _write_again(site: Site, saver: DynamoDBSaver) -> None:
+    """Write a value as large as the one that was deleted with its checkpoint."""
+    saver.put_writes(site.head, [("x", _text(8, 1600))], "task")
+
+
+def _write_first(site: Site, saver: DynamoDBSaver) -> None:
+    """Store a checkpoint's writes before it."""
+    config = _config_of("thread", "", _checkpoint_id(12))
+    saver.put_writes(config, [("x", _text(8, 1600))], "task")
+    site.store(saver, 12, site.head, "C")
+    found: Any = saver.get_tuple(config)
+    assert len(found.pending_writes) == 1
+
+
+def _prune_late(site: Site, saver: DynamoDBSaver) -> None:  # noqa: ARG001  a call as the others
+    saver.prune(["thread"])
+
+
+def _delete_run(site: Site, saver: DynamoDBSaver) -> None:  # noqa: ARG001  a call as the others
+    saver.delete_for_runs(["run-3"])
+
+
+def _copy(site: Site, saver: DynamoDBSaver) -> None:  # noqa: ARG001  a call as the others
+    saver.copy_thread("thread", "thread copy")
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("writer_is_inside", [True, False], ids=["inside", "outside"])
+@pytest.mark.parametrize("writer", [_store_again, _fork, _write_again, _write_first])
+@pytest.mark.parametrize("other", [_prune_late, _copy, *([_delete_run] if _EXAMPLES else [])])
+def test_no_checkpoint_loses_a_segment_to_another_process(
+    world: World,
+    writer: Callable[[Site, DynamoDBSaver], None],
+    other: Callable[[Site, DynamoDBSaver], None],
+    writer_is_inside: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    """Whichever request of the one the other comes before, all that is stored stays readable."""
+    outer, inner = (other, writer) if writer_is_inside else (writer, other)
+    knock = Knock(world)
+    site = Site(world, knock.client)
+
+    for left in itertools.count():
+        site.begin()
+        knock.arm(left, lambda: inner(site, site.warm))
+        outer(site, site.busy)
+        has_knocked = knock.has_knocked
+        knock.arm(-2, int)
+        if not has_knocked:
+            break
+        for _ in range(2):
+            for thread_id in ("thread", "thread copy"):
+                shown = _seen(world.saver(), thread_id)["all"]
+                assert shown or thread_id != "thread", f"before request {left}"
+            world.now += GRACE + 1
+            world.saver().prune(["thread"])
+    assert left > 0
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+def test_a_copy_of_what_is_being_pruned_is_whole(world: World) -> None:
+    """A checkpoint that a copy shows is as it was, though its source was pruned meanwhile."""
+    knock = Knock(world)
+    site = Site(world, knock.client)
+    site.begin()
+    whole = {each["config"][1:]: each for each in _seen(world.saver(), "thread")["all"]}
+
+    for left in itertools.count():
+        site.begin()
+        knock.arm(left, lambda: site.warm.prune(["thread"]))
+        _copy(site, site.busy)
+        has_knocked = knock.has_knocked
+        knock.arm(-2, int)
+        if not has_knocked:
+            break
+        shown = _seen(world.saver(), "thread copy")["all"]
+        assert shown, f"before request {left}"
+        for each in shown:
+            before = whole[each["config"][1:]]
+            same = ("checkpoint", "values", "versions", "metadata", "writes")
+            assert [each[name] for name in same] == [before[name] for name in same], (
+                f"before request {left}"
+            )
+    assert left > 0
+
+
+def _run(saver: DynamoDBSaver, thread_id: str, checkpoint_ns: str, steps: int = 3) -> Any:
+    """Do as a run of a graph does, and return what it should leave behind."""
+    config = _config_of(thread_id, checkpoint_ns)
+    values: dict[str, Any] = {"messages": []}
+    for step in range(1, steps + 1):
+        values["messages"] += [f"{thread_id} {checkpoint_ns} {step} {_text(step, 60)}"] * 4
+        checkpoint = _checkpoint_of(_checkpoint_id(step), values, step)
+        config = saver.put(config, checkpoint, {"source": "loop", "step": step}, {"messages": step})
+        saver.put_writes(config, [("x", f"{thread_id} {step}"), ("y", None)], "task")
+    found: Any = saver.get_tuple(_config_of(thread_id, checkpoint_ns))
+    assert found.checkpoint["channel_values"] == values
+    assert [value for _, _, value in found.pending_writes] == [f"{thread_id} {steps}", None]
+
+
+async def _arun(saver: DynamoDBSaver, thread_id: str, checkpoint_ns: str, steps: int = 3) -> None:
+    """Do the same by the async methods."""
+    config = _config_of(thread_id, checkpoint_ns)
+    values: dict[str, Any] = {"messages": []}
+    for step in range(1, steps + 1):
+        values["messages"] += [f"{thread_id} {checkpoint_ns} {step} {_text(step, 60)}"] * 4
+        checkpoint = _checkpoint_of(_checkpoint_id(step), values, step)
+        child = _config_of(thread_id, checkpoint_ns, _checkpoint_id(step))
+        # LangGraph sends a checkpoint and its first writes side by side.
+        config, _ = await asyncio.gather(
+            saver.aput(config, checkpoint, {"source": "loop", "step": step}, {"messages": step}),
+            saver.aput_writes(child, [("x", f"{thread_id} {step}"), ("y", None)], "task"),
+        )
+    found: Any = await saver.aget_tuple(_config_of(thread_id, checkpoint_ns))
+    assert found.checkpoint["channel_values"] == values
+    assert [value for _, _, value in found.pending_writes] == [f"{thread_id} {steps}", None]
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("is_async", [False, True], ids=["threads", "coroutines"])
+@pytest.mark.parametrize("is_one_thread", [False, True], ids=["64 threads", "one thread"])
+def test_64_runs_at_once_do_not_disturb_each_other(
+    world: World,
+    is_one_thread: bool,  # noqa: FBT001  a parameter of the test
+    is_async: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    """64 threads, or 64 coroutines, on one saver store and read what they would alone."""
+    saver = world.saver()
+    places = [("one", f"ns {n}") if is_one_thread else (f"thread {n}", "") for n in range(64)]
+
+    async def run_all() -> None:
+        await asyncio.gather(*(_arun(saver, *place) for place in places))
+
+    if is_async:
+        asyncio.run(run_all())
+    else:
+        with concurrent.futures.ThreadPoolExecutor(64) as pool:
+            deque(pool.map(lambda place: _run(saver, *place), places), maxlen=0)
+
+    found = sorted(_triple(each.config)[:2] for each in world.saver().list(None))
+    assert found == sorted(place for place in places for _ in range(3))
+
+
+_PROCESS: Final = """
+import sys
+from langgraph_checkpoint_dynamodb import DynamoDBSaver
+
+checkpoints, writes, endpoint, number = sys.argv[1:]
+options = {"endpoint_url": endpoint, "region_name": "us-east-1",
+           "aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+config = {"configurable": {"thread_id": "one", "checkpoint_ns": ""}}
+with DynamoDBSaver(checkpoints, writes, options) as saver:
+    first = {"configurable": {**config["configurable"], "checkpoint_id": "1f0"}}
+    print("ready", flush=True)
+    sys.stdin.readline()
+    saver.put_writes(first, [("x", number), ("y", number)], "shared task")
+    for step in range(5):
+        id = f"1f0{step}{number}"
+        checkpoint = {"v": 4, "id": id, "ts": "", "channel_values": {"x": [number * 9000, step]},
+                      "channel_versions": {"x": step}, "versions_seen": {}, "updated_channels": []}
+        config = saver.put(config | {"configurable": config["configurable"] | {"checkpoint_ns": ""}},
+                           checkpoint, {"step": step}, {"x": step})
+        saver.put_writes(config, [("x", number)], "task")
+"""
+
+
+@pytest.mark.long
+def test_8_processes_write_to_one_thread(world: World) -> None:
+    """Processes that share a thread keep all that each stores, and one first write."""
+    world.saver().put(_config_of("one"), _checkpoint_of("1f0", {}), {}, {})
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _PROCESS, *world.tables, LOCAL_URL, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(8)
+    ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.communicate("go\n", timeout=60)
+        assert process.returncode == 0
+
+    found = [
+        each
+        for each in world.saver().list(_config_of("one"))
+        if each.parent_config or each.metadata
+    ]
+    assert len(found) == 8 * 5
+    for each in found:
+        assert each.checkpoint["id"][4:] * 9000 == each.checkpoint["channel_values"]["x"][0]
+        assert each.pending_writes == [("task", "x", each.checkpoint["id"][4:])]
+    first: Any = world.saver().get_tuple(_config_of("one", "", "1f0"))
+    assert len({value for _, _, value in first.pending_writes}) == 1
+    assert [channel for _, channel, _ in first.pending_writes] == ["x", "y"]
+
+
+@pytest.mark.long
+def test_two_savers_racing_for_a_write_agree_on_it(world: World) -> None:
+    """Of two calls for the same (task, idx) one value stays, both see it, and no other is lost."""
+    config = world.saver().put(_config_of("thread"), _checkpoint_of(_checkpoint_id(1), {}), {}, {})
+    savers = [world.saver(), world.saver()]
+    for saver in savers:
+        saver.get_tuple(config)
+    writers = set()
+
+    for turn in range(30):
+        barrier = threading.Barrier(2)
+
+        def write(number: int, turn: int = turn, barrier: threading.Barrier = barrier) -> Any:
+            writes = [(channel, number) for channel in "abc"[: 2 + number]]
+            barrier.wait()
+            savers[number].put_writes(config, writes, f"task {turn}")
+            return savers[number].get_tuple(config)
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            found = [
+                [
+                    (channel, value)
+                    for task, channel, value in each.pending_writes
+                    if task == f"task {turn}"
+                ]
+                for each in pool.map(write, range(2))
+            ]
+        # The shorter call may have been read back before the longer one's rest was stored.
+        assert found[0] == found[1][: len(found[0])]
+        (winner,) = {value for channel, value in found[1] if channel != "c"}
+        assert found[1] == [("a", winner), ("b", winner), ("c", 1)]
+        writers.add(winner)
+    assert writers <= {0, 1}
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+def test_two_savers_interleaved_for_a_write_agree_on_it(world: World) -> None:
+    """Whichever request of one call another call comes before, each index has one first value."""
+    knock = Knock(world)
+    config = world.saver().put(_config_of("thread"), _checkpoint_of(_checkpoint_id(1), {}), {}, {})
+    calls = (["a", "b"], ["a", "b", "c", "d"], ["__error__", "b", "c"])
+
+    for turn, (left, *lists) in enumerate(itertools.product(range(3), calls, calls, calls)):
+        task_id = f"task {turn}"
+        first, second, third = (
+            [(name, f"{who} {name}") for name in names] for who, names in enumerate(lists)
+        )
+        world.saver().put_writes(config, first, task_id)
+        knock.arm(left, lambda: world.saver().put_writes(config, third, task_id))  # noqa: B023  in this turn
+        world.saver(knock.client).put_writes(config, second, task_id)
+        found: Any = world.saver().get_tuple(config)
+        mine = [channel for task, channel, _ in found.pending_writes if task == task_id]
+        longest = max(map(len, lists if knock.has_knocked else lists[:2]))
+        ordinary = [channel for channel in mine if channel != "__error__"]
+        assert len(ordinary) == len(set(ordinary)) in (longest, longest - 1)
+        by_channel = {c: v for task, c, v in found.pending_writes if task == task_id}
+        for channel, value in first:
+            assert channel == "__error__" or by_channel[channel] == value
+        world.saver().put_writes(config, [("x", 0)] * 4, task_id)
+        again: Any = world.saver().get_tuple(config)
+        assert {c: v for t, c, v in again.pending_writes if t == task_id} | by_channel == {
+            c: v for t, c, v in again.pending_writes if t == task_id
+        }
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("grace", [GRACE, 0], ids=["on one thread", "beside it, at once"])
+def test_collection_while_runs_put_and_fork_takes_no_segment(world: World, grace: float) -> None:
+    """Pruning takes nothing that a run names which puts, forks and brings back lists meanwhile."""
+    for saver in (world.saver(), world.saver()):
+        for number in range(4):
+            _run(saver, f"pruned {number}", "")
+    stop = threading.Event()
+    clock = itertools.count(int(world.now), 600)
+
+    def prune() -> int:
+        count = 0
+        with world.saver() as saver:
+            while not stop.is_set():
+                if grace:
+                    world.now = next(clock)  # garbage ages by ten minutes a turn
+                threads = [f"{'run' if grace else 'pruned'} {n}" for n in range(4)]
+                saver.prune(threads, grace_seconds=grace)
+                count += 1
+        return count
+
+    def run(number: int) -> None:
+        saver = world.saver()
+        configs = [_config_of(f"run {number}")]
+        for step in range(1, 16):
+            letters = "ABCDE"[step % 3 : step % 5 + 1] or "F"
+            values = {
+                "messages": [_text(100 * ord(each) + i, 60) for each in letters for i in range(9)]
+            }
+            checkpoint = _checkpoint_of(_checkpoint_id(step), values, step)
+            parent = saver.get_tuple(configs[-2 if step % 4 == 0 else -1]) if step > 1 else None
+            config = parent.config if parent else _config_of(f"run {number}")
+            configs.append(saver.put(config, checkpoint, {"step": step}, {"messages": step}))
+            found: Any = world.saver().get_tuple(_config_of(f"run {number}"))
+            assert found.checkpoint["channel_values"] == values
+
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        pruned = pool.submit(prune)
+        try:
+            deque(pool.map(run, range(4)), maxlen=0)
+        finally:
+            stop.set()
+
+    assert pruned.result() > 1
+    assert {_triple(each.config)[0] for each in world.saver().list(None)} >= {
+        f"run {n}" for n in range(4)
+    }
+
+
+class _State(TypedDict):
+    messages: Annotated[list[str], list.__add__]
+
+
+def _graph(saver: DynamoDBSaver) -> Any:
+    graph = StateGraph(_State)
+    for name in "abc":
+        graph.add_node(name, lambda _, name=name: {"messages": [name * 2000]})
+        graph.add_edge(START, name)
+        graph.add_edge(name, "end")
+    graph.add_node("end", lambda _: {"messages": ["end"]})
+    graph.add_edge("end", END)
+    return graph.compile(checkpointer=saver)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["invoke", "ainvoke"])
+def test_a_pool_of_one_does_not_stall(
+    world: World,
+    durability: str,
+    is_async: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    """With one worker, here and in LangGraph, all calls come to their end."""
+    saver = world.saver(max_workers=1)
+    config: Any = {"configurable": {"thread_id": "thread"}, "max_concurrency": 1}
+    graph = _graph(saver)
+
+    async def run() -> list[str]:
+        await asyncio.gather(*(_arun(saver, f"thread {n}", "") for n in range(4)))
+        for _ in range(2):
+            state = await graph.ainvoke({"messages": ["hi"]}, config, durability=durability)
+        found = [each async for each in saver.alist(config)]
+        assert found == [each async for each in saver.alist(config, limit=len(found))]
+        await saver.acopy_thread("thread", "thread copy")
+        await saver.aprune(["thread copy"], grace_seconds=0)
+        await saver.adelete_thread("thread 1")
+        messages: list[str] = state["messages"]
+        return messages
+
+    if is_async:
+        messages = asyncio.run(run())
+    else:
+        for number in range(4):
+            _run(saver, f"thread {number}", "")
+        for _ in range(2):
+            messages = graph.invoke({"messages": ["hi"]}, config, durability=durability)["messages"]
+        assert [*saver.list(config)] == [*saver.list(config, limit=1000)]
+        saver.copy_thread("thread", "thread copy")
+        saver.prune(["thread copy"], grace_seconds=0)
+        saver.delete_thread("thread 1")
+
+    assert messages == ["hi", "a" * 2000, "b" * 2000, "c" * 2000, "end"] * 2
+    assert len(_seen(world.saver(), "thread copy")["all"]) == 1
 
 
 # -- Documents ------------------------------------------------------------------------------------
