@@ -35,7 +35,7 @@ saver = DynamoDBSaver(
     ttl_seconds=int(os.environ["DAYS_TO_LIVE"]) * 86_400,
     max_workers=8,
 )
-saver.warm()  # opens the connection here, where the CPU is a whole one: half a read unit
+saver.warm()  # opens the connection before a user waits for it: half a read unit
 builder = StateGraph(MessagesState).add_node("model", model).add_edge(START, "model")
 agent = builder.compile(checkpointer=saver)
 
