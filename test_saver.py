@@ -6137,6 +6137,7 @@ CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver, Any], Any]]] = {
     "delete_thread": lambda saver, config: saver.delete_thread(config["configurable"]["thread_id"]),
     "threads": lambda saver, _: list(saver.threads()),
     "setup": lambda saver, _: saver.setup(),
+    "warm": lambda saver, _: saver.warm(),
 }
 
 
