@@ -80,7 +80,7 @@ def tests(session: nox.Session) -> None:
 def histories(session: nox.Session) -> None:
     """Run what takes minutes: histories beside InMemorySaver, crashes, bad days, damage, crowds."""
     session.install(".", *dependency_groups(PYPROJECT, "test"))
-    session.posargs[:] = ["-m", "long", "--no-cov", *session.posargs]
+    session.posargs[:] = ["-m", "long", "--no-cov", "--timeout=1800", *session.posargs]
     _test(session)
 
 
