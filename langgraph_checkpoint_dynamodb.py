@@ -185,7 +185,6 @@ _MARKER: Final = "~m"
 _PRUNED: Final = "~p"
 _SEGMENT: Final = "~s"
 _VEIL: Final = "}"
-_ROOT: Final = "}"
 _CHECKPOINTS_KEYS: Final = ("thread_id", "checkpoint_id")
 _WRITES_KEYS: Final = ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx")
 
@@ -1499,7 +1498,8 @@ class _Threads:
         """Read the checkpoints of a namespace, newest first."""
         prefix = _range_prefix(checkpoint_ns)
         lower = prefix or None
-        upper = prefix + before_id if before_id else _after(prefix or _ROOT)
+        # Of the root's range keys, the veil's is the last.
+        upper = prefix + before_id if before_id else _after(prefix or _VEIL)
         if only_id:
             lower = upper = prefix + only_id
         pages = self._checkpoints.query(
@@ -2311,9 +2311,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         copied: set[_Ref] = set()
         for page in self._checkpoints.query(source, None, _PRUNED):
             self._copy_page(page.items, target, copied)
-        subgraphs = [_range_prefix(found_ns) for found_ns, _ in self._subgraphs(target)]
-        self._delete(target, (prefix + _VEIL for prefix in subgraphs))
-        self._delete(target, [_VEIL])
+        prefixes = ["", *(_range_prefix(found_ns) for found_ns, _ in self._subgraphs(target))]
+        self._delete(target, (prefix + _VEIL for prefix in prefixes))
 
     def prune(
         self,
