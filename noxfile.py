@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import contextlib
 import hashlib
 import http.client
+import io
 import os
+import platform
+import secrets
 import shutil
 import signal
 import socket
@@ -62,10 +66,7 @@ def demo(session: nox.Session) -> None:
     """Run an agent that is killed, goes on, waits for a person and ends, on DynamoDB Local."""
     session.install(".", *dependency_groups(PYPROJECT, "demo"))
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(_dynamodb_local(session))
-        if url is None:
-            session.install(*dependency_groups(PYPROJECT, "moto"))
-            url = stack.enter_context(_moto(session))
+        url = _any_dynamodb(session, stack)
         session.run("python", "examples/approval_agent.py", env={"DYNAMODB_LOCAL_URL": url})
 
 
@@ -112,6 +113,7 @@ def lint(session: nox.Session) -> None:
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *(["--fix"] if fix else []))
     session.run("ruff", "format", *([] if fix else ["--check", "--diff"]))
+    session.run("cfn-lint", "examples/lambda/template.yaml")
 
 
 @nox.session
@@ -202,6 +204,176 @@ version: int = saver.get_next_version(1, None)
 if TYPE_CHECKING:
     DynamoDBSaver("checkpoints", 2)  # type: ignore[arg-type]
 print({MODULE}.__version__, {MODULE}.__file__)
+"""
+
+
+# What Lambda calls a machine: what Python calls it, and what an ELF file for it holds.
+MACHINES = {"arm64": ("aarch64", 183), "x86_64": ("x86_64", 62)}
+# What a cut botocore makes clients of: DynamoDB, and where credentials may come from.
+SERVICES = {"dynamodb", "signin", "sso", "sso-oidc", "sts"}
+
+
+@nox.session
+def layer(session: nox.Session) -> None:
+    """Build dist/layer.zip for AWS Lambda: ``-- --kind module|full --python 3.13 --arch arm64``.
+
+    ``module`` has the module alone: the runtime brings botocore, the function LangGraph. ``full``
+    has all that a LangGraph agent needs, and a botocore that knows DynamoDB only. Both hold
+    compiled files, and are tried out here where this machine is of the architecture.
+    """
+    parser = argparse.ArgumentParser(prog="nox -s layer --")
+    parser.add_argument("--kind", choices=("module", "full"), default="full")
+    parser.add_argument("--python", choices=PYTHONS, default="3.13")
+    parser.add_argument("--arch", choices=MACHINES, default="arm64")
+    options = parser.parse_args(session.posargs)
+    machine, elf_machine = MACHINES[options.arch]
+    python = shutil.which(f"python{options.python}")
+    if python is None:
+        session.error(f"no python{options.python} here, which has to compile the layer's files")
+
+    session.install("pip>=22.3")  # the first with --python
+    tmp = Path(session.create_tmp()).resolve()
+    shutil.rmtree(tmp / "layer", ignore_errors=True)
+    content, packages = tmp / "layer" / "content" / "python", tmp / "layer" / "packages"
+    wanted = ["langgraph", *PYPROJECT["project"]["dependencies"]]
+    pip = ["python", "-m", "pip", "--python", python, "install", "--quiet"]
+    pip += ["--only-binary", ":all:"]
+    session.log(f"{options.kind} layer for Python {options.python} on {options.arch}")
+    content.mkdir(parents=True)
+    if options.kind == "full":
+        lambdas = ["--no-compile", "--platform", f"manylinux2014_{machine}"]
+        session.run(*pip, *lambdas, "--target", str(content), *wanted, silent=True)
+        _cut(content)
+    shutil.copy(HERE / f"{MODULE}.py", content)
+    for file in content.rglob("*.so"):
+        if int.from_bytes(file.read_bytes()[18:20], "little") != elf_machine:
+            session.error(f"{file.name} is not for {options.arch}")
+
+    archive = HERE / "dist" / "layer.zip"
+    archive.parent.mkdir(exist_ok=True)
+    # Of the module alone, the docstrings are in the source only. Tools of other packages read them.
+    level = "2" if options.kind == "module" else "0"
+    again = shutil.copytree(content, tmp / "layer" / "again" / "python")
+    archive.write_bytes(_pack(session, python, content, level))
+    if _pack(session, python, again, level) != archive.read_bytes():
+        session.error("the same files made another archive")
+
+    unpacked = tmp / "layer" / "unpacked"
+    shutil.unpack_archive(archive, unpacked)
+    files = [file for file in unpacked.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    session.log(f"{archive}: {archive.stat().st_size:,} bytes, unpacked {size:,}")
+
+    path = [HERE / "examples" / "lambda", unpacked / "python"]
+    if options.kind == "module":
+        session.run(*pip, "--target", str(packages), *wanted, silent=True)
+        path.append(packages)
+    elif machine != platform.machine():
+        session.warn(f"not tried out: this machine is {platform.machine()}")
+        return
+    with contextlib.ExitStack() as stack:
+        _try_out(session, python, path, _any_dynamodb(session, stack))
+
+
+def _any_dynamodb(session: nox.Session, stack: contextlib.ExitStack) -> str:
+    """Give the URL of DynamoDB Local or, where there can be none, of moto's server."""
+    url = stack.enter_context(_dynamodb_local(session))
+    if url is None:
+        session.install(*dependency_groups(PYPROJECT, "moto"))
+        url = stack.enter_context(_moto(session))
+    return url
+
+
+def _cut(content: Path) -> None:
+    """Remove what an agent on DynamoDB doesn't read: most of botocore's data, and pip's notes."""
+    for folder in (content / "botocore" / "data").iterdir():
+        if folder.is_dir() and folder.name not in SERVICES:
+            shutil.rmtree(folder)
+    shutil.rmtree(content / "bin", ignore_errors=True)
+    for pattern in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
+        for note in content.glob(f"*.dist-info/{pattern}"):
+            note.unlink()
+
+
+def _pack(session: nox.Session, python: str, content: Path, level: str) -> bytes:
+    """Compile a layer's files, and return an archive in which nothing but they decides a byte.
+
+    Python never compares the compiled ones with their sources, whose times Lambda changes.
+    """
+    session.run(
+        *(python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"),
+        *("-o", level, "-s", str(content), "-p", "/opt/python", str(content)),
+        env={"PYTHONHASHSEED": "0"},  # gives sets an order
+        external=True,
+        silent=True,
+    )
+    for file in content.rglob("*.opt-?.pyc"):
+        file.rename(file.with_suffix("").with_suffix(".pyc"))  # where it is looked for
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as layer_zip:
+        for file in sorted(content.rglob("*")):
+            if file.is_file():
+                entry = zipfile.ZipInfo(file.relative_to(content.parent).as_posix())  # of 1980
+                entry.create_system = 3  # Unix, whose modes these are
+                entry.external_attr = 0o100644 << 16
+                layer_zip.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return archive.getvalue()
+
+
+def _try_out(session: nox.Session, python: str, path: list[Path], url: str) -> None:
+    """Run the example's handler with *path* and the standard library, in two processes."""
+    env = {
+        "AWS_ENDPOINT_URL_DYNAMODB": url,
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "CHECKPOINTS_TABLE": "layer-checkpoints",
+        "WRITES_TABLE": "layer-writes",
+        "DAYS_TO_LIVE": "1",
+        "TALKER": f"user-{secrets.token_hex(4)}",
+    }
+    for code in (LAYER_SETUP, *(f"TALK = {talk}\n{LAYER_TALK}" for talk in LAYER_TALKS)):
+        # -I and -S: no site-packages, no working folder, none of Python's variables.
+        isolated = [python, "-I", "-S", "-B", "-c", code]
+        command = [*isolated, *map(str, path)]
+        if said := session.run(*command, env=env, external=True, silent=True, log=False):
+            session.log(str(said).strip())
+
+
+LAYER_SETUP = f"""\
+import os, sys
+sys.path[:0] = sys.argv[1:]
+import botocore.session
+from langgraph_checkpoint_dynamodb import DynamoDBSaver
+for service in {sorted(SERVICES)}:
+    botocore.session.get_session().create_client(service)
+DynamoDBSaver(os.environ["CHECKPOINTS_TABLE"], os.environ["WRITES_TABLE"], ttl_seconds=1).setup()
+"""
+
+# What a user says, and is answered, in one process and in the next.
+LAYER_TALKS = (
+    {
+        "hello": "Hello. You said 'hello'.",
+        "you there?": "That was message 2. The first was 'hello'.",
+    },
+    {"and now?": "That was message 3. The first was 'hello'."},
+)
+
+LAYER_TALK = """\
+import os, sys, time
+sys.path[:0] = sys.argv[1:]
+started = time.process_time()
+import handler
+print(f"cold: {time.process_time() - started:.3f} s of CPU until it is ready")
+for text, expected in TALK.items():
+    started = time.process_time()
+    answer = handler.handler({"user": os.environ["TALKER"], "text": text}, None)
+    if answer != {"text": expected}:
+        sys.exit(f"{text} -> {answer}")
+    print(f"called: {time.process_time() - started:.3f} s")
+layer = [m for m in sys.modules.values() if str(getattr(m, "__file__", "")).startswith(sys.path[1])]
+if not layer or not all(os.path.exists(m.__spec__.cached) for m in layer if m.__spec__.cached):
+    sys.exit(f"not loaded, or not compiled: {layer}")
 """
 
 
