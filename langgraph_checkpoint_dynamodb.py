@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the langgraph-checkpoint-dynamodb authors
 """LangGraph checkpoints on Amazon DynamoDB: one file, two tables, botocore only.
 
     saver = DynamoDBSaver("checkpoints", "writes", {"region_name": "eu-central-1"})

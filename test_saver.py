@@ -7,6 +7,7 @@ import asyncio
 import base64
 import concurrent.futures
 import hashlib
+import importlib
 import io
 import itertools
 import json
@@ -39,7 +40,7 @@ import botocore.loaders
 import botocore.session
 import ormsgpack
 import pytest
-from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import AWSHTTPConnection, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, NoRegionError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
@@ -1112,10 +1113,15 @@ def test_saver_conforms_fully(
     saver_class: type[DynamoDBSaver], endpoint: Endpoint, no_tables: Tables
 ) -> None:
     """LangGraph's conformance suite passes: all of its 81 tests."""
+    _conform(saver_class, endpoint, no_tables)
+
+
+def _conform(saver_class: type[DynamoDBSaver], endpoint: Endpoint, tables: Tables) -> None:
+    """Run LangGraph's conformance suite, and see all of its 81 tests pass."""
 
     @checkpointer_test(name="DynamoDBSaver")
     async def factory() -> AsyncIterator[DynamoDBSaver]:
-        async with saver_class(*no_tables, client=endpoint.client) as saver:
+        async with saver_class(*tables, client=endpoint.client) as saver:
             await saver.asetup()
             yield saver
 
@@ -1125,6 +1131,39 @@ def test_saver_conforms_fully(
     assert sum(each.tests_passed for each in report.results.values()) == 81
     assert sum(each.tests_failed for each in report.results.values()) == 0
     assert report.conformance_level() == "FULL"
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_saver_in_a_copied_file_conforms_fully(
+    endpoint: Endpoint,
+    no_tables: Tables,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    installed: bool,
+) -> None:
+    """The file works in another package under another name, with or without the package beside it."""
+    agent = tmp_path / f"agent_{uuid4().hex}"
+    agent.mkdir()
+    (agent / "__init__.py").touch()
+    file = Path(shutil.copy(str(module.__file__), agent / "checkpoints.py"))
+    original = tmp_path / "langgraph_checkpoint_dynamodb"
+    original.mkdir()
+    (original / "__init__.py").write_text("__version__ = '0.1.0'" if installed else "1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "langgraph_checkpoint_dynamodb")
+    copied = importlib.import_module(f"{agent.name}.checkpoints")
+    if installed:
+        assert importlib.import_module("langgraph_checkpoint_dynamodb").__version__ == "0.1.0"
+
+    _conform(copied.DynamoDBSaver, endpoint, no_tables)
+
+    assert copied.__file__ == str(file)
+    assert copied.__version__ == module.__version__
+    assert not issubclass(copied.DynamoDBSaver, DynamoDBSaver)
+    licence = Path(__file__).with_name("LICENSE").read_text()
+    notice = ["# SPDX-License-Identifier: MIT", f"# {licence.splitlines()[2]}"]
+    assert file.read_text().splitlines()[:2] == notice
 
 
 @SYNC_AND_ASYNC
@@ -4013,6 +4052,54 @@ def test_get_tuple_without_segments_costs_two_requests(
     assert (requests.names, requests.waves) == (["Query"], 1)
 
 
+@SYNC_AND_ASYNC
+def test_small_calls_open_few_connections(
+    call: Call,
+    endpoint: Endpoint,
+    make_saver: MakeSaver,
+    thread_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each connection costs a cold process 20 ms: one is opened, two where two reads go at once."""
+    opened: set[Any] = set()
+    request = AWSHTTPConnection.request
+
+    def note(connection: Any, *args: Any, **options: Any) -> None:
+        opened.add(connection)
+        time.sleep(DELAY)
+        request(connection, *args, **options)
+
+    def after(*calls: Callable[[DynamoDBSaver], Any]) -> int:
+        opened.clear()
+        fresh = make_saver(client_config=endpoint.client_config)
+        for each in calls:
+            each(fresh)
+        return len(opened)
+
+    def chat(saver: DynamoDBSaver) -> None:
+        stored = _put(saver, _config(thread_id), 1, {"text": _words(9000)})
+        call(saver, "put_writes", stored, [("a", 1)], "task")
+        second = _checkpoint(2, {"text": _words(9000), "a": 1})
+        stored = call(saver, "put", stored, second, {}, {"a": 2})
+        call(saver, "put_writes", stored, [("a", 2)], "task")
+
+    def latest(saver: DynamoDBSaver) -> None:
+        assert call(saver, "get_tuple", _config(thread_id)).config == _config(thread_id, 2)
+
+    def by_id(saver: DynamoDBSaver) -> None:
+        assert call(saver, "get_tuple", _config(thread_id, 1))
+
+    def nothing(saver: DynamoDBSaver) -> None:
+        assert call(saver, "get_tuple", _config(thread_id, ns="none")) is None
+
+    monkeypatch.setattr(AWSHTTPConnection, "request", note)
+
+    assert after(chat) == 1
+    assert after(DynamoDBSaver.warm, nothing, chat) == 1
+    assert after(latest, latest) == 2
+    assert after(by_id, latest) == 2
+
+
 def _fill(saver: DynamoDBSaver, thread_id: str, size: int) -> None:
     """Put so many checkpoints, which share a segment, and each with one of its own and a write."""
     shared = {"shared": _words(5000)}
@@ -6242,3 +6329,79 @@ def _leading_keys(params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _hash_keys(item: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [item[name] for name in ("thread_id", module._WRITES_KEYS[0]) if name in item]
+
+
+LAMBDA: Final = Path(__file__).parent / "examples" / "lambda"
+
+# Lambda's part in the example: load the handler once, call it for each event.
+TALK = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import handler
+
+asked = {("GetItem", handler.saver.checkpoints_table_name)}  # by warm()
+def note(params, model, **_):
+    asked.update((model.name, name) for name in params.get("RequestItems") or [params["TableName"]])
+
+handler.saver.client.meta.events.register("provide-client-params.dynamodb", note)
+answers = [handler.handler({"user": "alice", "text": text}, None) for text in sys.argv[2:]]
+print(json.dumps([answers, sorted(asked)]))
+"""
+
+
+def _talk(endpoint: Endpoint, tables: Tables, *texts: str) -> Any:
+    """Send a user's messages to the handler in a fresh process."""
+    environment = {
+        **os.environ,
+        "AWS_ENDPOINT_URL_DYNAMODB": endpoint.client_config["endpoint_url"],
+        "AWS_DEFAULT_REGION": endpoint.client_config["region_name"],
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "CHECKPOINTS_TABLE": tables[0],
+        "WRITES_TABLE": tables[1],
+        "DAYS_TO_LIVE": "1",
+    }
+    command = [sys.executable, "-c", TALK, str(LAMBDA), *texts]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+def test_documents_lambda_handler_knows_its_users_in_every_process(
+    endpoint: Endpoint, lone_saver: DynamoDBSaver
+) -> None:
+    """A warm process, and the next cold one, answer from all that a user said; within the policy."""
+    tables = (lone_saver.checkpoints_table_name, lone_saver.writes_table_name)
+
+    warm, asked = _talk(endpoint, tables, "hello", "x" * 9000)
+    cold, asked_cold = _talk(endpoint, tables, "you there?")
+
+    assert [answer["text"] for answer in warm + cold] == [
+        "Hello. You said 'hello'.",
+        "That was message 2. The first was 'hello'.",
+        "That was message 3. The first was 'hello'.",
+    ]
+    template = (LAMBDA / "template.yaml").read_text()
+    statements = re.findall(r"Action:((?:\s+- dynamodb:\w+)+)\s+Resource: !GetAtt (\w+)", template)
+    allowed = {name: set(re.findall(r":(\w+)", actions)) for actions, name in statements}
+    policy = json.loads(README.partition("```json\n")[2].partition("```")[0])["Statement"]
+    assert [{f"dynamodb:{name}" for name in names} for names in allowed.values()] == [
+        set(statement["Action"]) for statement in policy
+    ]
+    for operation, table in asked + asked_cold:
+        assert operation in allowed["Checkpoints" if table == tables[0] else "Writes"]
+
+
+def test_documents_lambda_template_makes_the_tables_that_setup_makes(
+    lone_saver: DynamoDBSaver,
+) -> None:
+    """Both tables of the template have the keys and the attribute of expiry that the saver has."""
+    template = (LAMBDA / "template.yaml").read_text()
+    tables = template.split("Type: AWS::DynamoDB::Table")[1:]
+    names = (lone_saver.checkpoints_table_name, lone_saver.writes_table_name)
+
+    for name, lines in zip(names, tables, strict=True):
+        table = lone_saver.client.describe_table(TableName=name)["Table"]
+        keys = [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]]
+        assert re.findall(r"AttributeName: (\w+), KeyType: (\w+)", lines) == keys
+        assert "{ AttributeName: ttl, Enabled: true }" in lines
+        assert f"BillingMode: {table['BillingModeSummary']['BillingMode']}" in lines
