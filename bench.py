@@ -3,6 +3,7 @@
 
     nox -s bench                    # all of it, with what it installs; hours
     nox -s bench -- chat fanout     # some workloads
+    nox -s bench -- coldstart       # what a fresh process pays until it has its first answer
     python bench.py --savers this,aws --pictures docs chat
 
 DynamoDB Local is at $DYNAMODB_LOCAL_URL. Every run is a process of its own with tables of its own:
@@ -23,9 +24,11 @@ import math
 import operator
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -832,16 +835,18 @@ WORKLOADS: dict[str, Workload] = {
 Results = dict[str, dict[str, dict[str, dict[str, Any]]]]  # workload, step, saver -> Cost, timings
 
 
+def _python(environments: Path | None, name: str) -> Path:
+    """Return the Python of the environment *name*; this one where there are no others."""
+    if environments is None or name == THIS:
+        return Path(sys.executable)
+    return environments / name / ("Scripts" if os.name == "nt" else "bin") / "python"
+
+
 def _run_in_process(
     saver: str, workload: str, latency_ms: float, environments: Path | None, *, counting: bool
 ) -> dict[str, Any]:
     """Run a workload in the saver's environment; what kills the process is each step's result."""
-    python = Path(sys.executable)
-    if environments and saver != "memory" and SAVERS[saver].environment != THIS:
-        scripts = (
-            environments / SAVERS[saver].environment / ("Scripts" if os.name == "nt" else "bin")
-        )
-        python = scripts / "python"
+    python = _python(environments, SAVERS[saver].environment)
     job = {"saver": saver, "workload": workload, "latency_ms": latency_ms, "counting": counting}
     dummy = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-1"}
     environment = {**os.environ, **dummy, "AWS_ENDPOINT_URL_DYNAMODB": URL, "AGENTSTATE_QUIET": "1"}
@@ -1166,15 +1171,249 @@ def _width(saver: str) -> float:
     return 3 if saver == THIS else 1.5
 
 
+# -- Cold start ---------------------------------------------------------------------------------
+# CPU time of processes of their own, in turn, after `import langgraph.checkpoint.base`, which an
+# agent needs in any case.
+
+
+class Start(NamedTuple):
+    """A way to DynamoDB's first answer, in three steps of code."""
+
+    title: str
+    imports: str
+    makes: str
+    asks: str = "made.get_item(TableName='coldstart', Key=KEY)"
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+BOTO3, STOCK, LEAN = "boto3.client", "botocore, stock", "this saver"
+IMPORTED = "this saver, imported only"
+STARTS = (
+    Start(
+        "boto3, client and resource, as 0.1.0 makes them",
+        "import boto3",
+        "made = boto3.client('dynamodb'); beside = boto3.resource('dynamodb')",
+    ),
+    Start(BOTO3, "import boto3", "made = boto3.client('dynamodb')"),
+    Start(
+        STOCK,
+        "import botocore.session",
+        "made = botocore.session.get_session().create_client('dynamodb')",
+    ),
+    Start(
+        "botocore with this saver's data loader",
+        "import botocore.session; from langgraph_checkpoint_dynamodb import _lean_session",
+        """
+session = botocore.session.get_session()
+session.register_component("data_loader", _lean_session().get_component("data_loader"))
+made = session.create_client("dynamodb")
+""",
+    ),
+    Start(
+        LEAN,
+        "import botocore.session; from langgraph_checkpoint_dynamodb import DynamoDBSaver",
+        "made = DynamoDBSaver('checkpoints', 'writes').client",
+    ),
+    Start(
+        "this saver, where it makes a stock client",
+        "import botocore.session; from langgraph_checkpoint_dynamodb import DynamoDBSaver",
+        "made = DynamoDBSaver('checkpoints', 'writes').client",
+        environment=(("AWS_DATA_PATH", "nowhere"),),  # models of the user's own
+    ),
+    Start(IMPORTED, "from langgraph_checkpoint_dynamodb import DynamoDBSaver", "pass", "pass"),
+    Start(
+        "langgraph-checkpoint-aws's saver",
+        "from langgraph_checkpoint_aws import DynamoDBSaver",
+        "made = DynamoDBSaver('checkpoints').client",
+    ),
+    Start(
+        "langgraph-checkpoint-aws's saver, imported only",
+        "from langgraph_checkpoint_aws import DynamoDBSaver",
+        "pass",
+        "pass",
+    ),
+    # The floor: neither has retries, rules for addresses, hooks or mocks.
+    Start(
+        "botocore's SigV4Auth and URLLib3Session, no client",
+        """
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.httpsession import URLLib3Session
+""",
+        "made = URLLib3Session()",
+        """
+request = AWSRequest("POST", os.environ["AWS_ENDPOINT_URL_DYNAMODB"], HEADERS, BODY)
+SigV4Auth(Credentials("bench", "bench"), "dynamodb", "eu-central-1").add_auth(request)
+answer = made.send(request.prepare())
+assert answer.status_code == 200 and answer.content == b"{}", answer.content
+""",
+    ),
+    Start(
+        "http.client and hmac by hand",
+        "import datetime, hashlib, hmac, http.client",
+        "made = http.client.HTTPConnection(os.environ['AWS_ENDPOINT_URL_DYNAMODB'][7:])",
+        """
+def sign(key, text):
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+time_ = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+signed = {"host": f"{made.host}:{made.port}", "x-amz-date": time_} | HEADERS
+names = ";".join(sorted(signed, key=str.lower)).lower()
+lines = "".join(f"{n.lower()}:{signed[n]}\\n" for n in sorted(signed, key=str.lower))
+scope = f"{time_[:8]}/eu-central-1/dynamodb/aws4_request"
+asked = f"POST\\n/\\n\\n{lines}\\n{names}\\n{hashlib.sha256(BODY).hexdigest()}"
+digest = hashlib.sha256(asked.encode()).hexdigest()
+key = b"AWS4bench"
+for part in scope.split("/"):
+    key = sign(key, part)
+signature = sign(key, f"AWS4-HMAC-SHA256\\n{time_}\\n{scope}\\n{digest}").hex()
+signed["authorization"] = (
+    f"AWS4-HMAC-SHA256 Credential=bench/{scope}, SignedHeaders={names}, Signature={signature}"
+)
+made.request("POST", "/", BODY, signed)
+answer = made.getresponse()
+assert answer.status == 200 and answer.read() == b"{}", answer.status
+""",
+    ),
+)
+
+COLDSTART = "coldstart"  # beside the workloads
+COLD_START = """
+import json, os, resource, sys, time
+import langgraph.checkpoint.base
+sys.path.insert(0, sys.argv[1])
+KEY = {{"thread_id": {{"S": "thread"}}, "checkpoint_id": {{"S": "checkpoint"}}}}
+BODY = json.dumps({{"TableName": "coldstart", "Key": KEY}}).encode()
+HEADERS = {{
+    "Content-Type": "application/x-amz-json-1.0",
+    "X-Amz-Target": "DynamoDB_20120810.GetItem",
+}}
+times = [time.process_time()]
+{imports}
+times.append(time.process_time())
+{makes}
+times.append(time.process_time())
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{asks}
+times.append(time.process_time())
+print(json.dumps([*(1000 * (b - a) for a, b in zip(times, times[1:])), memory / 1024]))
+"""
+
+
+class Paid(NamedTuple):
+    """CPU milliseconds of the steps, and the largest resident size before the request, in MB."""
+
+    imports: float
+    makes: float
+    answer: float
+    peak: float
+
+    @property
+    def ready(self) -> float:
+        """Until there is a client."""
+        return self.imports + self.makes
+
+
+def coldstart(repeats: int, python: Path) -> None:
+    """Run each way *repeats* times, and print medians, spreads and what is to be reached."""
+    costs: dict[str, list[Paid]] = {start.title: [] for start in STARTS}
+    with tempfile.TemporaryDirectory() as folder:
+        module = shutil.copy(HERE / "langgraph_checkpoint_dynamodb.py", folder)
+        subprocess.run([python, "-m", "compileall", "-q", module], check=True)
+        environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL_DYNAMODB": URL,
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "bench",
+            "AWS_SECRET_ACCESS_KEY": "bench",
+        }
+        subprocess.run([python, "-c", COLD_TABLE], env=environment, check=True)
+        for repeat in range(repeats + 1):
+            _progress(f"cold starts, {repeat} of {repeats}")
+            for start in STARTS:
+                code = COLD_START.format(**start._asdict())
+                done = subprocess.run(
+                    [python, "-c", code, folder],
+                    env={**environment, **dict(start.environment)},
+                    check=True,
+                    stdout=subprocess.PIPE,
+                )
+                if repeat:  # the first time fills the caches of files
+                    costs[start.title].append(Paid(*json.loads(done.stdout)))
+    _print_costs(costs)
+    _print_goals(costs)
+
+
+COLD_TABLE = """
+import botocore.session
+client = botocore.session.get_session().create_client("dynamodb")
+if "coldstart" not in client.list_tables()["TableNames"]:
+    names = {"thread_id": "HASH", "checkpoint_id": "RANGE"}
+    client.create_table(
+        TableName="coldstart",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in names.items()],
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
+    )
+"""
+
+
+def _median(costs: list[Paid], figure: str) -> float:
+    return float(statistics.median(getattr(cost, figure) for cost in costs))
+
+
+def _print_costs(costs: dict[str, list[Paid]]) -> None:
+    print(f"CPU ms, medians of {len(costs[BOTO3])}; client ready from the least to the most\n")
+    print("| way | import | client | client ready | of boto3.client | first GetItem | peak MB |")
+    print("|---|---|---|---|---|---|---|")
+    for title, some in costs.items():
+        ready = sorted(cost.ready for cost in some)
+        cells = [
+            title,
+            f"{_median(some, 'imports'):.1f}",
+            f"{_median(some, 'makes'):.1f}",
+            f"{_median(some, 'ready'):.1f} ({ready[0]:.0f} to {ready[-1]:.0f})",
+            f"{_median(some, 'ready') / _median(costs[BOTO3], 'ready'):.2f}",
+            f"{_median(some, 'answer'):.1f}",
+            f"{_median(some, 'peak'):.1f}",
+        ]
+        print("| " + " | ".join(cells) + " |")
+
+
+def _print_goals(costs: dict[str, list[Paid]]) -> None:
+    """Compare the medians; of two ways, the median of what they took in the same turn."""
+
+    def ratio(figure: str, other: str) -> float:
+        pairs = zip(costs[LEAN], costs[other], strict=True)
+        return float(statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in pairs))
+
+    goals = (
+        ("client ready, of boto3.client", ratio("ready", BOTO3), 0.60),
+        ("client ready, of botocore's", ratio("ready", STOCK), 0.70),
+        ("client made, of botocore's", ratio("makes", STOCK), 0.30),
+        ("MB beside botocore's", _median(costs[LEAN], "peak") - _median(costs[STOCK], "peak"), -8),
+        ("ms of the import alone", _median(costs[IMPORTED], "imports"), 10),
+    )
+    print()
+    for what, found, limit in goals:
+        print(f"{'reached' if found <= limit else 'missed '} {what}: {found:.2f}, at most {limit}")
+
+
 # -- Command line -------------------------------------------------------------------------------
 
 
 def main() -> None:
     """Run what the arguments name, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("workloads", nargs="*", metavar="workload", help=", ".join(WORKLOADS))
+    names = [COLDSTART, *WORKLOADS]
+    parser.add_argument("workloads", nargs="*", metavar="workload", help=", ".join(names))
     parser.add_argument("--savers", default=",".join(SAVERS), help="some of: %(default)s")
-    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each (%(default)s)")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=3,
+        help="timed runs of each (%(default)s); 5 times as many cold starts",
+    )
     parser.add_argument("--environments", type=Path, help="a folder with one for each peer")
     parser.add_argument("--json", type=Path, help="keep the results; with --show, read them")
     parser.add_argument("--show", action="store_true", help="run nothing")
@@ -1184,16 +1423,21 @@ def main() -> None:
     if options.run:
         _be_a_run(**json.loads(options.run))
         return
-    for name in options.workloads:
-        if name not in WORKLOADS:
-            parser.error(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
+    workloads = options.workloads or names
+    for name in workloads:
+        if name not in names:
+            parser.error(f"no workload {name!r}; there are {', '.join(names)}")
+    if COLDSTART in workloads and not options.show:
+        coldstart(5 * options.repeats, _python(options.environments, SAVERS[AWS].environment))
+    if workloads == [COLDSTART]:
+        return
     results: Results = {}
     if options.show:
         results = json.loads(options.json.read_text())
     else:
         print(f"Prose: zlib makes 8 KiB of it {compression_of_prose():.2f} times smaller.")
         savers = options.savers.split(",")
-        workloads = options.workloads or list(WORKLOADS)
+        workloads = [name for name in workloads if name != COLDSTART]
         for results in run_all(Plan(workloads, savers, options.environments, options.repeats)):
             if options.json:
                 options.json.write_text(json.dumps(results, indent=1))
