@@ -19,7 +19,8 @@ Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the r
                                                    checkpoint? segments? digest run_id? ttl?
     checkpoints  subgraph    ~c<ns><id>            the same
     checkpoints  marker      ~m<ns><id>            checkpoint_ns stored_at ttl?
-    checkpoints  pruned      ~p                    stored_at ttl?
+    checkpoints  doomed      ~d<uuid>              hash_keys stored_at ttl?
+    checkpoints  pruned      ~p<uuid>              segments stored_at ttl
     checkpoints  segment     ~s<digest>[:<expiry>] segment stored_at ttl?
     checkpoints  veil        }                     checkpoint_ns veil through
     checkpoints  sub-veil    ~c<ns>}               the same
@@ -38,13 +39,16 @@ Rules:
     write (error, scheduled, interrupt, resume) has an item of its own, and the last value stays.
  4. The hash key of writes is ``<thread>:::<checkpoint id>:::<namespace>``. A namespace of over
     512 bytes, or that starts with "#", stands in keys as "#" and its digest.
- 5. A marker says that a checkpoint's writes may be stored though the checkpoint is not.
+ 5. A marker says that a checkpoint's writes may be stored though the checkpoint is not; a doomed
+    item says so of checkpoints that a prune is deleting, by the hash keys of their writes.
  6. While a copy or deletion is under way, a veil hides the checkpoints of its namespace up to
     ``through`` from whoever asks for the newest or lists them: it comes before them in that order.
  7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib with the preset
     dictionary ``_DICTIONARY``. ``digest`` is BLAKE2b-128 of those bytes, keyed by the item's
     strings. ``type`` is the serde's.
- 8. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
+ 8. A pruned item names segments that lost a checkpoint which named them: a put that is under way
+    may name them again, so they are spared for a while.
+ 9. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
     ``metadata``, in the root namespace; a write item with ``channel`` and ``value``.
 """
 
@@ -139,6 +143,12 @@ _MAX_TASK_ID_BYTES: Final = 1000
 # Checkpoints of a format before this one have their pending sends in their parent's writes.
 _FIRST_V_WITH_TASKS: Final = 4
 _SCAN_SEGMENTS: Final = 4
+# Of so many checkpoints, the hash keys of their writes fit one doomed item, and of so many
+# segments, the names fit one pruned item.
+_MAX_DOOMED: Final = 150
+_MAX_PRUNED_REFS: Final = 10_000
+# Of so many checkpoints are a thread's writes queried or deleted at a time.
+_MAX_SIDE_BY_SIDE: Final = 500
 # How many checkpoints' channels a process remembers, at about 10 KB each.
 _KNOWN_CHECKPOINTS: Final = 1024
 _DEFAULT_ATTEMPTS: Final = 6
@@ -182,6 +192,7 @@ class DamagedCheckpointError(DynamoDBSaverError):
 
 _SEPARATOR: Final = ":::"
 _SUBGRAPH: Final = "~c"
+_DOOMED: Final = "~d"
 _MARKER: Final = "~m"
 _PRUNED: Final = "~p"
 _SEGMENT: Final = "~s"
@@ -505,6 +516,7 @@ class _Record(NamedTuple):
     checkpoint: dict[str, Any]
     metadata: dict[str, Any]
     channels: dict[str, _Channel]
+    expires_at: int
 
     @property
     def parent_key(self) -> _CheckpointKey | None:
@@ -521,7 +533,7 @@ class _Known(NamedTuple):
 
     versions: Mapping[str, Any]
     channels: Mapping[str, _Channel]
-    seen_at: float
+    good_until: float
 
 
 _NOTHING_KNOWN: Final = _Known({}, {}, 0.0)
@@ -602,7 +614,7 @@ def _encode_body(name: str, content: Any, serde: SerializerProtocol, seal: _Seal
     if len(blob) > _MAX_BLOB_BYTES:
         name = "segments"
         refs = map(seal, _pieces(data))
-        blob = b"".join(ref.digest + ref.expires_at.to_bytes(8, "big") for ref in refs)
+        blob = _encode_refs(refs)
     return {"type": {"S": type_}, name: {"B": blob}}
 
 
@@ -616,6 +628,10 @@ def _decode_body(
         segments = load(place[0], refs := _body_refs(item))
         data = b"".join(segments[ref] for ref in refs)
     return serde.loads_typed((item["type"]["S"], data))
+
+
+def _encode_refs(refs: Iterable[_Ref]) -> bytes:
+    return b"".join(ref.digest + ref.expires_at.to_bytes(8, "big") for ref in refs)
 
 
 def _body_refs(item: _Item) -> list[_Ref]:
@@ -643,7 +659,7 @@ def _verify(item: _Item, place: _Place) -> None:
 
 
 def _encode_record(record: _Record, serde: SerializerProtocol, seal: _Sealer) -> _Item:
-    key, parent_id, checkpoint, metadata, channels = record
+    key, parent_id, checkpoint, metadata, channels, expires_at = record
     # Plain lists, as not every serde keeps a named tuple.
     plain = {
         name: [type_, head, skip, [list(ref) for ref in refs], tail]
@@ -658,7 +674,7 @@ def _encode_record(record: _Record, serde: SerializerProtocol, seal: _Sealer) ->
         item["parent_checkpoint_id"] = {"S": parent_id}
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
         item["run_id"] = {"S": run_id}
-    return _signed(item | _expiring(seal.expires_at))
+    return _signed(item | _expiring(expires_at))
 
 
 def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: str) -> _Record:
@@ -680,7 +696,7 @@ def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: s
             name: _Channel(type_, head, skip, tuple(_Ref(*ref) for ref in refs), tail)
             for name, (type_, head, skip, refs, tail) in plain.items()
         }
-    return _Record(key, parent_id, checkpoint, metadata, channels)
+    return _Record(key, parent_id, checkpoint, metadata, channels, _expires_at(item))
 
 
 def _record_key(item: _Item) -> _CheckpointKey:
@@ -803,12 +819,41 @@ def _encode_marker(key: _CheckpointKey, now: float, expires_at: int) -> _Item:
     }
 
 
+def _encode_doomed(
+    thread_id: str, keys: Sequence[_CheckpointKey], now: float, expires_at: int
+) -> _Item:
+    return {
+        **_checkpoints_key(thread_id, f"{_DOOMED}{uuid6()}"),
+        "hash_keys": {"SS": [key.writes_hash_key for key in keys]},
+        **_stored(now, expires_at),
+    }
+
+
+def _noticed(item: _Item) -> list[str]:
+    """Return the hash keys of the writes that a checkpoint, a marker or a doomed item tells of."""
+    if "hash_keys" in item:
+        return list(item["hash_keys"]["SS"])
+    return [_record_key(item).writes_hash_key]
+
+
+def _encode_pruned(thread_id: str, refs: Sequence[_Ref], now: float) -> _Item:
+    return {
+        **_checkpoints_key(thread_id, f"{_PRUNED}{uuid6()}"),
+        "segments": {"B": _encode_refs(refs)},
+        **_stored(now, int(now + 2 * _GRACE_SECONDS)),
+    }
+
+
 def _stored(now: float, expires_at: int) -> _Item:
     return {"stored_at": {"N": str(int(now))}, **_expiring(expires_at)}
 
 
 def _expiring(expires_at: int) -> _Item:
     return {"ttl": {"N": str(expires_at)}} if expires_at else {}
+
+
+def _expires_at(item: _Item) -> int:
+    return int(item["ttl"]["N"]) if "ttl" in item else 0
 
 
 def _moved(item: _Item, key: _CheckpointKey, target: str, table: str) -> _Item:
@@ -1010,7 +1055,7 @@ class _Table:
     def query(
         self,
         hash_key: str,
-        lower: str | None = None,
+        lower: str = "",
         upper: str | None = None,
         *,
         newest_first: bool = False,
@@ -1018,16 +1063,12 @@ class _Table:
         attributes: Sequence[str] = (),
         consistent: bool = True,
     ) -> Iterator[_Page]:
-        """Query the items of a hash key: all, those below *upper*, or from *lower* to *upper*."""
-        condition, names = "#h = :h", {"#h": self._keys[0], "#r": self._keys[1]}
-        values = {":h": {"S": hash_key}, ":l": {"S": lower}, ":u": {"S": upper}}
-        if upper is None:
-            del names["#r"], values[":l"], values[":u"]
-        elif lower is None:
-            del values[":l"]
-            condition += " AND #r < :u"
-        else:
+        """Query the items of a hash key: all, or those from *lower* to *upper*, both included."""
+        condition, names, values = "#h = :h", {"#h": self._keys[0]}, {":h": {"S": hash_key}}
+        if upper is not None:
             condition += " AND #r BETWEEN :l AND :u"
+            names["#r"] = self._keys[1]
+            values |= {":l": {"S": lower or "\0"}, ":u": {"S": upper}}
         return self._pages(
             "query",
             attributes,
@@ -1219,16 +1260,20 @@ class _Knowledge:
         self._puts: dict[tuple[str, str], int] = {}
 
     def remember(self, record: _Record, seen_at: float) -> None:
+        """Note a record that is stored, and for how long a put may build on it."""
         versions = dict(record.checkpoint["channel_versions"])
+        good_until = seen_at + _GRACE_SECONDS / 2
+        if record.expires_at:
+            good_until = min(good_until, record.expires_at)
         with self._changed:
-            self._known.keep(record.key, _Known(versions, record.channels, seen_at))
+            self._known.keep(record.key, _Known(versions, record.channels, good_until))
             if (newest := self._newest.get(record.key[:2])) is None or newest < record.key:
                 self._newest.keep(record.key[:2], record.key)
 
-    def recall(self, key: _CheckpointKey, *, seen_after: float) -> _Known | None:
+    def recall(self, key: _CheckpointKey, now: float) -> _Known | None:
         with self._changed:
             known = self._known.get(key)
-            return known if known and known.seen_at > seen_after else None
+            return known if known and known.good_until > now else None
 
     def newest(self, thread_id: str, checkpoint_ns: str) -> _CheckpointKey | None:
         """Return the newest checkpoint of a namespace, as far as this process knows."""
@@ -1315,12 +1360,21 @@ class _Summary(NamedTuple):
     parent_key: _CheckpointKey | None
     run_id: Any
     is_live: bool
+    expires_at: int
     stored: frozenset[str]
     counting: frozenset[str]
-    names: frozenset[str]
+    refs: frozenset[_Ref]
 
 
 _Summaries = Mapping[_CheckpointKey, _Summary]
+
+
+class _Notice(NamedTuple):
+    """A marker or a doomed item: whose writes may be left (rule 5)."""
+
+    range_key: str
+    stored_at: int
+    hash_keys: frozenset[str]
 
 
 def _done(function: Callable[..., T], *args: Any) -> Future[T]:
@@ -1343,8 +1397,8 @@ def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> s
     """
     ancestors: set[_CheckpointKey] = set()
     for key in kept:
-        parent_key, _, _, stored, counting, _ = summaries[key]
-        missing = counting - stored
+        summary = summaries[key]
+        parent_key, missing = summary.parent_key, summary.counting - summary.stored
         while missing and parent_key and parent_key in summaries:
             ancestors.add(parent_key)
             missing -= summaries[parent_key].stored
@@ -1396,7 +1450,7 @@ class _Threads:
         return int(now) + ttl, ((int(now) + offset) // ttl + 2) * ttl - offset
 
     def _is_live(self, item: _Item) -> bool:
-        return "ttl" not in item or int(item["ttl"]["N"]) > self._clock()
+        return not 0 < _expires_at(item) <= self._clock()
 
     def _parent(
         self, address: _Address, checkpoint: Checkpoint, new_versions: ChannelVersions, now: float
@@ -1405,7 +1459,7 @@ class _Threads:
         if not address.checkpoint_id:
             return _NOTHING_KNOWN
         key = address.key(address.checkpoint_id)
-        known = self._knowledge.recall(key, seen_after=now - _GRACE_SECONDS / 2)
+        known = self._knowledge.recall(key, now)
         left_out = (
             checkpoint["channel_versions"].keys()
             - checkpoint["channel_values"]
@@ -1448,12 +1502,9 @@ class _Threads:
         return _decode_record(item, self.serde, self._load_segments, self._checkpoints.name)
 
     def _read_record(self, key: _CheckpointKey) -> _Record | None:
-        item = self._checkpoints.get(
-            _checkpoints_key(key.thread_id, key.range_key), consistent=self.consistent_read
-        )
-        if item is None or not self._is_live(item) or _record_key(item) != key:
-            return None
-        return self._decode_record(item)
+        for item in self._newest_first(*key[:2], only_id=key.checkpoint_id):
+            return self._decode_record(item)
+        return None
 
     def _read_writes(self, key: _CheckpointKey) -> list[_Write]:
         """Read a checkpoint's pending writes, in the order in which LangGraph applies them."""
@@ -1467,23 +1518,16 @@ class _Threads:
                 writes.setdefault((write.task_id, write.idx), write)
         return sorted(writes.values())
 
-    def _visible(
-        self, items: Iterable[_Item], checkpoint_ns: str, before_id: str | None, only_id: str | None
-    ) -> Iterator[_Item]:
-        """Drop, of items newest first, what is not asked for, expired or behind a veil."""
+    def _visible(self, items: Iterable[_Item], checkpoint_ns: str) -> Iterator[_Item]:
+        """Drop, of a namespace's items newest first, what is expired or behind its veil."""
         hidden_through = ""
         for item in items:
             _, found_ns, checkpoint_id = _record_key(item)
             if checkpoint_id == _VEIL:
                 hidden_through = item["through"]["S"]
+            # Layout 0 has subgraphs' checkpoints among the root's.
             elif (
-                # Layout 0 has subgraphs' checkpoints among the root's.
-                found_ns == checkpoint_ns
-                and hidden_through < checkpoint_id
-                # BETWEEN includes its upper bound.
-                and (not before_id or checkpoint_id < before_id)
-                and (not only_id or checkpoint_id == only_id)
-                and self._is_live(item)
+                found_ns == checkpoint_ns and hidden_through < checkpoint_id and self._is_live(item)
             ):
                 yield item
 
@@ -1492,27 +1536,37 @@ class _Threads:
         thread_id: str,
         checkpoint_ns: str,
         *,
-        limit: int | None,
-        before_id: str | None = None,
+        limit: int | None = None,
+        through_id: str | None = None,
         only_id: str | None = None,
     ) -> Iterator[_Item]:
-        """Read the checkpoints of a namespace, newest first."""
+        """Read the checkpoints of a namespace, newest first: all, those up to an id, or one."""
         prefix = _range_prefix(checkpoint_ns)
-        lower = prefix or None
-        # Of the root's range keys, the veil's is the last.
-        upper = prefix + before_id if before_id else _after(prefix or _VEIL)
-        if only_id:
-            lower = upper = prefix + only_id
-        pages = self._checkpoints.query(
-            thread_id,
-            lower,
-            upper,
-            newest_first=True,
-            limit=limit,
-            consistent=self.consistent_read,
-        )
-        items = (item for page in pages for item in page.items)
-        return self._visible(items, checkpoint_ns, before_id, only_id)
+        veil_key = _checkpoints_key(thread_id, prefix + _VEIL)
+
+        def items() -> Iterator[_Item]:
+            if only_id:
+                keys = [veil_key, _checkpoints_key(thread_id, prefix + only_id)]
+                found = self._checkpoints.batch_get(keys, consistent=self.consistent_read)
+                yield from sorted(found, key=lambda item: _record_key(item)[2], reverse=True)
+                return
+            # Of a namespace's range keys, the veil's is the last.
+            upper = _after(prefix or _VEIL)
+            if through_id:
+                upper = prefix + through_id
+                veil = self._checkpoints.get(veil_key, consistent=self.consistent_read)
+                yield from [veil] if veil else []
+            for page in self._checkpoints.query(
+                thread_id,
+                prefix,
+                upper,
+                newest_first=True,
+                limit=limit,
+                consistent=self.consistent_read,
+            ):
+                yield from page.items
+
+        return self._visible(items(), checkpoint_ns)
 
     def _newest_record(self, thread_id: str, checkpoint_ns: str) -> _Record | None:
         for item in self._newest_first(thread_id, checkpoint_ns, limit=1):
@@ -1552,7 +1606,7 @@ class _Threads:
 
         def read(checkpoint_ns: str) -> Iterator[_Item]:
             return self._newest_first(
-                thread_id, checkpoint_ns, limit=limit, before_id=before_id, only_id=only_id
+                thread_id, checkpoint_ns, limit=limit, through_id=before_id, only_id=only_id
             )
 
         def read_ahead(checkpoint_ns: str) -> Iterator[_Item]:
@@ -1573,7 +1627,7 @@ class _Threads:
             if items is None:
                 sources.append(read_ahead(found_ns))
             else:
-                sources.append(self._visible(reversed(items), found_ns, before_id, only_id))
+                sources.append(self._visible(reversed(items), found_ns))
         return heapq.merge(*sources, key=lambda item: _record_key(item)[2], reverse=True)
 
     def threads(self) -> Iterator[str]:
@@ -1608,9 +1662,11 @@ class _Threads:
         )
         for thread_id in [address.thread_id] if address else self.threads():
             for item in self._merged(thread_id, checkpoint_ns, page_limit, before_id, only_id):
-                record = self._decode_record(item)
-                if all(record.metadata.get(name) == value for name, value in filter_.items()):
-                    yield record
+                _, _, checkpoint_id = _record_key(item)
+                if checkpoint_id < (before_id or _VEIL) and only_id in (None, checkpoint_id):
+                    record = self._decode_record(item)
+                    if all(record.metadata.get(name) == value for name, value in filter_.items()):
+                        yield record
 
     def _start_parts(
         self,
@@ -1669,11 +1725,16 @@ class _Threads:
     def _loaded(self, write: _Write) -> PendingWrite:
         return write.task_id, write.channel, self.serde.loads_typed((write.type, write.value))
 
-    def _ancestors(self, child: _Record) -> Iterator[tuple[_Record, _Record]]:
-        """Read the ancestors of a checkpoint, each after its child."""
-        thread_id, checkpoint_ns, checkpoint_id = child.key
-        items = self._newest_first(thread_id, checkpoint_ns, limit=16, before_id=checkpoint_id)
+    def _lineage(self, address: _Address) -> Iterator[tuple[_Record, _Record]]:
+        """Read the ancestors of a checkpoint, or of the newest, each after its child."""
+        thread_id, checkpoint_ns, checkpoint_id = address
+        items = self._newest_first(
+            thread_id, checkpoint_ns or "", limit=16, through_id=checkpoint_id
+        )
         item = next(items, None)
+        if item is None or (checkpoint_id and _record_key(item).checkpoint_id != checkpoint_id):
+            return
+        child = self._decode_record(item)
         while (key := child.parent_key) is not None:
             while item and _record_key(item) > key:
                 item = next(items, None)
@@ -1693,26 +1754,26 @@ class _Threads:
             child = record
 
     def _partition(
-        self, thread_id: str, lower: str | None, upper: str | None, *attributes: str
+        self, thread_id: str, lower: str, upper: str, *attributes: str
     ) -> Iterator[_Item]:
         pages = self._checkpoints.query(thread_id, lower, upper, attributes=attributes)
         return (item for page in pages for item in page.items)
 
-    def _write_items(self, key: _CheckpointKey, *attributes: str) -> list[_Item]:
-        pages = self._writes.query(key.writes_hash_key, attributes=attributes)
+    def _write_items(self, hash_key: str, *attributes: str) -> list[_Item]:
+        pages = self._writes.query(hash_key, attributes=attributes)
         return [item for page in pages for item in page.items]
 
     def _delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
         self._checkpoints.batch_delete(_checkpoints_key(thread_id, key) for key in range_keys)
 
-    def _delete_writes(self, keys: Iterable[_CheckpointKey]) -> set[str]:
+    def _delete_writes(self, hash_keys: Iterable[str]) -> set[_Ref]:
         """Delete the pending writes of checkpoints, and return the segments that they named."""
         found = self._workers.map(
-            lambda key: self._write_items(key, *_WRITES_KEYS, "segments"), keys
+            lambda hash_key: self._write_items(hash_key, *_WRITES_KEYS, "segments"), hash_keys
         )
         items = list(chain.from_iterable(found))
         self._writes.batch_delete({name: item[name] for name in _WRITES_KEYS} for item in items)
-        return {ref.range_key for item in items for ref in _body_refs(item)}
+        return {ref for item in items for ref in _body_refs(item)}
 
     def _veil(self, thread_id: str) -> _Item | None:
         return self._checkpoints.get(_checkpoints_key(thread_id, _VEIL))
@@ -1731,48 +1792,51 @@ class _Threads:
             for checkpoint_ns in ("", *(found_ns for found_ns, _ in self._subgraphs(source)))
         )
 
-    def _segments_stored_by(self, thread_id: str, then: float) -> tuple[set[str], bool]:
-        """Return a thread's segments, and whether a collection may delete any.
-
-        These are not those stored since *then*; and it may not, if checkpoints were deleted since.
-        """
-        segments: set[str] = set()
-        may_collect = True
-        for item in self._partition(
-            thread_id, _PRUNED, _after(_SEGMENT), "checkpoint_id", "stored_at"
-        ):
-            is_old = int(item["stored_at"]["N"]) <= then
-            if item["checkpoint_id"]["S"] == _PRUNED:
-                may_collect = is_old
-            elif is_old:
-                segments.add(item["checkpoint_id"]["S"])
-        return segments, may_collect
-
-    def _summarize(
-        self, thread_id: str, segments: Collection[str]
-    ) -> tuple[dict[_CheckpointKey, _Summary], dict[_CheckpointKey, int]]:
-        """Read all of a thread's checkpoints, and when its markers were stored.
-
-        Of the segments that a checkpoint names, those in *segments* are noted.
-        """
+    def _survey(self, thread_id: str) -> tuple[dict[_CheckpointKey, _Summary], list[_Notice]]:
+        """Read all of a thread's checkpoints, markers and doomed items."""
         summaries: dict[_CheckpointKey, _Summary] = {}
-        markers: dict[_CheckpointKey, int] = {}
-        interned = {range_key: range_key for range_key in segments}
-        for item in self._partition(thread_id, None, _PRUNED):
-            if item["checkpoint_id"]["S"].startswith(_MARKER):
-                markers[_record_key(item)] = int(item["stored_at"]["N"])
+        notices: list[_Notice] = []
+        same: dict[_Ref, _Ref] = {}  # most checkpoints name what their neighbours do
+        for item in self._partition(thread_id, "", _PRUNED):
+            range_key = item["checkpoint_id"]["S"]
+            if range_key.startswith((_MARKER, _DOOMED)):
+                notices.append(
+                    _Notice(range_key, int(item["stored_at"]["N"]), frozenset(_noticed(item)))
+                )
             elif _record_key(item).checkpoint_id != _VEIL:
                 record = self._decode_record(item)
-                names = (ref.range_key for ref in (*record.refs, *_body_refs(item)))
+                refs = (*record.refs, *_body_refs(item))
                 summaries[record.key] = _Summary(
                     record.parent_key,
                     record.metadata.get("run_id"),
                     self._is_live(item),
+                    record.expires_at,
                     frozenset(record.channels),
                     frozenset(record.metadata.get("counters_since_delta_snapshot") or ()),
-                    frozenset(interned[name] for name in names if name in interned),
+                    frozenset(same.setdefault(ref, ref) for ref in refs),
                 )
-        return summaries, markers
+        return summaries, notices
+
+    def _segments_stored_by(self, thread_id: str, then: float) -> tuple[set[str], list[str]]:
+        """Return what of a thread's segments may be collected, and the pruned items done with.
+
+        Spared are segments stored since *then*, and those which lost a checkpoint since.
+        """
+        segments: set[str] = set()
+        spared: set[str] = set()
+        done: list[str] = []
+        for item in self._partition(
+            thread_id, _PRUNED, _after(_SEGMENT), "checkpoint_id", "stored_at", "segments"
+        ):
+            range_key = item["checkpoint_id"]["S"]
+            is_old = int(item["stored_at"]["N"]) <= then
+            if not range_key.startswith(_PRUNED):
+                segments |= {range_key} if is_old else set()
+            elif is_old:
+                done.append(range_key)
+            else:
+                spared.update(ref.range_key for ref in _body_refs(item))
+        return segments - spared, done
 
     def _shrink(
         self,
@@ -1784,36 +1848,63 @@ class _Threads:
 
         A put that is under way may build on a checkpoint that this deletes, and name its segments:
         it saw that checkpoint within half a grace period. So a segment goes only if no checkpoint
-        named it when this started, a grace period after checkpoints were last deleted here, and
-        if it was not stored again since. Segments are listed first, so that the checkpoints which
-        a put added before that are known, and one that a put stores again later is spared.
+        named it when this started, nor one that was deleted in the grace period before, and if it
+        was not stored since. Checkpoints are read first: one that another call deletes before that
+        is told of by a pruned item, and one that is put after it names what its parent did.
         """
         now = self._clock()
         then = now - grace_seconds
-        segments, may_collect = self._segments_stored_by(thread_id, then)
-        summaries, markers = self._summarize(thread_id, segments)
+        summaries, notices = self._survey(thread_id)
         kept = choose({key: each for key, each in summaries.items() if each.is_live})
-        doomed = summaries.keys() - kept
-        settled = markers.keys() & summaries.keys()
-        # Writes of a checkpoint that never came are of no use to anybody.
-        abandoned = {key for key in markers.keys() - settled if markers[key] <= then}
-        named = {
-            name for key in (summaries if grace_seconds else kept) for name in summaries[key].names
-        }
+        doomed = sorted(summaries.keys() - kept, reverse=True)
+        segments, done = self._segments_stored_by(thread_id, then)
+        named = {ref for key in kept for ref in summaries[key].refs}
         self._knowledge.forget(thread_id)
-        if doomed:
-            expires_at, _ = self._expiry({}, thread_id, now)
-            self._checkpoints.put(_checkpoints_key(thread_id, _PRUNED) | _stored(now, expires_at))
-        for batch in _batches([*doomed, *abandoned], 500):
-            names = self._delete_writes(batch)
-            named |= names if grace_seconds else set()
+        if grace_seconds:
+            lost = {ref for key in doomed for ref in summaries[key].refs} - named
+            self._checkpoints.batch_put(
+                _encode_pruned(thread_id, batch, now)
+                for batch in _batches(sorted(lost), _MAX_PRUNED_REFS)
+            )
+            named |= lost
+        lives = [summaries[key].expires_at for key in doomed]
+        expires_at = max(lives, default=0) if all(lives) else 0
+        named |= self._delete_checkpoints(thread_id, doomed, now, expires_at)
+        # Writes of a checkpoint that never came, or that a call which was cut off deleted.
+        old = [notice for notice in notices if notice.stored_at <= then]
+        stored = {key.writes_hash_key for key in summaries}
+        named |= self._delete_writes({h for notice in old for h in notice.hash_keys} - stored)
+        self._delete(thread_id, (notice.range_key for notice in old))
+
+        if garbage := segments - {ref.range_key for ref in named}:
+            hash_keys = {key.writes_hash_key for key in kept}.union(
+                *(notice.hash_keys for notice in notices)
+            )
+            for batch in _batches(sorted(hash_keys), _MAX_SIDE_BY_SIDE):
+                for items in self._workers.map(lambda h: self._write_items(h, "segments"), batch):
+                    garbage -= {ref.range_key for item in items for ref in _body_refs(item)}
+            self._collect(thread_id, garbage, then)
+        self._delete(thread_id, done)
+
+    def _delete_checkpoints(
+        self, thread_id: str, keys: Sequence[_CheckpointKey], now: float, expires_at: int
+    ) -> set[_Ref]:
+        """Delete checkpoints, and return the segments that their writes named.
+
+        Each goes before its writes: no reader sees one without them. Should this be cut off,
+        doomed items, which last until *expires_at*, tell of the writes that are left.
+        """
+        doomed = [
+            _encode_doomed(thread_id, batch, now, expires_at)
+            for batch in _batches(keys, _MAX_DOOMED)
+        ]
+        self._checkpoints.batch_put(doomed)
+        refs: set[_Ref] = set()
+        for batch in _batches(keys, _MAX_SIDE_BY_SIDE):
             self._delete(thread_id, (key.range_key for key in batch))
-        self._delete(thread_id, (key.marker for key in settled | abandoned))
-        if may_collect and segments - named:
-            for batch in _batches([*kept, *(markers.keys() - settled - abandoned)], 500):
-                for items in self._workers.map(lambda k: self._write_items(k, "segments"), batch):
-                    named |= {ref.range_key for item in items for ref in _body_refs(item)}
-            self._collect(thread_id, segments - named, then)
+            refs |= self._delete_writes(key.writes_hash_key for key in batch)
+        self._delete(thread_id, (item["checkpoint_id"]["S"] for item in doomed))
+        return refs
 
     def _collect(self, thread_id: str, range_keys: Iterable[str], then: float) -> None:
         """Delete segments, but none that a put has stored again since they were listed."""
@@ -1853,16 +1944,38 @@ class _Threads:
     def _run_id_in_metadata(self, item: _Item) -> Any:
         return self.serde.loads_typed((item["type"]["S"], item["metadata"]["B"])).get("run_id")
 
-    def _copy_page(self, items: Sequence[_Item], target: str, copied: set[_Ref]) -> None:
+    def _refuse_veiled(self, source: str) -> None:
+        if veil := self._veil(source):
+            raise DynamoDBSaverError(
+                f"source_thread_id {source!r} is under an unfinished {veil['veil']['S']}; finish "
+                f"that first, by the same call"
+            )
+
+    def _copy_page(
+        self, items: Sequence[_Item], source: str, target: str, copied: set[_Ref]
+    ) -> None:
         """Copy checkpoints, after their segments and before their writes.
 
         A copy that is cut off leaves no write that delete_thread() would not find. Segments in
         *copied* are there already; what is copied is added.
         """
-        items = [item for item in items if self._is_live(item)]
+        items = [item for item in items if self._is_live(item) and "checkpoint_ns" in item]
+        if not items:
+            return
         # A checkpoint and its marker name the same writes.
         keys = list(dict.fromkeys(map(_record_key, items)))
-        writes = dict(zip(keys, self._workers.map(self._write_items, keys), strict=True))
+        found = self._workers.map(lambda key: self._write_items(key.writes_hash_key), keys)
+        writes = dict(zip(keys, found, strict=True))
+        # A prune deletes writes after their checkpoint, a deletion behind a veil: what is still
+        # there now, with no veil before it, had all its writes when they were read.
+        self._refuse_veiled(source)
+        range_keys = [item["checkpoint_id"]["S"] for item in items]
+        still_there = {
+            item["checkpoint_id"]["S"]
+            for item in self._partition(source, range_keys[0], range_keys[-1], "checkpoint_id")
+        }
+        items = [item for item in items if item["checkpoint_id"]["S"] in still_there]
+        writes = {key: writes[key] for key in map(_record_key, items)}
         jobs: list[tuple[_CheckpointKey, Sequence[_Ref]]] = []
         for key, item in chain(
             ((_record_key(item), item) for item in items),
@@ -2042,7 +2155,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         Raises:
             ValueError: *config* names no thread, or a key that DynamoDB can't hold.
             DamagedCheckpointError: part of the checkpoint is missing or not what was stored.
-        Cost: 2 requests side by side by id, else one after the other; beside the second or after
+        Cost: 2 requests, side by side by id, else one after the other; beside the second or after
             it, one for each 100 segments. A read unit for each 4 KB of checkpoint, of writes and,
             at half the price, of segments.
         """
@@ -2143,6 +2256,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 {name: value for name, value in checkpoint.items() if name != "channel_values"},
                 dict(get_checkpoint_metadata(config, metadata)),
                 _encode_channels(checkpoint, new_versions, parent, recall, self.serde, seal),
+                seal.expires_at,
             )
             item = _encode_record(record, self.serde, seal)
             self._store_segments(key.thread_id, seal.fresh)
@@ -2223,24 +2337,25 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         thread_id = _thread_id(thread_id)
         self._knowledge.forget(thread_id)
         self._draw_veils(thread_id, "deletion", thread_id)
-        attributes = ("thread_id", "checkpoint_id", "checkpoint_ns", "parent_checkpoint_id")
+        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "parent_checkpoint_id", "hash_keys")
         for page in self._checkpoints.query(thread_id, attributes=attributes):
-            keys: set[_CheckpointKey] = set()
+            hash_keys: set[str] = set()
             veils: list[str] = []
             others: list[str] = []
             for item in page.items:
-                key = _record_key(item) if "checkpoint_ns" in item else None
-                if key and key.checkpoint_id == _VEIL:
-                    veils.append(item["checkpoint_id"]["S"])
+                range_key = item["checkpoint_id"]["S"]
+                if range_key.endswith(_VEIL):
+                    veils.append(range_key)
                     continue
-                others.append(item["checkpoint_id"]["S"])
-                if key:
-                    keys.add(key)
-                    # A run that went on while its thread was deleted has left writes of a
-                    # checkpoint that only its child still names.
-                    if parent_id := item.get("parent_checkpoint_id", {}).get("S"):
-                        keys.add(key._replace(checkpoint_id=parent_id))
-            self._delete_writes(keys)
+                others.append(range_key)
+                if "checkpoint_ns" in item or "hash_keys" in item:
+                    hash_keys.update(_noticed(item))
+                # A run that went on while its thread was deleted has left writes of a checkpoint
+                # that only its child still names.
+                if parent_id := item.get("parent_checkpoint_id", {}).get("S"):
+                    parent_key = _record_key(item)._replace(checkpoint_id=parent_id)
+                    hash_keys.add(parent_key.writes_hash_key)
+            self._delete_writes(hash_keys)
             self._delete(thread_id, others)
             self._delete(thread_id, veils)
 
@@ -2287,9 +2402,9 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         Raises:
             ValueError: the target is not empty, or is the source.
             DynamoDBSaverError: the source itself is being copied to or deleted.
-        Cost: a query for each MB of the source, a query of writes for each checkpoint, a request
-            for every 25 items put; 4 requests more. Read units for the source's size, write units
-            as when it was first written.
+        Cost: 3 requests for each MB of the source, a query of writes for each checkpoint, a request
+            for every 25 items put; 4 requests more. Read units for twice the source's size, write
+            units as when it was first written.
         """
         source = _thread_id(source_thread_id, "source_thread_id")
         target = _thread_id(target_thread_id, "target_thread_id")
@@ -2303,15 +2418,11 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                     f"target_thread_id {target!r} has items already; delete_thread() it, or copy "
                     f"to another thread"
                 )
-        if veil := self._veil(source):
-            raise DynamoDBSaverError(
-                f"source_thread_id {source!r} is under an unfinished {veil['veil']['S']}; finish "
-                f"that first, by the same call"
-            )
+        self._refuse_veiled(source)
         self._draw_veils(target, reason, source)
         copied: set[_Ref] = set()
-        for page in self._checkpoints.query(source, None, _PRUNED):
-            self._copy_page(page.items, target, copied)
+        for page in self._checkpoints.query(source, "", _PRUNED):
+            self._copy_page(page.items, source, target, copied)
         prefixes = ["", *(_range_prefix(found_ns) for found_ns, _ in self._subgraphs(target))]
         self._delete(target, (prefix + _VEIL for prefix in prefixes))
 
@@ -2337,8 +2448,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
 
         Raises:
             ValueError: another *strategy*.
-        Cost: reads all of the thread's checkpoints, a query of writes for each that is deleted,
-            and for every 25 items deleted a request, side by side.
+        Cost: reads all of the thread's checkpoints and segments, a query of writes for each that is
+            deleted, a request for every 25 items deleted, one for each segment, side by side.
         """
         _refuse_string("thread_ids", thread_ids)
         if strategy not in ("keep_latest", "delete"):
@@ -2367,13 +2478,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         histories: dict[str, DeltaChannelHistory] = {name: {"writes": []} for name in channels}
         wanted = set(histories)
         address = _address(config)
-        target = None
-        if wanted and address.checkpoint_id:
-            target = self._read_record(address.key(address.checkpoint_id))
-        elif wanted:
-            target = self._newest_record(address.thread_id, address.checkpoint_ns or "")
+        if address.checkpoint_id:
+            address.key(address.checkpoint_id)
         steps: list[tuple[Future[list[_Write]], set[str]]] = []
-        for child, record in self._ancestors(target) if target else ():
+        for child, record in self._lineage(address) if wanted else ():
             written = {name for name in wanted if _may_have_written(name, record, child)}
             if written:
                 steps.append((self._workers.start(self._read_writes, record.key), written))
