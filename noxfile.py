@@ -212,6 +212,8 @@ MACHINES = {"arm64": ("aarch64", 183), "x86_64": ("x86_64", 62)}
 # What a cut botocore makes clients of: DynamoDB, and where credentials may come from.
 SERVICES = {"dynamodb", "signin", "sso", "sso-oidc", "sts"}
 
+MAX_MODULE_LAYER_BYTES = 100_000
+
 
 @nox.session
 def layer(session: nox.Session) -> None:
@@ -251,11 +253,10 @@ def layer(session: nox.Session) -> None:
 
     archive = HERE / "dist" / "layer.zip"
     archive.parent.mkdir(exist_ok=True)
-    # Of the module alone, the docstrings are in the source only. Tools of other packages read them.
-    level = "2" if options.kind == "module" else "0"
+    bare = options.kind == "module"
     again = shutil.copytree(content, tmp / "layer" / "again" / "python")
-    archive.write_bytes(_pack(session, python, content, level))
-    if _pack(session, python, again, level) != archive.read_bytes():
+    archive.write_bytes(_pack(session, python, content, bare=bare))
+    if _pack(session, python, again, bare=bare) != archive.read_bytes():
         session.error("the same files made another archive")
 
     unpacked = tmp / "layer" / "unpacked"
@@ -263,6 +264,8 @@ def layer(session: nox.Session) -> None:
     files = [file for file in unpacked.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     session.log(f"{archive}: {archive.stat().st_size:,} bytes, unpacked {size:,}")
+    if options.kind == "module" and archive.stat().st_size > MAX_MODULE_LAYER_BYTES:
+        session.error(f"the module's layer is to have at most {MAX_MODULE_LAYER_BYTES:,} bytes")
 
     path = [HERE / "examples" / "lambda", unpacked / "python"]
     if options.kind == "module":
@@ -295,15 +298,17 @@ def _cut(content: Path) -> None:
             note.unlink()
 
 
-def _pack(session: nox.Session, python: str, content: Path, level: str) -> bytes:
+def _pack(session: nox.Session, python: str, content: Path, *, bare: bool) -> bytes:
     """Compile a layer's files, and return an archive in which nothing but they decides a byte.
 
-    Python never compares the compiled ones with their sources, whose times Lambda changes.
+    Python never compares the compiled ones with their sources, whose times Lambda changes. If
+    *bare*, docstrings and columns of lines are in the sources only: tracebacks have no marks.
     """
     session.run(
         *(python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"),
-        *("-o", level, "-s", str(content), "-p", "/opt/python", str(content)),
-        env={"PYTHONHASHSEED": "0"},  # gives sets an order
+        *("-o", "2" if bare else "0", "-s", str(content), "-p", "/opt/python", str(content)),
+        # The seed gives sets an order.
+        env={"PYTHONHASHSEED": "0", "PYTHONNODEBUGRANGES": "1" if bare else ""},
         external=True,
         silent=True,
     )
