@@ -48,7 +48,9 @@ Rules:
     strings. ``type`` is the serde's.
  8. A pruned item names segments that lost a checkpoint which named them: a put that is under way
     may name them again, so they are spared for a while.
- 9. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
+ 9. The checkpoints table may have an index named ``run_id``, with the hash key ``run_id`` and the
+    range key ``thread_id``: it holds the keys of the checkpoints that have a ``run_id``.
+10. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
     ``metadata``, in the root namespace; a write item with ``channel`` and ``value``.
 """
 
@@ -199,6 +201,15 @@ _SEGMENT: Final = "~s"
 _VEIL: Final = "}"
 _CHECKPOINTS_KEYS: Final = ("thread_id", "checkpoint_id")
 _WRITES_KEYS: Final = ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx")
+# The index by which delete_for_runs() finds the threads of a run (rule 9).
+_RUN_INDEX: Final[dict[str, Any]] = {
+    "IndexName": "run_id",
+    "KeySchema": [
+        {"AttributeName": "run_id", "KeyType": "HASH"},
+        {"AttributeName": "thread_id", "KeyType": "RANGE"},
+    ],
+    "Projection": {"ProjectionType": "KEYS_ONLY"},
+}
 
 
 class _CheckpointKey(NamedTuple):
@@ -1080,6 +1091,31 @@ class _Table:
             ConsistentRead=consistent,
         )
 
+    def query_index(
+        self,
+        index: Mapping[str, Any],
+        hash_key: str,
+        after: str | None,
+        attributes: Sequence[str],
+        limit: int,
+    ) -> Iterator[_Page]:
+        """Query an index, which is eventually consistent: a hash key's items *after* some key."""
+        names = {"#h": index["KeySchema"][0]["AttributeName"]}
+        values = {":h": {"S": hash_key}}
+        condition = "#h = :h"
+        if after is not None:
+            names["#r"], values[":r"] = index["KeySchema"][1]["AttributeName"], {"S": after}
+            condition += " AND #r > :r"
+        return self._pages(
+            "query",
+            attributes,
+            limit,
+            names,
+            IndexName=index["IndexName"],
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
+        )
+
     def scan(
         self, attributes: Sequence[str], limit: int | None = None, **parameters: Any
     ) -> Iterator[_Page]:
@@ -1157,41 +1193,64 @@ class _Table:
             f"total_max_attempts in the retries of the client's config"
         )
 
-    def create(self) -> None:
-        """Create the table unless it is there, and wait until it serves.
+    def create(self, index: Mapping[str, Any] | None = None) -> None:
+        """Create the table, and its *index*, unless it is there, and wait until it serves.
 
         Raises: DynamoDBSaverError: it is there with other keys.
         """
-        wanted = [
-            (name, kind, "S") for name, kind in zip(self._keys, ("HASH", "RANGE"), strict=True)
-        ]
-        try:
+        with _tolerated("ResourceInUseException"):
             self._client.create_table(
                 TableName=self.name,
                 BillingMode="PAY_PER_REQUEST",
-                KeySchema=[{"AttributeName": n, "KeyType": k} for n, k, _ in wanted],
-                AttributeDefinitions=[
-                    {"AttributeName": n, "AttributeType": t} for n, _, t in wanted
-                ],
+                KeySchema=_key_schema(self._keys),
+                AttributeDefinitions=_definitions(self._keys, index),
+                **({"GlobalSecondaryIndexes": [index]} if index else {}),
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceInUseException":
-                raise
         waiter = self._client.get_waiter("table_exists")
         waiter.wait(TableName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
-        table = self._call("describe_table", TableName=self.name)["Table"]
-        types = {
-            each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]
-        }
-        schema = {each["KeyType"]: each["AttributeName"] for each in table["KeySchema"]}
-        for name, kind, type_ in wanted:
-            found = schema.get(kind)
-            if found != name or types[found] != type_:
-                has = f"is {found!r} of type {types[found]}" if found else "is not there"
-                raise DynamoDBSaverError(
-                    f"Table {self.name!r} exists with other keys: its {kind} key must be {name!r} "
-                    f"of type {type_}, and {has}; use another table name"
-                )
+        table = self._describe()
+        if complaint := _complaint(table["KeySchema"], self._keys, table):
+            raise DynamoDBSaverError(
+                f"Table {self.name!r} exists with other keys: {complaint}; use another table name"
+            )
+
+    def create_index(self, index: Mapping[str, Any]) -> None:
+        """Add an index to the table unless it is there, and wait until it serves.
+
+        Raises: DynamoDBSaverError: it is there with other keys.
+        """
+        name = index["IndexName"]
+        while True:
+            table = self._describe()
+            indexes = {each["IndexName"]: each for each in table.get("GlobalSecondaryIndexes", ())}
+            if found := indexes.get(name):
+                keys = [each["AttributeName"] for each in index["KeySchema"]]
+                if complaint := _complaint(found["KeySchema"], keys, table):
+                    raise DynamoDBSaverError(
+                        f"Table {self.name!r} has an index {name!r} with other keys: {complaint}; "
+                        f"delete the index and call setup(run_index=True) again"
+                    )
+                if found["IndexStatus"] == "ACTIVE":
+                    return
+            else:
+                units = {
+                    unit: table["ProvisionedThroughput"][unit]
+                    for unit in ("ReadCapacityUnits", "WriteCapacityUnits")
+                }
+                # On a table with provisioned capacity an index needs some of its own.
+                provisioned = {"ProvisionedThroughput": units} if any(units.values()) else {}
+                # Another process may be adding it just now; a table adds one at a time.
+                with _tolerated("ResourceInUseException", "LimitExceededException"):
+                    self._client.update_table(
+                        TableName=self.name,
+                        AttributeDefinitions=_definitions(self._keys, index),
+                        GlobalSecondaryIndexUpdates=[{"Create": {**index, **provisioned}}],
+                    )
+            time.sleep(1)
+
+    def _describe(self) -> dict[str, Any]:
+        table: dict[str, Any] = self._call("describe_table", TableName=self.name)["Table"]
+        return table
 
     def turn_expiry_on(self) -> None:
         """Have DynamoDB delete items by their attribute ``ttl``.
@@ -1210,6 +1269,43 @@ class _Table:
                 f"Table {self.name!r} expires items by {found['AttributeName']!r}, and must by "
                 f"'ttl'; turn its time to live off, wait an hour and call setup() again"
             )
+
+
+@contextmanager
+def _tolerated(*codes: str) -> Iterator[None]:
+    """Go on after an error of DynamoDB with one of these codes."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in codes:
+            raise
+
+
+def _key_schema(keys: Sequence[str]) -> list[dict[str, str]]:
+    kinds = zip(keys, ("HASH", "RANGE"), strict=True)
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in kinds]
+
+
+def _definitions(keys: Sequence[str], index: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """Return the attributes that are keys, all of them strings."""
+    schema = chain(_key_schema(keys), index["KeySchema"] if index else ())
+    names = dict.fromkeys(each["AttributeName"] for each in schema)
+    return [{"AttributeName": name, "AttributeType": "S"} for name in names]
+
+
+def _complaint(
+    schema: Sequence[Mapping[str, str]], keys: Sequence[str], table: Mapping[str, Any]
+) -> str:
+    """Say how the keys of a table or its index differ from *keys*; nothing if they don't."""
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    by_kind = {each["KeyType"]: each["AttributeName"] for each in schema}
+    for wanted in _key_schema(keys):
+        name, kind = wanted["AttributeName"], wanted["KeyType"]
+        found = by_kind.get(kind)
+        if found != name or types[found] != "S":
+            has = f"is {found!r} of type {types[found]}" if found else "is not there"
+            return f"its {kind} key must be {name!r} of type S, and {has}"
+    return ""
 
 
 def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
@@ -1915,8 +2011,36 @@ class _Threads:
         }
         self._workers.map(partial(self._checkpoints.delete, **condition), keys)
 
-    def _threads_of_runs(self, run_ids: Collection[str]) -> set[str]:
-        """Scan for the threads that hold checkpoints of runs."""
+    def _threads_of_runs(self, run_ids: Collection[str], *, use_index: bool) -> set[str]:
+        """Find the threads that hold checkpoints of runs, by the table's index or by a scan.
+
+        Whether there is an index, the query itself says at no cost. Where there is none, or it is
+        still being built, or has other keys, AWS and DynamoDB Local answer ValidationException;
+        moto says ResourceNotFoundException, as all three do where there is no table.
+        """
+        if use_index:
+            try:
+                return set().union(*self._workers.map(self._threads_of_run, run_ids))
+            except DynamoDBSaverError:
+                pass
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ValidationException":
+                    raise
+        return self._scan_for_runs(run_ids)
+
+    def _threads_of_run(self, run_id: str) -> set[str]:
+        thread_ids: set[str] = set()
+        last: str | None = None
+        while True:
+            pages = self._checkpoints.query_index(_RUN_INDEX, run_id, last, ("thread_id",), 100)
+            page = next(page for page in pages if page.items or page.is_last)
+            thread_ids.update(item["thread_id"]["S"] for item in page.items)
+            if page.is_last:
+                return thread_ids
+            # What the run holds of the thread in which the page ends is skipped.
+            last = page.items[-1]["thread_id"]["S"]
+
+    def _scan_for_runs(self, run_ids: Collection[str]) -> set[str]:
 
         def scan(job: tuple[Sequence[str], int]) -> set[str]:
             batch, segment = job
@@ -2114,18 +2238,30 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
     ) -> None:
         await asyncio.to_thread(self.close)
 
-    def setup(self) -> None:
+    def setup(self, *, run_index: bool = False) -> None:
         """Create both tables with on-demand billing, and wait until they serve.
 
         Where ``ttl_seconds`` is set, their expiry is turned on. A second call changes nothing.
 
+        Args:
+            run_index: add the index by which ``delete_for_runs()`` finds the threads of a run, also
+                to a table that is there already; wait until it serves, which on a large table
+                takes as long as DynamoDB needs to read it all. Each put with a ``run_id`` then
+                costs a write unit more, and so does each deletion. False: an index that is there
+                stays.
+
         Raises:
-            DynamoDBSaverError: a table exists with other keys, or expires by another attribute.
-        Cost: 3 requests for each table, 2 more with expiry; one a second while it is created.
+            DynamoDBSaverError: a table or its index exists with other keys, or a table expires by
+                another attribute.
+        Cost: 3 requests for each table, 2 more with expiry, 1 with an index; one a second while
+            a table or index is created.
         """
-        for table in (self._checkpoints, self._writes):
-            table.create()
-            if self.ttl_seconds is not None:
+        self._checkpoints.create(_RUN_INDEX if run_index else None)
+        self._writes.create()
+        if run_index:
+            self._checkpoints.create_index(_RUN_INDEX)
+        if self.ttl_seconds is not None:
+            for table in (self._checkpoints, self._writes):
                 table.turn_expiry_on()
 
     def warm(self) -> None:
@@ -2359,21 +2495,34 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             self._delete(thread_id, others)
             self._delete(thread_id, veils)
 
-    def delete_for_runs(self, run_ids: Sequence[str], *, force: bool = False) -> None:
+    def delete_for_runs(
+        self, run_ids: Sequence[str], *, force: bool = False, use_index: bool = True
+    ) -> None:
         """Delete the checkpoints of runs, in all threads, with their pending writes.
 
         Args:
-            run_ids: what the metadata hold as ``run_id``; LangGraph takes it from the run's config.
+            run_ids: what the metadata hold as ``run_id``; LangGraph takes it from the ``metadata``
+                or ``configurable`` of the run's config, and not from the config's own ``run_id``.
             force: delete also what a ``DeltaChannel`` of another run's checkpoint is rebuilt from.
+            use_index: find the threads by the index of ``setup(run_index=True)``, where there is
+                one. An index is eventually consistent, so a thread to which the run has put its
+                first checkpoint just now may be missed; and a thread of which all that the run
+                has stored was stored by langgraph-checkpoint-dynamodb 0.1.0 is not in it. False:
+                scan the table, which misses neither.
 
         Raises:
+            TypeError: *run_ids* is a string, or holds something else.
             DynamoDBSaverError: another run's checkpoint needs one of these, and *force* is False;
                 the thread that the error names is as it was.
-        Cost: a scan of the checkpoints table, and for each thread that it finds, what prune()
-            costs.
+        Cost: a query of the index for each run, side by side, of half a read unit for 4 KB, some
+            20 checkpoints; without an index these fail, and the checkpoints table is scanned, in
+            four parts side by side. For each thread found, what prune() costs.
         """
         _refuse_string("run_ids", run_ids)
         doomed = frozenset(run_ids)
+        for run_id in doomed:
+            if not isinstance(run_id, str):
+                raise TypeError(f"run_ids must hold strings, not {run_id!r}")
         if not doomed:
             return
 
@@ -2390,7 +2539,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 )
             return kept
 
-        for thread_id in sorted(self._threads_of_runs(doomed)):
+        for thread_id in sorted(self._threads_of_runs(doomed, use_index=use_index)):
             self._shrink(thread_id, others, _GRACE_SECONDS)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -2517,9 +2666,9 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         call = partial(copy_context().run, method, *args, **kwargs)
         return await asyncio.wrap_future(self._callers.submit(call))
 
-    async def asetup(self) -> None:
+    async def asetup(self, *, run_index: bool = False) -> None:
         """Async setup()."""
-        await self._run(self.setup)
+        await self._run(self.setup, run_index=run_index)
 
     async def awarm(self) -> None:
         """Async warm()."""
@@ -2568,9 +2717,11 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         """Async delete_thread()."""
         await self._run(self.delete_thread, thread_id)
 
-    async def adelete_for_runs(self, run_ids: Sequence[str], *, force: bool = False) -> None:
+    async def adelete_for_runs(
+        self, run_ids: Sequence[str], *, force: bool = False, use_index: bool = True
+    ) -> None:
         """Async delete_for_runs()."""
-        await self._run(self.delete_for_runs, run_ids, force=force)
+        await self._run(self.delete_for_runs, run_ids, force=force, use_index=use_index)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Async copy_thread()."""

@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -31,6 +32,7 @@ from functools import partial
 from itertools import chain, count
 from operator import itemgetter
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
@@ -1706,10 +1708,13 @@ def test_prune_can_delete(call: Call, lone_saver: DynamoDBSaver) -> None:
 
 
 @SYNC_AND_ASYNC
+@pytest.mark.parametrize("run_index", [False, True])
 def test_delete_for_runs_deletes_their_checkpoints_alone(
-    call: Call, lone_saver: DynamoDBSaver
+    call: Call, make_saver: MakeSaver, no_tables: Tables, run_index: Any
 ) -> None:
     """Runs are known by the metadata's run_id, from wherever it came, in all threads."""
+    lone_saver = make_saver(no_tables)
+    lone_saver.setup(run_index=run_index)
     for number, (thread, ns, run_id) in enumerate(
         [
             ("a", "", "one"),
@@ -1730,12 +1735,51 @@ def test_delete_for_runs_deletes_their_checkpoints_alone(
             stored = _put(lone_saver, config, number, **run)
         lone_saver.put_writes(stored, [("a", number)], "task")
 
-    call(lone_saver, "delete_for_runs", ["one", "three", "none"])
+    with Requests(lone_saver) as requests:
+        call(lone_saver, "delete_for_runs", ["one", "three", "none"])
     call(lone_saver, "delete_for_runs", [])
+
+    assert requests.names.count("Scan") == (0 if run_index else 4)
+    asked = [params["IndexName"] for _, params in requests.sent if "IndexName" in params]
+    assert asked == ["run_id"] * 3
 
     assert sorted(_numbers(call(lone_saver, "list", None))) == [2, 6]
     writes = [each for each in _stored(lone_saver) if "task_id_idx" in each]
     assert sorted(map(_owner, writes)) == ["'a'", "'d'"]
+
+
+@SYNC_AND_ASYNC
+def test_run_index_skips_what_a_thread_has_more_of_a_run(
+    call: Call, make_saver: MakeSaver, no_tables: Tables
+) -> None:
+    """A run of 450 checkpoints in three threads is found in three queries of the index."""
+    saver = make_saver(no_tables)
+    call(saver, "setup", run_index=True)
+    for thread_id, count_ in (("a", 220), ("b", 10), ("c", 220)):
+        saver._checkpoints.batch_put(
+            {**module._checkpoints_key(thread_id, _id(n)), "run_id": {"S": "run"}}
+            for n in range(count_)
+        )
+
+    with Requests(saver) as requests:
+        found = saver._threads_of_runs({"run"}, use_index=True)
+
+    assert found == {"a", "b", "c"}
+    assert requests.names == ["Query"] * 3
+
+
+@SYNC_AND_ASYNC
+def test_run_index_does_not_see_what_layout_0_keeps_in_the_metadata(
+    call: Call, old_saver: DynamoDBSaver
+) -> None:
+    """A thread that has nothing but layout 0 of a run is found by a scan alone."""
+    call(old_saver, "setup", run_index=True)
+
+    call(old_saver, "delete_for_runs", ["run"])
+    assert len(call(old_saver, "list", _config("order"))) == 3
+
+    call(old_saver, "delete_for_runs", ["run"], use_index=False)
+    assert call(old_saver, "list", _config("order")) == []
 
 
 def _put_deltas(saver: BaseCheckpointSaver[Any], thread_id: str) -> RunnableConfig:
@@ -2144,6 +2188,112 @@ def test_setup_refuses_a_table_of_other_keys(
 
     assert str(raised.value) == (
         f"Table {no_tables[0]!r} exists with other keys: {complaint}; use another table name"
+    )
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize(
+    "billing",
+    [
+        {"BillingMode": "PAY_PER_REQUEST"},
+        {"ProvisionedThroughput": {"ReadCapacityUnits": 50, "WriteCapacityUnits": 70}},
+    ],
+    ids=["on demand", "provisioned"],
+)
+def test_setup_adds_the_run_index_to_a_table_that_stands(
+    call: Call,
+    make_saver: MakeSaver,
+    no_tables: Tables,
+    billing: Mapping[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The index has what was stored before it, and serves when setup is done; it comes once."""
+    saver = make_saver(no_tables)
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds / 100))
+    keys = module._CHECKPOINTS_KEYS
+    saver.client.create_table(
+        TableName=no_tables[0],
+        KeySchema=module._key_schema(keys),
+        AttributeDefinitions=module._definitions(keys, None),
+        **billing,
+    )
+    _put(saver, _config("thread"), 1, run_id="run")
+
+    call(saver, "setup", run_index=True)
+
+    table = saver.client.describe_table(TableName=no_tables[0])["Table"]
+    (index,) = table["GlobalSecondaryIndexes"]
+    assert index["IndexStatus"] == "ACTIVE"
+    assert saver._threads_of_run("run") == {"thread"}
+    with Requests(saver) as requests:
+        call(saver, "setup", run_index=True)
+        call(saver, "setup")
+    assert requests.names == ["CreateTable"] * 4 + ["DescribeTable"] * 9
+    assert index["KeySchema"] == module._key_schema(("run_id", "thread_id"))
+    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+
+
+def test_setup_waits_for_an_index_that_another_process_is_adding(
+    make_saver: MakeSaver, no_tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that find no index one adds it, and DynamoDB refuses the other; both end well."""
+    saver, other = make_saver(no_tables), make_saver(no_tables)
+    saver.setup()
+    update = saver.client.update_table
+    refused = ClientError({"Error": {"Code": "ResourceInUseException"}}, "UpdateTable")
+
+    def lose_the_race(**_: Any) -> None:
+        monkeypatch.setattr(saver.client, "update_table", update)
+        other.setup(run_index=True)
+        raise refused
+
+    monkeypatch.setattr(saver.client, "update_table", lose_the_race)
+    saver.setup(run_index=True)
+
+    assert saver._threads_of_run("run") == set()
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        pytest.param(
+            ["thread_id", "run_id"],
+            "its HASH key must be 'run_id' of type S, and is 'thread_id' of type S",
+            id="hash",
+        ),
+        pytest.param(
+            ["run_id", "checkpoint_id"],
+            "its RANGE key must be 'thread_id' of type S, and is 'checkpoint_id' of type S",
+            id="range",
+        ),
+        pytest.param(
+            ["run_id"], "its RANGE key must be 'thread_id' of type S, and is not there", id="none"
+        ),
+    ],
+)
+def test_setup_refuses_a_run_index_of_other_keys(
+    call: Call, make_saver: MakeSaver, no_tables: Tables, keys: list[str], complaint: str
+) -> None:
+    """An index of that name with other keys is named; without run_index, setup leaves it alone."""
+    saver = make_saver(no_tables)
+    index = {
+        **module._RUN_INDEX,
+        "KeySchema": [
+            {"AttributeName": name, "KeyType": kind}
+            for name, kind in zip(keys, ["HASH", "RANGE"])  # noqa: B905  the last may be left out
+        ],
+    }
+    saver._checkpoints.create(index)
+    call(saver, "setup")
+
+    with pytest.raises(DynamoDBSaverError) as raised:
+        call(saver, "setup", run_index=True)
+
+    assert str(raised.value) == (
+        f"Table {no_tables[0]!r} has an index 'run_id' with other keys: {complaint}; delete the "
+        f"index and call setup(run_index=True) again"
     )
 
 
@@ -2745,6 +2895,30 @@ def test_run_id_of_a_run_is_found(lone_saver: DynamoDBSaver, call: Call, durabil
 
     assert kept
     assert list(lone_saver.list(_config("thread"))) == kept
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("place", ["metadata", "configurable"])
+def test_run_id_of_a_run_is_found_in_the_index(
+    call: Call, make_saver: MakeSaver, no_tables: Tables, place: str
+) -> None:
+    """A graph's run is in the index by the run_id in its config, with its subgraphs' checkpoints."""
+    saver = make_saver(no_tables)
+    saver.setup(run_index=True)
+    graph = _nested().compile(checkpointer=saver)
+    for run_id in ("one", "two"):
+        config: Any = {"configurable": {"thread_id": f"thread {run_id}"}}
+        config[place] = {**config.get(place, {}), "run_id": run_id}
+        call(graph, "invoke", {"number": 1}, config)
+    kept = list(saver.list(_config("thread two", ns=None)))
+
+    with Requests(saver) as requests:
+        call(saver, "delete_for_runs", ["one"])
+
+    assert "Scan" not in requests.names
+    assert len({each.config["configurable"]["checkpoint_ns"] for each in kept}) > 1
+    assert list(saver.list(_config("thread one", ns=None))) == []
+    assert list(saver.list(_config("thread two", ns=None))) == kept
 
 
 @CALLS_AND_DURABILITIES
@@ -3556,6 +3730,13 @@ def test_list_refuses_what_it_cannot_select_by(
             TypeError,
             "run_ids must be a sequence of strings, not the string 'run'",
             id="delete_for_runs",
+        ),
+        pytest.param(
+            "delete_for_runs",
+            [["run", 5]],
+            TypeError,
+            "run_ids must hold strings, not 5",
+            id="delete_for_runs of a number",
         ),
         pytest.param(
             "copy_thread",
@@ -6218,6 +6399,144 @@ def test_documents_example_runs(endpoint: Endpoint, no_tables: Tables) -> None:
     assert printed == [{"text": "Hello, Alice"}]
 
 
+def _code(language: str, part: str) -> str:
+    """Return the README's block of code that holds *part*."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    (block,) = (each for each in blocks if part in each)
+    return str(block)
+
+
+def _described(saver: DynamoDBSaver) -> list[dict[str, Any]]:
+    """Return what setup() has made of both tables, in the words of DynamoDB."""
+    found = []
+    for name in (saver.checkpoints_table_name, saver.writes_table_name):
+        table = saver.client.describe_table(TableName=name)["Table"]
+        expiry = saver.client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        found.append(
+            {
+                "billing": table["BillingModeSummary"]["BillingMode"],
+                "keys": [each["AttributeName"] for each in table["KeySchema"]],
+                "types": {
+                    each["AttributeName"]: each["AttributeType"]
+                    for each in table["AttributeDefinitions"]
+                },
+                "ttl": expiry["AttributeName"],
+                "indexes": [
+                    [
+                        each["IndexName"],
+                        *(key["AttributeName"] for key in each["KeySchema"]),
+                        each["Projection"]["ProjectionType"],
+                    ]
+                    for each in table.get("GlobalSecondaryIndexes", ())
+                ],
+            }
+        )
+    return found
+
+
+@pytest.fixture
+def set_up_saver(make_saver: MakeSaver, no_tables: Tables) -> DynamoDBSaver:
+    """Make a saver whose tables have all that setup() can give them."""
+    saver = make_saver(no_tables, ttl_seconds=60)
+    saver.setup(run_index=True)
+    return saver
+
+
+def test_documents_terraform_makes_what_setup_makes(set_up_saver: DynamoDBSaver) -> None:
+    """The README's Terraform declares the tables that setup() makes, and the index with its key."""
+
+    def block(text: str, name: str) -> list[dict[str, str]]:
+        bodies = re.findall(rf"^  {name} \{{\n(.*?)^  \}}", text, re.DOTALL | re.MULTILINE)
+        return [dict(re.findall(r'(\w+) += "?(\w+)"?', body)) for body in bodies]
+
+    index = _code("hcl", "global_secondary_index")
+    found = []
+    for text in _code("hcl", "resource").split("resource ")[1:]:
+        own = dict(re.findall(r'^  (\w+) += "(\w+)"', text, re.MULTILINE))
+        added = index if own["name"] == "checkpoints" else ""
+        (ttl,) = block(text, "ttl")
+        assert ttl.pop("enabled") == "true"
+        found.append(
+            {
+                "billing": own["billing_mode"],
+                "keys": [own["hash_key"], own["range_key"]],
+                "types": {each["name"]: each["type"] for each in block(text + added, "attribute")},
+                "ttl": ttl["attribute_name"],
+                "indexes": [
+                    [each["name"], each["hash_key"], each["range_key"], each["projection_type"]]
+                    for each in block(added, "global_secondary_index")
+                ],
+            }
+        )
+
+    assert found == _described(set_up_saver)
+
+
+def test_documents_cdk_makes_what_setup_makes(
+    set_up_saver: DynamoDBSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The README's CDK stack, with the index in its loop, makes the tables that setup() makes."""
+    made: list[Any] = []
+
+    class Recorder(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            return name
+
+    class TableV2:
+        def __init__(self, *_: Any, **options: Any) -> None:
+            self.options = options
+            self.indexes: list[dict[str, Any]] = []
+            made.append(self)
+
+        def add_global_secondary_index(self, **options: Any) -> None:
+            self.indexes.append(options)
+
+    dynamodb = Recorder("aws_cdk.aws_dynamodb")
+    dynamodb.__dict__.update(
+        TableV2=TableV2,
+        Attribute=lambda **options: (options["name"], options["type"]),
+        AttributeType=SimpleNamespace(STRING="S"),
+        ProjectionType=SimpleNamespace(KEYS_ONLY="KEYS_ONLY"),
+        Billing=SimpleNamespace(on_demand=lambda: "PAY_PER_REQUEST"),
+    )
+    aws_cdk = Recorder("aws_cdk")
+    aws_cdk.__dict__.update(
+        Stack=type("Stack", (), {"__init__": lambda *_: None}),
+        RemovalPolicy=SimpleNamespace(RETAIN="retain"),
+        aws_dynamodb=dynamodb,
+    )
+    for each in (aws_cdk, dynamodb, Recorder("constructs")):
+        monkeypatch.setitem(sys.modules, each.__name__, each)
+    loop = textwrap.indent(_code("python", "add_global_secondary_index"), " " * 12)
+    given: dict[str, Any] = {}
+    exec(_code("python", "class CheckpointTables") + loop, given)  # noqa: S102  it is ours
+
+    given["CheckpointTables"](None, "tables")
+
+    found = []
+    for table in made:
+        keys = [table.options["partition_key"], table.options["sort_key"]]
+        index_keys = [each[key] for each in table.indexes for key in ("partition_key", "sort_key")]
+        found.append(
+            {
+                "billing": table.options["billing"],
+                "keys": [name for name, _ in keys],
+                "types": dict(keys + index_keys),
+                "ttl": table.options["time_to_live_attribute"],
+                "indexes": [
+                    [
+                        each["index_name"],
+                        each["partition_key"][0],
+                        each["sort_key"][0],
+                        each["projection_type"],
+                    ]
+                    for each in table.indexes
+                ],
+            }
+        )
+    assert found == _described(set_up_saver)
+
+
 CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver, Any], Any]]] = {
     "get_tuple": lambda saver, config: (saver.get_tuple(config), saver.get_tuple(_latest(config))),
     "get_delta_channel_history": lambda saver, config: saver.get_delta_channel_history(
@@ -6237,7 +6556,7 @@ CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver, Any], Any]]] = {
     "delete_for_runs": lambda saver, _: saver.delete_for_runs(["run"]),
     "delete_thread": lambda saver, config: saver.delete_thread(config["configurable"]["thread_id"]),
     "threads": lambda saver, _: list(saver.threads()),
-    "setup": lambda saver, _: saver.setup(),
+    "setup": lambda saver, _: saver.setup(run_index=True),
     "warm": lambda saver, _: saver.warm(),
 }
 
