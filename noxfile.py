@@ -79,7 +79,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def histories(session: nox.Session) -> None:
-    """Run what takes minutes: histories beside InMemorySaver, crashes, bad days, damage, crowds."""
+    """Run the long form of histories, crash points, bad days, damage and crowds: many minutes."""
     session.install(".", *dependency_groups(PYPROJECT, "test"))
     session.posargs[:] = ["-m", "long", "--no-cov", "--timeout=1800", *session.posargs]
     _test(session)
