@@ -159,7 +159,7 @@ _DEFAULT_ATTEMPTS: Final = 6
 _GRACE_SECONDS: Final = 3600.0
 # put_writes waits so long for a put under way, and so long for LangGraph to start the next one.
 _PUT_WAIT_SECONDS: Final = 10.0
-_NEXT_PUT_WAIT_SECONDS: Final = 0.05
+_NEXT_PUT_WAIT_SECONDS: Final = 0.25
 # A list that is read on has so many checkpoints on their way, and forgets the segments of those
 # that were returned when it holds so many.
 _MAX_LIST_AHEAD: Final = 64
@@ -911,8 +911,8 @@ def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
     from botocore.config import Config  # noqa: PLC0415
 
     ours = Config(
-        # Each thread of the two pools may hold a connection.
-        max_pool_connections=2 * max_workers,
+        # Each thread of the three pools may hold a connection.
+        max_pool_connections=3 * max_workers,
         connect_timeout=5,
         read_timeout=10,
         # Said in full: botocore 1.44 has another mode and number than 1.43.
@@ -2147,7 +2147,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             names that langgraph-checkpoint-dynamodb 0.1.0 documents: ``region``, ``endpoint``,
             ``accessKeyId``, ``secretAccessKey``, ``sessionToken``. A ``config`` overrides our
             defaults one by one: 6 attempts in botocore's standard retry mode, 5 seconds to
-            connect, 10 to read, a pool of twice *max_workers* connections. Its
+            connect, 10 to read, a pool of three times *max_workers* connections. Its
             ``total_max_attempts`` also bounds how often a batch left undone is sent again.
         client: a low-level DynamoDB client of botocore or boto3, instead of *client_config*.
         serde: how values become bytes; LangGraph's ``JsonPlusSerializer`` unless given. Of plain
@@ -2156,8 +2156,9 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             ``configurable`` may name another for a thread. DynamoDB deletes expired items within
             days; they are never returned.
         consistent_read: False reads at half the price, and may miss what was just written.
-        max_workers: how many async calls, and beside these how many requests of calls that fan
-            out, run at once; each has threads of its own, started as they are needed.
+        max_workers: how many async calls, beside these how many async puts, and how many requests
+            of calls that fan out, run at once; each has threads of its own, started as they are
+            needed.
         cache_bytes: how much of the values of the threads that it reads and writes the saver keeps
             in memory, so as not to read it again; 0: nothing.
         clock: returns the time in seconds since the epoch; for tests.
@@ -2207,11 +2208,14 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         )
         self._writes = _Table(self.client, writes_table_name, _WRITES_KEYS, self._workers)
         self._callers = ThreadPoolExecutor(max_workers, "dynamodb-saver-call")
+        # put_writes waits for a put: one that waited for a thread behind it would keep it waiting.
+        self._putters = ThreadPoolExecutor(max_workers, "dynamodb-saver-put")
         self._knowledge = _Knowledge(cache_bytes)
 
     def close(self) -> None:
         """End the saver's threads and, unless it was given, its client, for clones too."""
         self._callers.shutdown()
+        self._putters.shutdown()
         self._workers.close()
         if self._closes_client:
             self.client.close()
@@ -2663,8 +2667,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
     # are not held to the event loop's default executor.
 
     async def _run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        call = partial(copy_context().run, method, *args, **kwargs)
-        return await asyncio.wrap_future(self._callers.submit(call))
+        pool = self._putters if method == self.put else self._callers
+        return await asyncio.wrap_future(pool.submit(copy_context().run, method, *args, **kwargs))
 
     async def asetup(self, *, run_index: bool = False) -> None:
         """Async setup()."""

@@ -864,7 +864,7 @@ def test_client_names_its_defaults(make_client: Any) -> None:
 
     assert config.retries == {"mode": "standard", "total_max_attempts": 6}
     assert (config.connect_timeout, config.read_timeout) == (5, 10)
-    assert (config.max_pool_connections, config.tcp_keepalive) == (128, True)
+    assert (config.max_pool_connections, config.tcp_keepalive) == (192, True)
     assert f"langgraph-checkpoint-dynamodb/{__version__}" in config.user_agent_extra
 
 
@@ -2381,6 +2381,29 @@ def test_async_calls_leave_the_event_loop_free(saver: DynamoDBSaver, thread_id: 
 
     assert len(requests.sent) == 128
     assert requests.waves == 1
+
+
+def test_async_writes_take_no_thread_from_the_put_that_they_wait_for(
+    make_saver: MakeSaver, thread_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one thread for calls, writes of a checkpoint whose put comes after them need no marker.
+
+    Both once shared a pool: where more runs than threads were under way, writes that waited held
+    all of them, each for its full time, and then put a marker.
+    """
+    monkeypatch.setattr(module, "_NEXT_PUT_WAIT_SECONDS", 5.0)
+    saver = make_saver(max_workers=1)
+
+    async def use() -> None:
+        await asyncio.gather(
+            saver.aput_writes(_config(thread_id, 1), [("a", 1)], "task"),
+            saver.aput(_config(thread_id), _checkpoint(1), {}, {}),
+        )
+
+    with Requests(saver) as requests:
+        asyncio.run(use())
+
+    assert requests.names == ["PutItem", "PutItem"]
 
 
 def test_async_calls_see_the_context_of_the_caller(endpoint: Endpoint, tables: Tables) -> None:
