@@ -20,6 +20,7 @@ Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the r
     checkpoints  subgraph    ~c<ns><id>            the same
     checkpoints  marker      ~m<ns><id>            checkpoint_ns stored_at ttl?
     checkpoints  doomed      ~d<uuid>              hash_keys stored_at ttl?
+    checkpoints  head        ~h<ns>                head ttl?
     checkpoints  pruned      ~p<uuid>              segments stored_at ttl
     checkpoints  segment     ~s<digest>[:<expiry>] segment stored_at ttl?
     checkpoints  veil        }                     checkpoint_ns veil through
@@ -42,7 +43,7 @@ Rules:
  5. A marker says that a checkpoint's writes may be stored though the checkpoint is not; a doomed
     item says so of checkpoints that a prune is deleting, by the hash keys of their writes.
  6. While a copy or deletion is under way, a veil hides the checkpoints of its namespace up to
-    ``through`` from whoever asks for the newest or lists them: it comes before them in that order.
+    ``through`` from every reader: read from the newest on, it comes before them.
  7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib with the preset
     dictionary ``_DICTIONARY``. ``digest`` is BLAKE2b-128 of those bytes, keyed by the item's
     strings. ``type`` is the serde's.
@@ -50,7 +51,9 @@ Rules:
     may name them again, so they are spared for a while.
  9. The checkpoints table may have an index named ``run_id``, with the hash key ``run_id`` and the
     range key ``thread_id``: it holds the keys of the checkpoints that have a ``run_id``.
-10. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
+10. A head is the id of the checkpoint that was put last in its namespace, where savers refuse
+    concurrent updates.
+11. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
     ``metadata``, in the root namespace; a write item with ``channel`` and ``value``.
 """
 
@@ -107,7 +110,12 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
     from typing_extensions import Self
 
-__all__ = ["DamagedCheckpointError", "DynamoDBSaver", "DynamoDBSaverError"]
+__all__ = [
+    "ConcurrentUpdateError",
+    "DamagedCheckpointError",
+    "DynamoDBSaver",
+    "DynamoDBSaverError",
+]
 __version__ = "1.0.0"
 
 A = TypeVar("A")
@@ -154,6 +162,11 @@ _MAX_SIDE_BY_SIDE: Final = 500
 # How many checkpoints' channels a process remembers, at about 10 KB each.
 _KNOWN_CHECKPOINTS: Final = 1024
 _DEFAULT_ATTEMPTS: Final = 6
+# What may cancel a transaction, and is over when it is sent again. From the API reference of
+# TransactWriteItems.
+_CANCELLED_FOR_NOW: Final = frozenset(
+    {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+)
 # Collection spares what was stored, or lost its last name, within this time: a put that builds
 # on it may be under way. A put in turn builds only on what it saw within half of it.
 _GRACE_SECONDS: Final = 3600.0
@@ -189,12 +202,30 @@ class DamagedCheckpointError(DynamoDBSaverError):
         self.table_name = table_name
 
 
+class ConcurrentUpdateError(DynamoDBSaverError):
+    """A checkpoint's parent is no longer the newest: another run has gone on from it.
+
+    Nothing of the checkpoint is stored. ``thread_id``, ``checkpoint_ns`` and ``checkpoint_id`` name
+    the parent (None: the namespace was empty), ``newest_id`` the newest now (None: it is empty).
+    """
+
+    def __init__(self, key: _CheckpointKey, parent_id: str | None, newest_id: str | None) -> None:
+        super().__init__(
+            f"The newest checkpoint of thread {key.thread_id!r}, namespace {key.checkpoint_ns!r}, "
+            f"is {newest_id!r}, no longer {parent_id!r}: another run has gone on from there, or it "
+            f"was deleted; run the graph again, or name a checkpoint_id to fork from it on purpose"
+        )
+        self.thread_id, self.checkpoint_ns, _ = key
+        self.checkpoint_id, self.newest_id = parent_id, newest_id
+
+
 # -- Keys -----------------------------------------------------------------------------------------
 # The only code that knows how a key is spelled.
 
 _SEPARATOR: Final = ":::"
 _SUBGRAPH: Final = "~c"
 _DOOMED: Final = "~d"
+_HEAD: Final = "~h"
 _MARKER: Final = "~m"
 _PRUNED: Final = "~p"
 _SEGMENT: Final = "~s"
@@ -226,6 +257,10 @@ class _CheckpointKey(NamedTuple):
     @property
     def marker(self) -> str:
         return _MARKER + _namespace_prefix(self.checkpoint_ns) + self.checkpoint_id
+
+    @property
+    def head(self) -> str:
+        return _HEAD + _namespace_prefix(self.checkpoint_ns)
 
     @property
     def writes_hash_key(self) -> str:
@@ -334,6 +369,11 @@ def _address(config: RunnableConfig) -> _Address:
         checkpoint_ns,
         configurable.get("checkpoint_id") or None,
     )
+
+
+# In the config of an older checkpoint that was asked for by its id: a run may go on from there.
+# LangGraph keeps what starts with "__" out of the metadata.
+_FORK_OF: Final = "__fork_of"
 
 
 def _config(key: _CheckpointKey) -> RunnableConfig:
@@ -830,6 +870,14 @@ def _encode_marker(key: _CheckpointKey, now: float, expires_at: int) -> _Item:
     }
 
 
+def _encode_head(key: _CheckpointKey, expires_at: int) -> _Item:
+    return {
+        **_checkpoints_key(key.thread_id, key.head),
+        "head": {"S": key.checkpoint_id},
+        **_expiring(expires_at),
+    }
+
+
 def _encode_doomed(
     thread_id: str, keys: Sequence[_CheckpointKey], now: float, expires_at: int
 ) -> _Item:
@@ -1004,6 +1052,12 @@ class _Workers:
         self._pool.shutdown()
 
 
+def _back_off(attempt: int) -> None:
+    """Wait before an attempt but the first (0), exponentially longer, with full jitter."""
+    if attempt:
+        time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
+
+
 class _Page(NamedTuple):
     items: list[_Item]
     is_last: bool
@@ -1054,6 +1108,29 @@ class _Table:
             standing: _Item = cast("Any", error.response)["Item"]
             return standing
         return None
+
+    def put_both(self, item: _Item, other: _Item, **condition: Any) -> bool:
+        """Put two items or neither; return whether *condition* held for the other one."""
+        puts = [
+            {"Put": {"TableName": self.name, "Item": item}},
+            {"Put": {"TableName": self.name, "Item": other, **condition}},
+        ]
+        for attempt in range(self._attempts):
+            _back_off(attempt)
+            try:
+                self._call("transact_write_items", TransactItems=puts)
+            except ClientError as error:
+                # Another transaction, or a throttled partition, cancels one: botocore leaves it to
+                # us to send it again.
+                reasons = cast("Any", error.response).get("CancellationReasons", [])
+                codes = {reason["Code"] for reason in reasons} - {"None"}
+                if "ConditionalCheckFailed" in codes:
+                    return False
+                if attempt == self._attempts - 1 or not codes or codes - _CANCELLED_FOR_NOW:
+                    raise
+            else:
+                return True
+        raise AssertionError("the last attempt returns or raises")
 
     def delete(self, key: _Item, **condition: Any) -> None:
         """Delete an item, if *condition* holds."""
@@ -1179,8 +1256,7 @@ class _Table:
         """
         undone = "UnprocessedKeys" if operation == "batch_get_item" else "UnprocessedItems"
         for attempt in range(self._attempts):
-            if attempt:
-                time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
+            _back_off(attempt)
             answer = self._call(operation, RequestItems={self.name: request})
             yield answer
             request = answer.get(undone, {}).get(self.name)
@@ -1594,6 +1670,48 @@ class _Threads:
             raise DamagedCheckpointError(what, *place)
         return segments
 
+    def _known_head(self, key: _CheckpointKey, parent_id: str | None) -> str | None:
+        """Return what the head of a checkpoint's namespace is, if it may be replaced.
+
+        That is so where it is the parent, or the checkpoint itself, put before; or where it is out
+        of date, since a saver that keeps no head has put the parent, which is the newest.
+        """
+        head = self._checkpoints.get(_checkpoints_key(key.thread_id, key.head))
+        found = head["head"]["S"] if head else None
+        if found is None or found not in (parent_id, key.checkpoint_id):
+            # Read after the head: what is put in between has changed it.
+            newest = next(self._newest_first(*key[:2], limit=1), None)
+            newest_id = _record_key(newest).checkpoint_id if newest else None
+            if newest_id != parent_id:
+                raise ConcurrentUpdateError(key, parent_id, newest_id)
+        return found
+
+    def _put_as_head(
+        self, record: _Record, item: _Item, segments: Mapping[_Ref, bytes], *, is_fork: bool
+    ) -> None:
+        """Store a checkpoint if its parent is the head, which it becomes in the same transaction.
+
+        A transaction writes at twice the price. Nothing cheaper is sound: two writes one after the
+        other leave, if cut off between, a head without a checkpoint or one without a head.
+        """
+        key, parent_id = record.key, record.parent_id
+        head = _encode_head(key, record.expires_at)
+        # Where segments come first, so does a look at the head: what is refused stores nothing.
+        expected = self._known_head(key, parent_id) if segments and not is_fork else parent_id
+        self._store_segments(key.thread_id, segments)
+        while True:
+            condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(head)"}
+            if is_fork:
+                condition = {}
+            elif expected:
+                condition = {
+                    "ConditionExpression": "head = :expected",
+                    "ExpressionAttributeValues": {":expected": {"S": expected}},
+                }
+            if self._checkpoints.put_both(item, head, **condition):
+                return
+            expected = self._known_head(key, parent_id)
+
     def _decode_record(self, item: _Item) -> _Record:
         return _decode_record(item, self.serde, self._load_segments, self._checkpoints.name)
 
@@ -1899,7 +2017,7 @@ class _Threads:
                 notices.append(
                     _Notice(range_key, int(item["stored_at"]["N"]), frozenset(_noticed(item)))
                 )
-            elif _record_key(item).checkpoint_id != _VEIL:
+            elif not range_key.startswith(_HEAD) and _record_key(item).checkpoint_id != _VEIL:
                 record = self._decode_record(item)
                 refs = (*record.refs, *_body_refs(item))
                 summaries[record.key] = _Summary(
@@ -2156,6 +2274,11 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             ``configurable`` may name another for a thread. DynamoDB deletes expired items within
             days; they are never returned.
         consistent_read: False reads at half the price, and may miss what was just written.
+        refuse_concurrent_updates: True makes put() raise ConcurrentUpdateError, and store nothing,
+            where its parent is no longer the newest checkpoint of its namespace, as when a user
+            sends twice. A run that was given the ``checkpoint_id`` of an older one forks from it
+            all the same. All savers that write to a thread should have it. put() then writes at
+            twice the price, 2 units more, and with new segments asks for the head first.
         max_workers: how many async calls, beside these how many async puts, and how many requests
             of calls that fan out, run at once; each has threads of its own, started as they are
             needed.
@@ -2165,8 +2288,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
 
     Raises:
         TypeError: *client_config* has an unknown option.
-        ValueError: both *client* and *client_config* are given, an option is named twice, or a
-            number is out of range.
+        ValueError: both *client* and *client_config* are given, an option is named twice, a
+            number is out of range, or *refuse_concurrent_updates* comes without consistent reads.
         botocore.exceptions.NoRegionError: no region is configured.
     """
 
@@ -2180,6 +2303,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         serde: SerializerProtocol | None = None,
         ttl_seconds: int | None = None,
         consistent_read: bool = True,
+        refuse_concurrent_updates: bool = False,
         max_workers: int = 64,
         cache_bytes: int = 16 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
@@ -2198,7 +2322,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         self.checkpoints_table_name = checkpoints_table_name
         self.writes_table_name = writes_table_name
         self.ttl_seconds = _ttl(ttl_seconds)
+        if refuse_concurrent_updates and not consistent_read:
+            raise ValueError("refuse_concurrent_updates needs consistent reads; drop one of both")
         self.consistent_read = consistent_read
+        self.refuse_concurrent_updates = refuse_concurrent_updates
         self.client = client or _create_client(client_config or {}, max_workers)
         self._closes_client = client is None
         self._clock = clock
@@ -2316,7 +2443,13 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         if record is None:
             return None
         self._knowledge.remember(record, self._clock())
-        return self._finish(record, self._start_parts(record, _done, {}, writes))
+        found = self._finish(record, self._start_parts(record, _done, {}, writes))
+        if self.refuse_concurrent_updates and address.checkpoint_id:
+            newest = next(self._newest_first(*record.key[:2], limit=1), None)
+            if newest and _record_key(newest) != record.key:
+                # LangGraph hands this on to the puts of a run that goes on from here.
+                found.config["configurable"][_FORK_OF] = record.key.checkpoint_id
+        return found
 
     def list(
         self,
@@ -2378,6 +2511,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
 
         Raises:
             ValueError: as get_tuple().
+            ConcurrentUpdateError: the saver has ``refuse_concurrent_updates``, and the parent is
+                no longer the newest.
         Cost: 1 request; before it, one for every 25 new segments, side by side. A write unit for
             each KB. A get of the parent first, where this process neither stored nor read it in
             the last half hour and *checkpoint* leaves out a value that it may have.
@@ -2399,8 +2534,14 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 seal.expires_at,
             )
             item = _encode_record(record, self.serde, seal)
-            self._store_segments(key.thread_id, seal.fresh)
-            self._checkpoints.put(item)
+            if self.refuse_concurrent_updates:
+                is_fork = _FORK_OF in config["configurable"] and (
+                    config["configurable"][_FORK_OF] == address.checkpoint_id
+                )
+                self._put_as_head(record, item, seal.fresh, is_fork=is_fork)
+            else:
+                self._store_segments(key.thread_id, seal.fresh)
+                self._checkpoints.put(item)
             self._knowledge.remember(record, now)
         return _config(key)
 
@@ -2483,11 +2624,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             veils: list[str] = []
             others: list[str] = []
             for item in page.items:
-                range_key = item["checkpoint_id"]["S"]
-                if range_key.endswith(_VEIL):
-                    veils.append(range_key)
+                is_veil = "checkpoint_ns" in item and _record_key(item).checkpoint_id == _VEIL
+                (veils if is_veil else others).append(item["checkpoint_id"]["S"])
+                if is_veil:
                     continue
-                others.append(range_key)
                 if "checkpoint_ns" in item or "hash_keys" in item:
                     hash_keys.update(_noticed(item))
                 # A run that went on while its thread was deleted has left writes of a checkpoint

@@ -2961,6 +2961,225 @@ def test_run_leaves_no_marker(lone_saver: DynamoDBSaver, call: Call, durability:
     assert set(requests.names) <= {"PutItem", "Query", "GetItem"}
 
 
+# -- Concurrent updates ---------------------------------------------------------------------------
+
+
+class _Log(TypedDict):
+    log: Annotated[list[str], operator.add]
+
+
+def _two_steps(saver: BaseCheckpointSaver[Any]) -> Any:
+    builder = StateGraph(_Log)
+    builder.add_sequence([("one", lambda _: {"log": ["1"]}), ("two", lambda _: {"log": ["2"]})])
+    return builder.set_entry_point("one").compile(checkpointer=saver)
+
+
+@pytest.fixture
+def strict_saver(make_saver: MakeSaver) -> DynamoDBSaver:
+    """Make a saver that refuses concurrent updates."""
+    return make_saver(refuse_concurrent_updates=True)
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("size", [10, 5000])
+def test_second_put_on_one_parent_is_refused(
+    call: Call, no_tables: Tables, make_saver: MakeSaver, size: int
+) -> None:
+    """Of two checkpoints with one parent the second raises, says so, and stores nothing."""
+    one, two = (make_saver(no_tables, refuse_concurrent_updates=True) for _ in range(2))
+    one.setup()
+    parent = _put(one, _config("thread"), 1)
+    _put(one, parent, 2, {"text": _words(size)})
+    before = sorted(map(repr, _stored(one)))
+    checkpoint = _checkpoint(3, {"text": _words(size, 1)})
+
+    with pytest.raises(module.ConcurrentUpdateError) as caught:
+        call(two, "put", parent, checkpoint, {"source": "loop"}, checkpoint["channel_versions"])
+
+    assert sorted(map(repr, _stored(one))) == before
+    error = caught.value
+    assert (error.thread_id, error.checkpoint_ns) == ("thread", "")
+    assert (error.checkpoint_id, error.newest_id) == (_id(1), _id(2))
+    assert str(error) == (
+        f"The newest checkpoint of thread 'thread', namespace '', is '{_id(2)}', no longer "
+        f"'{_id(1)}': another run has gone on from there, or it was deleted; run the graph again, "
+        f"or name a checkpoint_id to fork from it on purpose"
+    )
+
+
+def test_put_on_an_empty_namespace_is_refused_once_it_has_a_checkpoint(
+    strict_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Of two first checkpoints the second is refused; another namespace has its own."""
+    _put(strict_saver, _config(thread_id), 1)
+    _put(strict_saver, _config(thread_id, ns="sub"), 2)
+
+    with pytest.raises(module.ConcurrentUpdateError, match=f"is '{_id(1)}', no longer None"):
+        _put(strict_saver, _config(thread_id), 3)
+
+
+def test_put_on_a_deleted_parent_is_refused(
+    make_saver: MakeSaver, strict_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """A run that goes on while its thread is deleted elsewhere does not bring it back."""
+    parent = _put(strict_saver, _config(thread_id), 1, {"text": _words(5000)})
+    make_saver().delete_thread(thread_id)
+
+    with pytest.raises(module.ConcurrentUpdateError, match=f"is None, no longer '{_id(1)}'"):
+        _put(strict_saver, parent, 2, {"text": _words(5000)})
+
+    assert list(strict_saver.list(_config(thread_id))) == []
+
+
+def test_put_again_is_not_refused(strict_saver: DynamoDBSaver, thread_id: str) -> None:
+    """A put that is made again, since its answer did not arrive, is no concurrent update."""
+    parent = _put(strict_saver, _config(thread_id), 1)
+    for _ in range(2):
+        _put(strict_saver, parent, 2, {"a": 1})
+
+    assert next(strict_saver.list(_config(thread_id))).config == _config(thread_id, 2)
+
+
+def test_put_goes_on_from_a_saver_that_keeps_no_head(
+    make_saver: MakeSaver, strict_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """A thread of a saver without the option goes on, before and after it had a head."""
+    lax_saver = make_saver()
+    config = _config(thread_id)
+    for number, saver in enumerate(
+        [lax_saver, lax_saver, strict_saver, strict_saver, lax_saver, strict_saver], 1
+    ):
+        config = _put(saver, config, number)
+
+    with pytest.raises(module.ConcurrentUpdateError):
+        _put(strict_saver, _config(thread_id, 5), 7)
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_second_run_of_two_at_once_is_refused(
+    call: Call, make_saver: MakeSaver, thread_id: str, durability: str
+) -> None:
+    """Of two runs that start from one state one ends, the other raises; its input is not there."""
+    graphs = [_two_steps(make_saver(refuse_concurrent_updates=True)) for _ in range(2)]
+    config = _config(thread_id)
+    call(graphs[0], "invoke", {"log": ["in"]}, config, durability=durability)
+    at_once = threading.Barrier(2, timeout=30)
+    for graph in graphs:
+        saver = graph.checkpointer
+        saver.get_tuple = _after_all(at_once, saver.get_tuple)
+
+    def run(number: int) -> str:
+        try:
+            call(graphs[number], "invoke", {"log": [f"in{number}"]}, config, durability=durability)
+        except module.ConcurrentUpdateError:
+            return "refused"
+        return "done"
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = list(pool.map(run, range(2)))
+
+    assert sorted(ends) == ["done", "refused"]
+    winner = f"in{ends.index('done')}"
+    values = _two_steps(make_saver()).get_state(config).values
+    assert values == {"log": ["in", "1", "2", winner, "1", "2"]}
+
+
+def _after_all(barrier: threading.Barrier, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that returns, the first time, when all others have what it returns."""
+    calls = itertools.count()
+
+    def read(*args: Any) -> Any:
+        answer = method(*args)
+        if not next(calls):
+            barrier.wait()
+        return answer
+
+    return read
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_fork_that_is_asked_for_is_not_refused(
+    call: Call, strict_saver: DynamoDBSaver, thread_id: str, durability: str
+) -> None:
+    """A run, a replay and an update of an older checkpoint's id go on from it."""
+    graph = _two_steps(strict_saver)
+    config = _config(thread_id)
+    for text in ("a", "b"):
+        call(graph, "invoke", {"log": [text]}, config, durability=durability)
+    old = next(
+        state.config
+        for state in call(graph, "get_state_history", config)
+        if state.values["log"] == ["a", "1", "2"]
+    )
+
+    ran = call(graph, "invoke", {"log": ["c"]}, old, durability=durability)
+    updated = call(graph, "update_state", old, {"log": ["d"]}, as_node="one")
+    went_on = call(graph, "invoke", None, updated, durability=durability)
+    call(graph, "invoke", None, old, durability=durability)
+
+    assert ran["log"] == ["a", "1", "2", "c", "1", "2"]
+    assert went_on["log"] == ["a", "1", "2", "d", "2"]
+    assert all(module._FORK_OF not in each.metadata for each in strict_saver.list(config))
+
+
+def test_fork_in_one_run_does_not_open_the_head_to_another(
+    strict_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """That somebody looks at an older checkpoint by its id does not let another run go on there."""
+    parent = _put(strict_saver, _config(thread_id), 1)
+    loaded = strict_saver.get_tuple(_config(thread_id))
+    assert loaded
+    _put(strict_saver, parent, 2)
+    strict_saver.get_tuple(_config(thread_id, 1))
+
+    with pytest.raises(module.ConcurrentUpdateError):
+        _put(strict_saver, loaded.config, 3)
+
+
+def test_of_many_puts_at_once_one_is_stored(make_saver: MakeSaver, thread_id: str) -> None:
+    """16 savers put a child of one checkpoint at once: one is stored, 15 raise, in each round."""
+    savers = [make_saver(refuse_concurrent_updates=True) for _ in range(16)]
+    parent = _put(savers[0], _config(thread_id), 0)
+    numbers = itertools.count(1)
+
+    def put(job: tuple[DynamoDBSaver, RunnableConfig, int]) -> RunnableConfig | None:
+        saver, parent, number = job
+        with suppress(module.ConcurrentUpdateError):
+            return _put(saver, parent, number, {"text": _words(20 + 3000 * (number % 2), number)})
+        return None
+
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(5):
+            jobs = [(saver, parent, next(numbers)) for saver in savers]
+            stored = [config for config in pool.map(put, jobs) if config]
+            assert len(stored) == 1
+            (parent,) = stored
+
+    found = [each.config for each in savers[0].list(_config(thread_id))]
+    assert (len(found), found[0]) == (6, parent)
+
+
+def test_refusing_concurrent_updates_costs_no_more_requests(
+    strict_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """A put is one request, a transaction of two items, where no segment is new."""
+    parent = _put(strict_saver, _config(thread_id), 1)
+
+    with Requests(strict_saver) as requests:
+        _put(strict_saver, parent, 2)
+
+    assert requests.names == ["TransactWriteItems"]
+    assert len(requests.sent[0][1]["TransactItems"]) == 2
+
+
+def test_refusing_concurrent_updates_needs_consistent_reads(make_saver: MakeSaver) -> None:
+    """A read that may miss the newest checkpoint can't tell which is the newest."""
+    with pytest.raises(ValueError, match=r"^refuse_concurrent_updates needs consistent "):
+        make_saver(refuse_concurrent_updates=True, consistent_read=False)
+
+
 # -- Layout 0 -------------------------------------------------------------------------------------
 # Two threads as langgraph-checkpoint-dynamodb 0.1.0 wrote them. They are never edited.
 
@@ -6406,6 +6625,7 @@ LAYOUT_PATTERNS: Final = {
     "~c<ns><id>": r"~c\d+:.*:[0-9a-f]",
     "~m<ns><id>": r"~m\d+:.*:[0-9a-f]",
     "~d<uuid>": r"~d[0-9a-f-]{36}$",
+    "~h<ns>": r"~h\d+:.*:$",
     "~p<uuid>": r"~p[0-9a-f-]{36}$",
     "~s<digest>[:<expiry>]": r"~s[0-9a-f]{32}(:\d+)?$",
     "}": r"}$",
@@ -6417,7 +6637,10 @@ LAYOUT_PATTERNS: Final = {
 def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: MakeSaver) -> None:
     """The table in the module's docstring names each kind of item with each of its attributes."""
     tables = (lone_saver.checkpoints_table_name, lone_saver.writes_table_name)
-    for saver, thread_id in ((lone_saver, "a"), (make_saver(tables, ttl_seconds=60), "b")):
+    savers = (
+        make_saver(tables, ttl_seconds=ttl, refuse_concurrent_updates=True) for ttl in (None, 60)
+    )
+    for saver, thread_id in zip(savers, "ab", strict=True):
         for ns in ("", "child"):
             stored = _put(saver, _config(thread_id, ns=ns), 1, {"text": "x" * 2000})
             _put(saver, stored, 2)
