@@ -42,6 +42,7 @@ import botocore.loaders
 import botocore.session
 import ormsgpack
 import pytest
+from botocore import UNSIGNED
 from botocore.awsrequest import AWSHTTPConnection, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, NoRegionError, ReadTimeoutError
@@ -91,6 +92,10 @@ if TYPE_CHECKING:
 Call = Callable[..., Any]
 MakeSaver = Callable[..., DynamoDBSaver]
 Tables = tuple[str, str]
+
+# How long an example takes is the machine's business.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Where a server is not like DynamoDB, and what of the tests depends on it.
 QUIRKS: Final[dict[str, frozenset[str]]] = {
@@ -353,8 +358,10 @@ def _count_bytes(value: Any) -> int:
 # -- Keys -----------------------------------------------------------------------------------------
 # What is refused is in Arguments; here, that what is accepted makes keys of its own.
 
-TEXT: Final = st.text(st.sampled_from("a:~}#1é\U0010ffff"), max_size=8)
-IDS: Final = st.text(st.sampled_from("0a:~#é"), min_size=1, max_size=8)
+PIECES: Final = ("a", "0", "1", ":", ":::", "#", "~", "~c", "}", "1:a:", "é", "\U0010ffff")
+TEXT: Final = st.lists(st.sampled_from(PIECES), max_size=4).map("".join) | st.text(max_size=4)
+IDS: Final = TEXT.filter(bool)
+WRITES: Final = st.tuples(IDS, TEXT, IDS, IDS, st.integers(-4, 20))
 
 
 def accepted(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Any:
@@ -365,29 +372,98 @@ def accepted(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Any:
         reject()
 
 
-@given(
-    st.tuples(IDS, TEXT, IDS),
-    st.tuples(IDS, TEXT, IDS),
-    st.tuples(TEXT, st.integers(-4, 20)),
-    st.tuples(TEXT, st.integers(-4, 20)),
-)
-def test_keys_are_never_shared(one: Any, other: Any, write: Any, other_write: Any) -> None:
-    """No two of (thread, namespace, checkpoint, task, index) have a key in common."""
-    key, other_key = accepted(*one), accepted(*other)
-
-    def keys_of(key: Any, write: Any) -> list[tuple[str, ...]]:
-        return [
-            ("checkpoints", key.thread_id, key.range_key),
-            ("checkpoints", key.thread_id, key.marker),
-            ("writes", key.writes_hash_key, f"{write[0]}:::{write[1]}"),
+def _parted(parts: Sequence[str], separator: str) -> st.SearchStrategy[list[str]]:
+    """Join strings, and part them at any of the separators that this makes."""
+    joined = separator.join(parts)
+    places = [m.start() for m in re.finditer(f"(?={separator})", joined)]
+    size = len(separator)
+    cuts = [
+        cut
+        for cut in itertools.combinations(places, len(parts) - 1)
+        if all(b - a >= size for a, b in itertools.pairwise(cut))
+    ]
+    return st.sampled_from(cuts).map(
+        lambda cut: [
+            joined[start:end]
+            for start, end in zip((0, *(c + size for c in cut)), (*cut, None), strict=True)
         ]
+    )
 
-    shared = set(keys_of(key, write)) & set(keys_of(other_key, other_write))
 
-    if key != other_key:
-        assert not shared
-    elif write != other_write:
-        assert ("writes", key.writes_hash_key, f"{write[0]}:::{write[1]}") not in shared
+@st.composite
+def _two_writes(draw: st.DrawFn) -> tuple[Any, Any]:
+    """Draw (thread, namespace, checkpoint, task, index) twice, the second like the first."""
+    one = thread_id, checkpoint_ns, checkpoint_id, task_id, idx = draw(WRITES)
+    kind = draw(st.sampled_from(["any", "hash key", "range key", "task"]))
+    if kind == "any":
+        return one, draw(WRITES)
+    if kind == "hash key":
+        parts = draw(_parted([thread_id, checkpoint_id, checkpoint_ns], ":::"))
+        return one, (parts[0], parts[2], parts[1], task_id, idx)
+    if kind == "range key":
+        parts = draw(_parted([checkpoint_ns, checkpoint_id], ":"))
+        return one, (thread_id, *parts, task_id, idx)
+    other_task_id, other_idx = draw(_parted([task_id, str(idx)], ":::"))
+    return one, (
+        *one[:3],
+        other_task_id,
+        int(other_idx) if other_idx.lstrip("-").isdecimal() else 0,
+    )
+
+
+@pytest.fixture(scope="session")
+def deaf_saver() -> Iterator[DynamoDBSaver]:
+    """Make a saver whose requests are all answered, and never sent."""
+    client = botocore.session.get_session().create_client(
+        "dynamodb", "eu-central-1", config=Config(signature_version=UNSIGNED)
+    )
+    client.meta.events.register(
+        "before-call.dynamodb", lambda **_: (AWSResponse("", 200, {}, _Body()), {})
+    )
+    with DynamoDBSaver("checkpoints", "writes", client=client) as saver:
+        yield saver
+    client.close()
+
+
+@settings(max_examples=300)
+@given(_two_writes())
+def test_keys_are_never_shared(deaf_saver: DynamoDBSaver, both: tuple[Any, Any]) -> None:
+    """No two of (thread, namespace, checkpoint, task, index) have a key in common."""
+    found = []
+    for thread_id, checkpoint_ns, checkpoint_id, task_id, idx in both:
+        config = _config_of(thread_id, checkpoint_ns)
+        try:
+            with Requests(deaf_saver) as requests:
+                stored = deaf_saver.put(config, _checkpoint_of(checkpoint_id, {}), {}, {})
+                deaf_saver.put_writes(stored, [("x", 1)], task_id)
+        except ValueError:
+            reject()
+        seal = module._Sealer((), 0, 0)
+        key = module._checkpoint_key(thread_id, checkpoint_ns, checkpoint_id)
+        write = {idx: ("x", "null", b"")}
+        found.append([
+            requests.sent[0][1]["Item"],
+            module._encode_marker(key, 0, 0),
+            module._encode_writes(key, task_id, "", idx, write, deaf_saver.serde, seal),
+        ])  # fmt: skip
+
+    *keys, write = ([repr(_key(item)) for item in items] for items in zip(*found, strict=True))
+
+    one, other = both
+    for kind in keys:
+        assert (kind[0] == kind[1]) == (one[:3] == other[:3])
+    assert (write[0] == write[1]) == (one == other)
+    assert keys[0][0] not in keys[1]
+
+
+@given(TEXT, st.tuples(IDS, TEXT, IDS))
+def test_keys_of_each_kind_of_item_are_its_own(checkpoint_ns: str, one: Any) -> None:
+    """What is not a checkpoint or a marker has no key that one of these may have."""
+    key = accepted(*one)
+    others = {module._range_prefix(checkpoint_ns) + "}"}
+    others |= {f"{kind}{rest}" for kind in ("~d", "~p", "~s") for rest in ("", checkpoint_ns)}
+
+    assert not others & {key.range_key, key.marker}
 
 
 @given(st.tuples(IDS, TEXT, IDS), TEXT)
@@ -4858,7 +4934,6 @@ def _as_many(histories: int, world: World) -> settings:
     return settings(
         max_examples=-(-histories // world.slowness),
         stateful_step_count=30 if is_long else 16,
-        deadline=None,
         print_blob=True,
         # To shrink a history takes up to five minutes, which is what a short test may take.
         phases=[phase for phase in Phase if is_long or phase is not Phase.shrink],
