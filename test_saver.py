@@ -994,10 +994,14 @@ def test_client_assumes_the_role_of_a_profile(
 # modules are loaded.
 FRESH_PROCESS = """
 import json, os, sys
+from types import SimpleNamespace
 import langgraph.checkpoint.base
 at_first = set(sys.modules)
 from langgraph_checkpoint_dynamodb import DynamoDBSaver
 by_import = set(sys.modules) - at_first
+given = SimpleNamespace(meta=SimpleNamespace(config=SimpleNamespace(retries=None)))
+DynamoDBSaver("checkpoints", "writes", client=given)
+by_given_client = set(sys.modules) - at_first - by_import
 import botocore.session
 by_session = set(sys.modules) - at_first
 DynamoDBSaver("checkpoints", "writes", {"region_name": "eu-west-1"})
@@ -1024,6 +1028,7 @@ found = {
     "asked": len(asked),
     "read": sum(os.path.getsize(path) for path in opened if os.path.exists(path)),
     "by_import": sorted(by_import),
+    "by_given_client": sorted(by_given_client),
     "by_saver": sorted(by_saver),
     "docs": sorted(name for name in by_saver - by_session if name.startswith("botocore.docs")),
 }
@@ -1052,6 +1057,11 @@ def test_importing_loads_nothing_of_botocore_but_its_exceptions(fresh_process: A
 
     assert "botocore.exceptions" in names
     assert [name for name in names if not allowed.fullmatch(name)] == []
+
+
+def test_a_client_that_is_given_costs_nothing(fresh_process: Any) -> None:
+    """A saver with a client of the caller's loads no module."""
+    assert fresh_process["by_given_client"] == []
 
 
 def test_making_a_client_loads_no_boto3_and_no_more_of_botocores_manual(
