@@ -880,14 +880,13 @@ class Plan(NamedTuple):
     repeats: int
 
 
-def run_all(plan: Plan) -> Iterator[Results]:
+def run_all(plan: Plan, results: Results) -> Iterator[str]:
     """Run every workload with every saver: once to count, then *repeats* times for each latency.
 
-    What is found so far comes after each workload.
+    Each comes when its figures are in *results*, beside what these held of others.
     """
-    results: Results = {}
     for workload in plan.workloads:
-        steps = results[workload] = {}
+        steps = results.setdefault(workload, {})
         for saver in plan.savers:
             _progress(f"{workload}, {SAVERS[saver].title}")
             costs = _run_in_process(saver, workload, 0, plan.environments, counting=True)
@@ -897,7 +896,7 @@ def run_all(plan: Plan) -> Iterator[Results]:
         _spread_failures(steps)
         for latency_ms in WORKLOADS[workload].latencies_ms:
             _time(steps, workload, latency_ms, plan)
-        yield results
+        yield workload
 
 
 def _spread_failures(steps: dict[str, dict[str, dict[str, Any]]]) -> None:
@@ -1415,7 +1414,11 @@ def main() -> None:
         help="timed runs of each (%(default)s); 5 times as many cold starts",
     )
     parser.add_argument("--environments", type=Path, help="a folder with one for each peer")
-    parser.add_argument("--json", type=Path, help="keep the results; with --show, read them")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="keep the results beside those that it holds; with --show, read it",
+    )
     parser.add_argument("--show", action="store_true", help="run nothing")
     parser.add_argument("--pictures", type=Path, help="draw into this folder")
     parser.add_argument("--run", help=argparse.SUPPRESS)
@@ -1432,13 +1435,14 @@ def main() -> None:
     if workloads == [COLDSTART]:
         return
     results: Results = {}
-    if options.show:
+    if options.json and (options.show or options.json.exists()):
         results = json.loads(options.json.read_text())
-    else:
+    if not options.show:
         print(f"Prose: zlib makes 8 KiB of it {compression_of_prose():.2f} times smaller.")
         savers = options.savers.split(",")
         workloads = [name for name in workloads if name != COLDSTART]
-        for results in run_all(Plan(workloads, savers, options.environments, options.repeats)):
+        plan = Plan(workloads, savers, options.environments, options.repeats)
+        for _ in run_all(plan, results):
             if options.json:
                 options.json.write_text(json.dumps(results, indent=1))
     print_results(results)
