@@ -36,7 +36,7 @@ import uuid
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -1435,8 +1435,8 @@ def main() -> None:
     if workloads == [COLDSTART]:
         return
     results: Results = {}
-    if options.json and (options.show or options.json.exists()):
-        results = json.loads(options.json.read_text())
+    with suppress(FileNotFoundError):
+        results = json.loads(options.json.read_text()) if options.json else {}
     if not options.show:
         print(f"Prose: zlib makes 8 KiB of it {compression_of_prose():.2f} times smaller.")
         savers = options.savers.split(",")
