@@ -1641,6 +1641,19 @@ class _Threads:
             known = _Known(record.checkpoint["channel_versions"], record.channels, now)
         return known or _NOTHING_KNOWN
 
+    def _stored_refs(
+        self, config: RunnableConfig, parent: _Known, thread_id: str, now: float
+    ) -> Iterator[_Ref]:
+        """Return the segments that the parent names, or the checkpoints which a subgraph runs in.
+
+        These LangGraph gives as ``checkpoint_map``. A graph hands its messages down to a subgraph.
+        """
+        outer = (config["configurable"].get("checkpoint_map") or {}).items()
+        found = (self._knowledge.recall(_CheckpointKey(thread_id, *pair), now) for pair in outer)
+        for known in (parent, *filter(None, found)):
+            for channel in known.channels.values():
+                yield from channel.refs
+
     def _store_segments(self, thread_id: str, segments: Mapping[_Ref, bytes]) -> None:
         now = self._clock()
         self._checkpoints.batch_put(
@@ -2499,12 +2512,14 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Store a checkpoint, whole or, if this raises, not at all, and return its config.
 
-        What the parent's record holds already, and is the same, is not stored again. The metadata
-        are what ``get_checkpoint_metadata`` makes of *metadata* and *config*.
+        What the parent's record holds already, and is the same, is not stored again; nor what the
+        checkpoints hold which a subgraph's put is part of. The metadata are what
+        ``get_checkpoint_metadata`` makes of *metadata* and *config*.
 
         Args:
             config: ``configurable`` holds ``thread_id``, ``checkpoint_ns``, the parent's
-                ``checkpoint_id``, and maybe ``ttl_seconds`` (None: for ever).
+                ``checkpoint_id``, and maybe ``checkpoint_map`` (the outer graphs' checkpoint ids
+                by namespace) and ``ttl_seconds`` (None: for ever).
             checkpoint: a value may have any size.
             metadata: any size too.
             new_versions: the channels whose values are new since the parent.
@@ -2522,8 +2537,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         with self._knowledge.putting(key):
             now = self._clock()
             parent = self._parent(address, checkpoint, new_versions, now)
-            refs = (ref for channel in parent.channels.values() for ref in channel.refs)
-            seal = _Sealer(refs, *self._expiry(config, key.thread_id, now))
+            stored = self._stored_refs(config, parent, key.thread_id, now)
+            seal = _Sealer(stored, *self._expiry(config, key.thread_id, now))
             recall = partial(self._knowledge.recall_segments, key.thread_id)
             record = _Record(
                 key,

@@ -4420,6 +4420,34 @@ def test_put_costs_one_request(call: Call, saver: DynamoDBSaver, thread_id: str)
 
 
 @SYNC_AND_ASYNC
+def test_put_of_a_subgraph_stores_nothing_that_the_outer_checkpoint_names(
+    call: Call, make_saver: MakeSaver, thread_id: str
+) -> None:
+    """Of the messages that a graph hands to a subgraph only the new ones are stored.
+
+    Half an hour after the outer checkpoint was seen, its segments might be gone: all are stored.
+    """
+    now = 1_700_000_000.0
+    saver = make_saver(clock=lambda: now)
+    messages = _messages(200)
+    _put(saver, _config(thread_id), 1, {"messages": messages})
+    config = _config(thread_id, ns="inner:task")
+    config["configurable"]["checkpoint_map"] = {"": _id(1), "inner": _id(9)}
+
+    def bytes_of_put(number: int) -> int:
+        checkpoint = _checkpoint(number, {"messages": [*messages, f"message {number}"]})
+        with Requests(saver) as requests:
+            call(saver, "put", config, checkpoint, {}, {"messages": number})
+        return requests.bytes_sent
+
+    assert bytes_of_put(2) < 3000
+
+    now += 1801
+
+    assert bytes_of_put(3) > 10000
+
+
+@SYNC_AND_ASYNC
 def test_put_after_get_tuple_costs_one_request(
     call: Call, make_saver: MakeSaver, thread_id: str
 ) -> None:
