@@ -62,11 +62,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+import sys
 import threading
 import time
 import zlib
 from bisect import bisect_right
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -81,7 +82,7 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from hashlib import blake2b
-from itertools import chain, groupby, islice, takewhile
+from itertools import chain, count, groupby, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
@@ -97,6 +98,7 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.types import TASKS
 
 if TYPE_CHECKING:
+    import argparse
     from types import TracebackType
 
     from langchain_core.runnables import RunnableConfig
@@ -748,6 +750,38 @@ def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: s
             for name, (type_, head, skip, refs, tail) in plain.items()
         }
     return _Record(key, parent_id, checkpoint, metadata, channels, _expires_at(item))
+
+
+_KINDS: Final = {_DOOMED: "doomed", _HEAD: "head", _MARKER: "marker", _PRUNED: "pruned",
+                 _SEGMENT: "segment"}  # fmt: skip
+
+
+def _kind(item: _Item) -> str:
+    """Return what kind of item one of the checkpoints table is."""
+    range_key = item["checkpoint_id"]["S"]
+    if "through" in item:
+        return "veil"
+    if "checkpoint_ns" in item and (range_key < _VEIL or range_key.startswith(_SUBGRAPH)):
+        return "checkpoint"
+    return _KINDS.get(range_key[:2], "other")
+
+
+def _item_bytes(item: _Item) -> int:
+    """Return an item's size, to a byte a number; each started KB takes a write unit.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    size = 0
+    for name, attribute in item.items():
+        size += len(name.encode())
+        for type_, value in attribute.items():
+            for number in {"N": [value], "NS": value}.get(type_, ()):
+                digits = number.lstrip("-").strip("0")
+                size += (len(digits) + 1) // 2 + 1 + number.startswith("-")
+            for text in {"S": [value], "SS": value}.get(type_, ()):
+                size += len(text.encode())
+            size += len(value) if type_ == "B" else 0
+    return size
 
 
 def _record_key(item: _Item) -> _CheckpointKey:
@@ -1990,6 +2024,38 @@ class _Threads:
         pages = self._writes.query(hash_key, attributes=attributes)
         return [item for page in pages for item in page.items]
 
+    def _has_items(self, thread_id: str) -> bool:
+        return any(page.items for page in self._checkpoints.query(thread_id, limit=1))
+
+    def _everything(self, thread_id: str) -> Iterator[tuple[str, _CheckpointKey, _Item]]:
+        """Read all that a thread has: each item with its kind and, of one, its checkpoint's key.
+
+        Segments come last. What names one was stored after it and is read before it: none that is
+        named can be missed, though the thread is written to meanwhile.
+        """
+        no_key = _CheckpointKey(thread_id, "", "")
+        by_hash_key: dict[str, _CheckpointKey] = {}
+        for item in self._partition(thread_id, "", _SEGMENT):
+            kind, key = _kind(item), no_key
+            if kind in ("checkpoint", "marker"):
+                key = _record_key(item)
+                parent_id = item.get("parent_checkpoint_id", {}).get("S", key.checkpoint_id)
+                for each in (key, key._replace(checkpoint_id=parent_id)):
+                    by_hash_key[each.writes_hash_key] = each
+            for hash_key in item.get("hash_keys", {}).get("SS", ()):
+                _, checkpoint_id, checkpoint_ns = hash_key.split(_SEPARATOR, 2)
+                by_hash_key.setdefault(
+                    hash_key,
+                    no_key._replace(checkpoint_ns=checkpoint_ns, checkpoint_id=checkpoint_id),
+                )
+            yield kind, key, item
+        for batch in _batches(sorted(by_hash_key), _MAX_LIST_AHEAD):
+            found = self._workers.map(self._write_items, batch)
+            for hash_key, items in zip(batch, found, strict=True):
+                yield from (("write", by_hash_key[hash_key], item) for item in items)
+        for item in self._partition(thread_id, _SEGMENT, "\U0010ffff"):
+            yield _kind(item), no_key, item
+
     def _delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
         self._checkpoints.batch_delete(_checkpoints_key(thread_id, key) for key in range_keys)
 
@@ -2719,7 +2785,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         if source == target:
             raise ValueError(f"source_thread_id and target_thread_id are both {source!r}")
         reason = f"copy of {source}"
-        if any(page.items for page in self._checkpoints.query(target, limit=1)):
+        if self._has_items(target):
             veil = self._veil(target)
             if veil is None or veil["veil"]["S"] != reason:
                 raise ValueError(
@@ -2901,3 +2967,426 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
     ) -> Mapping[str, DeltaChannelHistory]:
         """Async get_delta_channel_history()."""
         return await self._run(self.get_delta_channel_history, config=config, channels=channels)
+
+
+# -- Command line ---------------------------------------------------------------------------------
+# ``python -m langgraph_checkpoint_dynamodb``. What it alone needs is imported when it runs.
+
+_HINTS: Final = {
+    "NoRegionError": "pass --region or set AWS_DEFAULT_REGION",
+    "NoCredentialsError": "set them as for the AWS CLI",
+    "NotImplementedError": "name with --serde the serializer that the saver has",
+}
+_ORPHANS: Final = {
+    "doomed": "doomed item of an unfinished prune",
+    "marker": "marker whose checkpoint is missing",
+    "segment": "segment that nothing intact names",
+    "veil": "veil of an unfinished ",
+    "write": "write whose checkpoint is missing",
+}
+
+
+class _Operator(DynamoDBSaver):
+    """A saver with what its operator asks about a thread."""
+
+    def holds(self, thread_id: str) -> bool:
+        """Say whether the table of checkpoints has anything of a thread."""
+        return self._has_items(_thread_id(thread_id))
+
+    def expect(self, thread_id: str) -> None:
+        """Raise DynamoDBSaverError unless the table of checkpoints has something of a thread."""
+        if not self.holds(thread_id):
+            table = self.checkpoints_table_name
+            raise DynamoDBSaverError(f"Table {table!r} has nothing of thread {thread_id!r}")
+
+    def history(self, thread_id: str, checkpoint_ns: str | None) -> Iterator[dict[str, Any]]:
+        """Read a thread's checkpoints in the order of list(), but no writes, and no state."""
+        for item in self._merged(_thread_id(thread_id), checkpoint_ns, 16, None, None):
+            record = self._decode_record(item)
+            yield {
+                **record.key._asdict(),
+                "parent_checkpoint_id": record.parent_id,
+                "step": record.metadata.get("step"),
+                "source": record.metadata.get("source"),
+                "ts": record.checkpoint["ts"],
+                "next": sorted(set(self._next_nodes(record))),
+                "bytes": _item_bytes(item),
+                "segments": len(record.refs) + len(_body_refs(item)),
+            }
+
+    def _next_nodes(self, record: _Record) -> Iterator[str]:
+        """Return the nodes that come next, as far as a StateGraph's channels between them tell."""
+        for name, channel in record.channels.items():
+            waited_for, _, node = name.rpartition(":")
+            if name == "__start__":
+                yield name
+            elif name == TASKS or name.startswith(("branch:to:", "join:")):
+                segments = self._load_segments(record.key, channel.refs)
+                value = _decode_channel(channel, segments, self.serde)
+                if name == TASKS:
+                    yield from (send.node for send in value)
+                    continue
+                # A deferred node's channel holds beside it whether all other nodes are done.
+                value, is_open = value if isinstance(value, (list, tuple)) else (value, True)
+                # "join:a+b:c" waits for a and b; a name may hold "+", so lengths are compared.
+                if name.startswith("join:"):
+                    is_open = is_open and len("join:" + "+".join(value)) == len(waited_for)
+                if is_open:
+                    yield node
+
+    def _named(self, key: _CheckpointKey, item: _Item) -> dict[str, tuple[_Ref, _Place]]:
+        """Return the segments that a checkpoint or a write names, if its bytes are true."""
+        refs, place = _body_refs(item), (key, self.writes_table_name)
+        if _is_record(item):
+            refs, place = [*refs, *self._decode_record(item).refs], (key, self._checkpoints.name)
+        elif "channel" not in item:  # layout 0 has no digest
+            _verify(item, place)
+        return {ref.range_key: (ref, place) for ref in refs}
+
+    def stats(self, thread_id: str) -> dict[str, Any]:
+        """Measure what a thread has stored, and count how often its segments are named."""
+        kinds: dict[str, Counter[str]] = {}
+        named: Counter[str] = Counter()
+        unshared_bytes = 0
+        for kind, key, item in self._everything(thread_id):
+            size = _item_bytes(item)
+            amounts = {"items": 1, "bytes": size, "write_units": -(-size // 1024)}
+            kinds.setdefault(kind, Counter()).update(amounts)
+            if kind in ("checkpoint", "write"):
+                named.update(list(self._named(key, item)))
+            elif kind == "segment":
+                unshared_bytes += size * named[item["checkpoint_id"]["S"]]
+        total = sum(kinds.values(), Counter[str]())
+        steps = kinds["checkpoint"]["items"] if "checkpoint" in kinds else 1
+        return {
+            "thread_id": thread_id,
+            "kinds": kinds,
+            "total": total,
+            "segments_named": named.total(),
+            "unshared_segment_bytes": unshared_bytes,
+            "write_units_per_checkpoint": round(total["write_units"] / steps, 2),
+            "bytes_per_checkpoint": round(total["bytes"] / steps),
+        }
+
+    def verify(self, thread_id: str) -> dict[str, Any]:
+        """Check all that a thread has stored, and find what nothing needs.
+
+        Expired items count as gone.
+        """
+        counts: Counter[str] = Counter()
+        damaged: list[str] = []
+        orphans: dict[str, str] = {}
+        named: dict[str, tuple[_Ref, _Place]] = {}
+        keys: set[_CheckpointKey] = set()
+        for kind, key, item in self._everything(thread_id):
+            if kind == "checkpoint":
+                keys.add(key)
+            if not self._is_live(item):
+                counts["expired"] += 1
+                continue
+            counts[kind] += 1
+            name = item[_WRITES_KEYS[0] if kind == "write" else _CHECKPOINTS_KEYS[1]]["S"]
+            try:
+                if kind in ("checkpoint", "write"):
+                    named.update(self._named(key, item))
+                elif name in named:
+                    _decode_segment(item, *named.pop(name))
+                elif kind in ("doomed", "segment", "veil"):
+                    orphans[name] = _ORPHANS[kind] + item.get("veil", {}).get("S", "")
+            except DamagedCheckpointError as error:
+                damaged.append(str(error))
+            if kind in ("marker", "write") and key not in keys:
+                orphans[name] = _ORPHANS[kind]
+        damaged += [
+            str(DamagedCheckpointError(f"Segment {name!r} is missing", *place))
+            for name, (_, place) in named.items()
+        ]
+        return {"thread_id": thread_id, "items": counts, "damaged": damaged, "orphans": orphans}
+
+
+def _shown(text: str) -> str:
+    """Return a text that neither ends a line nor moves a terminal's cursor."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _line(cells: Iterable[Any], widths: Iterable[str]) -> str:
+    padded = (f"{_shown(str(cell)):{width}}" for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def _print(args: argparse.Namespace, answer: Mapping[str, Any], *lines: str) -> None:
+    """Print an answer: as one line of JSON, or as *lines* for people."""
+    import json  # noqa: PLC0415
+
+    for line in [json.dumps(answer)] if args.json else lines:
+        sys.stdout.write(f"{line}\n")
+
+
+@contextmanager
+def _progress(saver: DynamoDBSaver, args: argparse.Namespace) -> Iterator[None]:
+    """Count on stderr, where that is a terminal, a command's requests."""
+    requests = count(1)
+
+    def show(**_: Any) -> None:
+        if (number := next(requests)) % 10 == 0:
+            sys.stderr.write(f"\r{args.command}: {number:,} requests")
+            sys.stderr.flush()
+
+    if sys.stderr.isatty():
+        saver.client.meta.events.register("after-call.dynamodb", show)
+    try:
+        yield
+    finally:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{args.command}: {next(requests) - 1:,} requests\n")
+
+
+def _is_agreed(saver: DynamoDBSaver, args: argparse.Namespace, what: str) -> bool:
+    if args.yes:
+        return True
+    tables = f"{saver.checkpoints_table_name!r} and {saver.writes_table_name!r}"
+    sys.stderr.write(f"Delete {what} in {tables} at {saver.client.meta.endpoint_url}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _run_setup(saver: _Operator, args: argparse.Namespace) -> int:
+    """Create the two tables where they are missing."""
+    saver.setup(run_index=args.run_index)
+    tables = [saver.checkpoints_table_name, saver.writes_table_name]
+    _print(args, {"tables": tables}, "tables {!r} and {!r} are there".format(*tables))
+    return 0
+
+
+def _run_threads(saver: _Operator, args: argparse.Namespace) -> int:
+    """Print the ids of all threads, in no order."""
+    for thread_id in saver.threads():
+        _print(args, {"thread_id": thread_id}, _shown(thread_id))
+    return 0
+
+
+def _run_show(saver: _Operator, args: argparse.Namespace) -> int:
+    """Print a thread's checkpoints, newest first."""
+    saver.expect(args.thread)
+    widths = ("<36", ">5", "<6", "<19", ">7", ">8", "<20", "")
+    names = ("checkpoint_id", "step", "source", "ts", "bytes", "segments", "next", "checkpoint_ns")
+    if not args.json:
+        _print(args, {}, _line(names, widths))
+    for row in islice(saver.history(args.thread, args.namespace), args.limit):
+        shown = {**row, "ts": row["ts"][:19], "next": ",".join(row["next"])}
+        _print(args, row, _line((shown[name] for name in names), widths))
+    return 0
+
+
+def _run_stats(saver: _Operator, args: argparse.Namespace) -> int:
+    """Measure what a thread has stored."""
+    saver.expect(args.thread)
+    with _progress(saver, args):
+        found = saver.stats(args.thread)
+    names, widths = ("items", "bytes", "write_units"), ("<10", ">9", ">14", ">11")
+    rows = {**found["kinds"], "total": found["total"]}
+    _print(
+        args,
+        found,
+        _line(("kind", *names), widths),
+        *(_line((kind, *(f"{row[n]:,}" for n in names)), widths) for kind, row in rows.items()),
+        "segments are named {segments_named:,} times, and would have {unshared_segment_bytes:,} "
+        "bytes unshared".format(**found),
+        "a checkpoint with its writes and segments takes {write_units_per_checkpoint:,} write "
+        "units and {bytes_per_checkpoint:,} bytes".format(**found),
+    )
+    return 0
+
+
+def _run_verify(saver: _Operator, args: argparse.Namespace) -> int:
+    """Check all that threads have stored, and list what nothing needs."""
+    code = 0
+    for thread_id in args.threads:
+        saver.expect(thread_id)
+        with _progress(saver, args):
+            found = saver.verify(thread_id)
+        verdict, code = ("DAMAGED", 1) if found["damaged"] else ("whole", code)
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in found["items"].items())
+        _print(
+            args,
+            found,
+            f"thread {thread_id!r} is {verdict}: {counts}",
+            *(f"damaged: {_shown(what)}" for what in found["damaged"]),
+            *(_shown(f"orphan: {name}: {what}") for name, what in found["orphans"].items()),
+        )
+    return code
+
+
+def _run_copy(saver: _Operator, args: argparse.Namespace) -> int:
+    """Copy a thread to one that is not there."""
+    saver.expect(args.source)
+    with _progress(saver, args):
+        saver.copy_thread(args.source, args.target)
+    answer = {"source_thread_id": args.source, "target_thread_id": args.target}
+    _print(args, answer, f"thread {args.target!r} is a copy of {args.source!r}")
+    return 0
+
+
+def _remove(
+    saver: _Operator,
+    args: argparse.Namespace,
+    what: str,
+    done: str,
+    remove: Callable[[str], None],
+) -> int:
+    """Call *remove* for each thread that is there, if deleting *what* of it is agreed to."""
+    for thread_id in args.threads:
+        if found := saver.holds(thread_id):
+            if not _is_agreed(saver, args, what.format(repr(thread_id))):
+                return 1
+            with _progress(saver, args):
+                remove(thread_id)
+        verdict = done if found else "not there"
+        _print(args, {"thread_id": thread_id, done: found}, f"thread {thread_id!r} is {verdict}")
+    return 0
+
+
+def _run_delete(saver: _Operator, args: argparse.Namespace) -> int:
+    """Delete threads."""
+    return _remove(saver, args, "thread {}", "deleted", saver.delete_thread)
+
+
+def _run_prune(saver: _Operator, args: argparse.Namespace) -> int:
+    """Delete the checkpoints of threads but the newest of each namespace, or all."""
+    kept = "" if args.strategy == "delete" else " but the newest of each namespace"
+    options = {"strategy": args.strategy, "grace_seconds": args.grace_seconds}
+    what = "all checkpoints of thread {}" + kept
+    return _remove(saver, args, what, "pruned", lambda each: saver.prune([each], **options))
+
+
+def _whole_number(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise ValueError
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse  # noqa: PLC0415
+    import os  # noqa: PLC0415
+
+    common = argparse.ArgumentParser(add_help=False)
+    for name in ("checkpoints", "writes"):
+        variable = f"{name.upper()}_TABLE"
+        common.add_argument(
+            f"--{name}-table",
+            metavar="NAME",
+            default=os.environ.get(variable, name),
+            help=f"the table of {name}; default: ${variable}, else {name}",
+        )
+    common.add_argument("--region", help="default: as for the AWS CLI; so are the credentials")
+    common.add_argument("--endpoint-url", metavar="URL", help="of DynamoDB Local, say")
+    common.add_argument(
+        "--serde",
+        metavar="MODULE:NAME",
+        help="the saver's serializer, or what returns it when called; default: LangGraph's own",
+    )
+    common.add_argument("--json", action="store_true", help="print each answer as a line of JSON")
+    parser = argparse.ArgumentParser(
+        prog="python -m langgraph_checkpoint_dynamodb",
+        description="Looks after LangGraph threads in DynamoDB.",
+        epilog="Exit code: 0 all is well; 1 something is damaged, not there or failed, or the "
+        "answer was no; 2 the command line is wrong; 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    added: dict[str, argparse.ArgumentParser] = {}
+    for run, operands in (
+        (_run_setup, ""),
+        (_run_threads, ""),
+        (_run_show, "THREAD"),
+        (_run_stats, "THREAD"),
+        (_run_verify, "THREAD ..."),
+        (_run_copy, "SOURCE TARGET"),
+        (_run_delete, "THREAD ..."),
+        (_run_prune, "THREAD ..."),
+    ):
+        name = run.__name__.removeprefix("_run_")
+        usage = f"{parser.prog} {name} [OPTION ...] {operands}"
+        added[name] = commands.add_parser(
+            name, parents=[common], usage=usage, help=run.__doc__, description=run.__doc__
+        )
+        added[name].set_defaults(run=run, command=name)
+        if operands.endswith("..."):
+            added[name].add_argument("threads", metavar="THREAD", nargs="+")
+        else:
+            for operand in operands.split():
+                added[name].add_argument(operand.lower(), metavar=operand)
+    number: dict[str, Any] = {"type": _whole_number, "metavar": "N"}
+    grace: dict[str, Any] = {**number, "default": _GRACE_SECONDS}
+    strategies = ("keep_latest", "delete")
+    options: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("setup", "--ttl-seconds", {**number, "help": "as the saver has it: turns expiry on"}),
+        ("setup", "--run-index", {"action": "store_true", "help": "with an index on run_id"}),
+        ("show", "--namespace", {"metavar": "NS", "help": "a subgraph's; '': the root graph's"}),
+        ("show", "--limit", {**number, "help": "the newest N"}),
+        ("prune", "--strategy", {"choices": strategies, "default": strategies[0]}),
+        (
+            "prune",
+            "--grace-seconds",
+            {**grace, "help": "as of DynamoDBSaver.prune(); default: 3600"},
+        ),
+        ("prune", "--yes", {"action": "store_true", "help": "do not ask"}),
+        ("delete", "--yes", {"action": "store_true", "help": "do not ask"}),
+    )
+    for name, option, settings in options:
+        added[name].add_argument(option, **settings)
+    return parser
+
+
+def _main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Raises: SystemExit: the command line is wrong, or asks for help.
+    """
+    import os  # noqa: PLC0415
+    import pkgutil  # noqa: PLC0415
+
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if "yes" in args and not args.yes and not (sys.stdin and sys.stdin.isatty()):
+        parser.error("it asks before it deletes, and here is no terminal; pass --yes")
+    client_config = {"region_name": args.region, "endpoint_url": args.endpoint_url}
+    try:
+        serde = pkgutil.resolve_name(args.serde) if args.serde else None
+    except (AttributeError, ImportError, ValueError) as error:
+        parser.error(f"argument --serde: {error}")
+    try:
+        with _Operator(
+            args.checkpoints_table,
+            args.writes_table,
+            {name: value for name, value in client_config.items() if value is not None},
+            serde=serde() if callable(serde) else serde,
+            ttl_seconds=getattr(args, "ttl_seconds", None),
+        ) as saver:
+            code: int = args.run(saver, args)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command can be run again\n")
+        return 130
+    except BrokenPipeError:
+        # Whoever reads has enough; Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (
+        BotoCoreError,
+        ClientError,
+        DynamoDBSaverError,
+        NotImplementedError,
+        ValueError,
+    ) as error:
+        hint = _HINTS.get(type(error).__name__)
+        message = " ".join(str(error).split())
+        sys.stderr.write(
+            f"error: {message.rstrip('.')}; {hint}\n" if hint else f"error: {message}\n"
+        )
+        return 1
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(_main())

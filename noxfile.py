@@ -39,7 +39,7 @@ HERE = Path(__file__).parent
 PYPROJECT = load_toml(HERE / "pyproject.toml")
 PYTHONS = python_versions(PYPROJECT)
 MODULE = "langgraph_checkpoint_dynamodb"
-TYPED = [f"{MODULE}.py", "test_saver.py", "bench.py", "noxfile.py", "examples"]
+TYPED = [f"{MODULE}.py", "__main__.py", "test_saver.py", "bench.py", "noxfile.py", "examples"]
 IN_CI = os.environ.get("CI") == "true"
 
 # Amazon's emulator, version 1.25.1, as AWS Amplify publishes it to npm.
@@ -47,6 +47,13 @@ EMULATOR = "amplify-dynamodb-simulator@2.9.30"
 EMULATOR_SHA512 = (
     "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ=="
 )
+
+# What a client of it needs besides its URL.
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+}
 
 # `kill` ends nox as Ctrl-C does, so that the servers below are stopped then too.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -143,7 +150,7 @@ def build(session: nox.Session) -> None:
         session.error("the sdist does not build the wheel that the checkout builds")
     shutil.rmtree(dist / "direct")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    if names != {f"{MODULE}/__init__.py", f"{MODULE}/py.typed"}:
+    if names != {f"{MODULE}/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}:
         session.error(f"the wheel holds {sorted(names)}")
 
     # A stranger's environment holds the wheel and what it asks for, and nothing of the checkout.
@@ -154,17 +161,28 @@ def build(session: nox.Session) -> None:
     session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
     consumer = tmp / "consumer.py"
     consumer.write_text(CONSUMER)
-    session.chdir(tmp)
-    session.run(python, "consumer.py", external=True)
-    session.run("mypy", "--strict", "--python-executable", python, "consumer.py")
+    with contextlib.ExitStack() as stack:
+        env = {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": _any_dynamodb(session, stack)}
+        session.chdir(tmp)
+        session.run(python, "consumer.py", external=True)
+        session.run("mypy", "--strict", "--python-executable", python, "consumer.py")
+        _command_line(session, python, env)
 
-    session.run(python, "-m", "pip", "uninstall", "--quiet", "--yes", MODULE, external=True)
-    shutil.rmtree(copied, ignore_errors=True)
-    copied.mkdir()
-    shutil.copy(HERE / f"{MODULE}.py", copied)
-    shutil.copy(consumer, copied)
-    session.chdir(copied)
-    session.run(python, "consumer.py", external=True)
+        session.run(python, "-m", "pip", "uninstall", "--quiet", "--yes", MODULE, external=True)
+        shutil.rmtree(copied, ignore_errors=True)
+        copied.mkdir()
+        shutil.copy(HERE / f"{MODULE}.py", copied)
+        shutil.copy(consumer, copied)
+        session.chdir(copied)
+        session.run(python, "consumer.py", external=True)
+        _command_line(session, python, env)
+
+
+def _command_line(session: nox.Session, python: str, env: dict[str, str]) -> None:
+    """Run commands of the module that *python* finds."""
+    for arguments, code in ((["setup"], 0), (["threads"], 0), (["show", "nobody"], 1)):
+        command = (python, "-m", MODULE, *arguments)
+        session.run(*command, env=env, external=True, success_codes=[code])
 
 
 @nox.session
@@ -328,10 +346,8 @@ def _pack(session: nox.Session, python: str, content: Path, *, bare: bool) -> by
 def _try_out(session: nox.Session, python: str, path: list[Path], url: str) -> None:
     """Run the example's handler with *path* and the standard library, in two processes."""
     env = {
+        **ENVIRONMENT,
         "AWS_ENDPOINT_URL_DYNAMODB": url,
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
         "CHECKPOINTS_TABLE": "layer-checkpoints",
         "WRITES_TABLE": "layer-writes",
         "DAYS_TO_LIVE": "1",
