@@ -357,10 +357,11 @@ SAVERS: dict[str, Saver] = {
 }
 
 
-def _client() -> Any:
+def _client(**options: Any) -> Any:
     import botocore.session
+    from botocore.config import Config
 
-    return botocore.session.get_session().create_client("dynamodb")
+    return botocore.session.get_session().create_client("dynamodb", config=Config(**options))
 
 
 def _tables(client: Any, prefix: str) -> list[str]:
@@ -430,6 +431,12 @@ class Run:
             return method(*args, **kwargs)
 
         return call
+
+    def bare_table(self) -> tuple[Any, str]:
+        """Make a table, and a client with connections for 64 threads, and give both."""
+        name = f"{self._tables}-bare"
+        _create_table(name, "thread_id", "checkpoint_id")
+        return _client(max_pool_connections=64), name
 
     def prose(self, size: int) -> str:
         """Make text, the same in each run."""
@@ -805,11 +812,36 @@ def large(run: Run) -> None:
         expect(values.get("document") == text, True, "the document is the same")  # noqa: FBT003
 
 
+def bare(run: Run) -> None:
+    """No saver, but calls of botocore, 64 at once: what as many requests cost at least."""
+    client, table = run.bare_table()
+
+    def query(number: int) -> Any:
+        return client.query(
+            TableName=table,
+            KeyConditionExpression="thread_id = :thread",
+            ExpressionAttributeValues={":thread": {"S": f"thread-{number}"}},
+            ConsistentRead=True,
+        )
+
+    def put(number: int) -> Any:
+        key = {"thread_id": {"S": f"thread-{number}"}, "checkpoint_id": {"S": "1"}}
+        return client.put_item(TableName=table, Item={**key, "checkpoint": {"B": bytes(800)}})
+
+    with ThreadPoolExecutor(64) as pool:
+        list(pool.map(query, range(64)))  # opens the connections
+        with run.step("500 queries"):
+            list(pool.map(query, range(500)))
+        with run.step("2,000 puts"):
+            list(pool.map(put, range(2000)))
+
+
 class Workload(NamedTuple):
-    """A workload, and which of LATENCIES_MS it is timed with."""
+    """A workload, which of LATENCIES_MS it is timed with, and whether a saver takes part."""
 
     function: Callable[[Run], None]
     latencies_ms: tuple[int, ...] = LATENCIES_MS
+    has_saver: bool = True
 
 
 WORKLOADS: dict[str, Workload] = {
@@ -827,6 +859,7 @@ WORKLOADS: dict[str, Workload] = {
     "delta": Workload(delta, (0,)),
     "delta200": Workload(delta200, ()),
     "large": Workload(large),
+    "bare": Workload(bare, has_saver=False),
 }
 
 
@@ -887,7 +920,8 @@ def run_all(plan: Plan, results: Results) -> Iterator[str]:
     """
     for workload in plan.workloads:
         steps = results.setdefault(workload, {})
-        for saver in plan.savers:
+        savers = plan.savers if WORKLOADS[workload].has_saver else [THIS]
+        for saver in savers:
             _progress(f"{workload}, {SAVERS[saver].title}")
             costs = _run_in_process(saver, workload, 0, plan.environments, counting=True)
             for step, cost in costs.items():
@@ -895,7 +929,7 @@ def run_all(plan: Plan, results: Results) -> Iterator[str]:
                 steps.setdefault(step, {})[saver] = cost
         _spread_failures(steps)
         for latency_ms in WORKLOADS[workload].latencies_ms:
-            _time(steps, workload, latency_ms, plan)
+            _time(steps, workload, latency_ms, plan._replace(savers=savers))
         yield workload
 
 
@@ -953,11 +987,11 @@ def print_results(results: Results) -> None:
             print("|---|---|---|---|---|---|---|---|---|---|---|")
             for saver, cost in by_saver.items():
                 if saver != "memory" or cost["cpu_seconds"]:
-                    print("| " + " | ".join(_cells(saver, cost)) + " |")
+                    title = SAVERS[saver].title if WORKLOADS[workload].has_saver else "botocore"
+                    print("| " + " | ".join(_cells(title, cost)) + " |")
 
 
-def _cells(saver: str, cost: Mapping[str, Any]) -> list[str]:
-    title = SAVERS[saver].title
+def _cells(title: str, cost: Mapping[str, Any]) -> list[str]:
     if cost["failure"]:
         return [title, cost["failure"], *[""] * 9]
     seconds = [cost["seconds"].get(str(latency_ms)) for latency_ms in LATENCIES_MS]
