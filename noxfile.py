@@ -264,7 +264,7 @@ def layer(session: nox.Session) -> None:
         lambdas = ["--no-compile", "--platform", f"manylinux2014_{machine}"]
         session.run(*pip, *lambdas, "--target", str(content), *wanted, silent=True)
         _cut(content)
-    shutil.copy(HERE / f"{MODULE}.py", content)
+    (content / f"{MODULE}.py").write_bytes(_without_command_line())
     for file in content.rglob("*.so"):
         if int.from_bytes(file.read_bytes()[18:20], "little") != elf_machine:
             session.error(f"{file.name} is not for {options.arch}")
@@ -303,6 +303,15 @@ def _any_dynamodb(session: nox.Session, stack: contextlib.ExitStack) -> str:
         session.install(*dependency_groups(PYPROJECT, "moto"))
         url = stack.enter_context(_moto(session))
     return url
+
+
+def _without_command_line() -> bytes:
+    """Return the module without its last section: it would be loaded, and nobody has a shell."""
+    source, section, _ = (HERE / f"{MODULE}.py").read_bytes().partition(b"\n\n\n# -- Command line")
+    if not section:
+        message = f"{MODULE}.py has no section 'Command line'"
+        raise ValueError(message)
+    return source + b"\n"
 
 
 def _cut(content: Path) -> None:
