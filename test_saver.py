@@ -447,12 +447,12 @@ def test_keys_are_never_shared(deaf_saver: DynamoDBSaver, both: tuple[Any, Any])
             module._encode_writes(key, task_id, "", idx, write, deaf_saver.serde, seal),
         ])  # fmt: skip
 
-    *keys, write = ([repr(_key(item)) for item in items] for items in zip(*found, strict=True))
+    *keys, writes = ([repr(_key(item)) for item in items] for items in zip(*found, strict=True))
 
     one, other = both
     for kind in keys:
         assert (kind[0] == kind[1]) == (one[:3] == other[:3])
-    assert (write[0] == write[1]) == (one == other)
+    assert (writes[0] == writes[1]) == (one == other)
     assert keys[0][0] not in keys[1]
 
 
