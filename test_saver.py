@@ -7781,9 +7781,20 @@ CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver, Any], Any]]] = {
     "delete_for_runs": lambda saver, _: saver.delete_for_runs(["run"]),
     "delete_thread": lambda saver, config: saver.delete_thread(config["configurable"]["thread_id"]),
     "threads": lambda saver, _: list(saver.threads()),
+    "show": lambda saver, config: _operate(saver, "history", config, None),
+    "stats": lambda saver, config: _operate(saver, "stats", config),
+    "verify": lambda saver, config: _operate(saver, "verify", config),
     "setup": lambda saver, _: saver.setup(run_index=True),
     "warm": lambda saver, _: saver.warm(),
 }
+
+
+def _operate(saver: DynamoDBSaver, method: str, config: Any, *args: Any) -> None:
+    """Do what a command does with a thread."""
+    tables = saver.checkpoints_table_name, saver.writes_table_name
+    with module._Operator(*tables, client=saver.client) as operator_:
+        operator_.expect(config["configurable"]["thread_id"])
+        _sync(operator_, method, config["configurable"]["thread_id"], *args)
 
 
 def _latest(config: Any) -> RunnableConfig:
@@ -7825,6 +7836,20 @@ def test_documents_name_the_actions_of_a_method(
     documented = _documented_actions(method)
     assert asked[0] <= documented[0]
     assert asked[1] <= documented[1]
+
+
+def test_documents_commands_are_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command of the README's table is taken as it is, and none is left out."""
+    section = README.partition("## Operating it")[2].partition("\n## ")[0]
+    commands = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+
+    parsed = [module._parser().parse_args(command.split()).command for command in commands]
+    with pytest.raises(SystemExit):
+        module._parser().parse_args(["--help"])
+
+    helped = re.findall(r"^    (\w+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert list(dict.fromkeys(parsed)) == helped
+    assert "130 interrupted" in section
 
 
 def test_documents_name_the_public_names() -> None:
