@@ -82,7 +82,7 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from hashlib import blake2b
-from itertools import chain, count, groupby, islice, takewhile
+from itertools import chain, count, groupby, islice, pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
@@ -409,7 +409,11 @@ class _Ref(NamedTuple):
         return f"{_SEGMENT}{self.digest.hex()}{expiry}"
 
     def outlives(self, expires_at: int) -> bool:
-        return not self.expires_at or 0 < expires_at <= self.expires_at
+        return _lasts(self.expires_at, expires_at)
+
+
+def _lasts(expires_at: int, until: int) -> bool:
+    return not expires_at or 0 < until <= expires_at
 
 
 def _digest(data: bytes, *identity: str) -> bytes:
@@ -580,16 +584,24 @@ class _Record(NamedTuple):
         """The segments that the channels name, each once."""
         return list({ref: None for channel in self.channels.values() for ref in channel.refs})
 
+    @property
+    def pending_deltas(self) -> frozenset[str]:
+        """The DeltaChannels whose values are rebuilt from ancestors."""
+        counters = self.metadata.get("counters_since_delta_snapshot") or {}
+        written = counters.keys() & self.checkpoint["channel_versions"].keys()
+        return frozenset(written - self.channels.keys())
+
 
 class _Known(NamedTuple):
     """What a put needs of the parent, so as to store only what is new."""
 
     versions: Mapping[str, Any]
     channels: Mapping[str, _Channel]
+    expires_at: int
     good_until: float
 
 
-_NOTHING_KNOWN: Final = _Known({}, {}, 0.0)
+_NOTHING_KNOWN: Final = _Known({}, {}, 0, 0.0)
 
 
 class _Write(NamedTuple):
@@ -798,20 +810,21 @@ def _encode_channels(
     new_versions: ChannelVersions,
     parent: _Known,
     recall: Callable[[Iterable[_Ref]], Mapping[_Ref, bytes]],
+    load: Callable[[list[_Ref]], Mapping[_Ref, bytes]],
     serde: SerializerProtocol,
     seal: _Sealer,
 ) -> dict[str, _Channel]:
     """Encode a checkpoint's values; what is as in the parent is not serialized again."""
-    versions = checkpoint["channel_versions"]
+    versions, values = checkpoint["channel_versions"], checkpoint["channel_values"]
     channels = {
-        name: channel
+        name: _seal_again(channel, load, seal)
         for name, channel in parent.channels.items()
         if name in versions
         and name not in new_versions
         and versions[name] == parent.versions.get(name)
-        and all(ref.outlives(seal.expires_at) for ref in channel.refs)
+        and (name not in values or all(ref.outlives(seal.expires_at) for ref in channel.refs))
     }
-    for name, value in checkpoint["channel_values"].items():
+    for name, value in values.items():
         if name not in channels:
             type_, data = serde.dumps_typed(value)
             refs = parent.channels[name].refs if name in parent.channels else ()
@@ -827,6 +840,16 @@ def _encode_channels(
         tail_refs = map(seal, _pieces(channel.tail))
         channels[name] = channel._replace(refs=(*channel.refs, *tail_refs), tail=b"")
     return channels
+
+
+def _seal_again(
+    channel: _Channel, load: Callable[[list[_Ref]], Mapping[_Ref, bytes]], seal: _Sealer
+) -> _Channel:
+    """Return a channel whose segments last as long as what is sealed."""
+    short = [ref for ref in channel.refs if not ref.outlives(seal.expires_at)]
+    segments = load(short) if short else {}
+    refs = tuple(seal(segments[ref]) if ref in segments else ref for ref in channel.refs)
+    return channel._replace(refs=refs)
 
 
 def _decode_channel(
@@ -1125,21 +1148,25 @@ class _Table:
         answer = self._call("get_item", TableName=self.name, Key=key, ConsistentRead=consistent)
         return answer.get("Item")
 
-    def put(self, item: _Item, *, unless_exists: bool = False) -> _Item | None:
-        """Put an item and return None; where one stands that should not, return that instead.
+    def put(
+        self, item: _Item, condition: str | None = None, values: _Item | None = None
+    ) -> _Item | None:
+        """Put an item and return None; where *condition* fails, return the item that stands.
 
         A conditional put that is sent again since its answer was lost returns its own item.
         """
         parameters: dict[str, Any] = {"TableName": self.name, "Item": item}
-        if unless_exists:
-            parameters["ConditionExpression"] = f"attribute_not_exists({self._keys[1]})"
+        if condition:
+            parameters["ConditionExpression"] = condition
             parameters["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        if values:
+            parameters["ExpressionAttributeValues"] = values
         try:
             self._call("put_item", **parameters)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-            standing: _Item = cast("Any", error.response)["Item"]
+            standing: _Item = cast("Any", error.response).get("Item", {})
             return standing
         return None
 
@@ -1472,7 +1499,8 @@ class _Knowledge:
         if record.expires_at:
             good_until = min(good_until, record.expires_at)
         with self._changed:
-            self._known.keep(record.key, _Known(versions, record.channels, good_until))
+            known = _Known(versions, record.channels, record.expires_at, good_until)
+            self._known.keep(record.key, known)
             if (newest := self._newest.get(record.key[:2])) is None or newest < record.key:
                 self._newest.keep(record.key[:2], record.key)
 
@@ -1568,7 +1596,7 @@ class _Summary(NamedTuple):
     is_live: bool
     expires_at: int
     stored: frozenset[str]
-    counting: frozenset[str]
+    pending_deltas: frozenset[str]
     refs: frozenset[_Ref]
 
 
@@ -1599,12 +1627,12 @@ def _newest(summaries: _Summaries) -> set[_CheckpointKey]:
 def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> set[_CheckpointKey]:
     """Return the ancestors that the DeltaChannels of checkpoints are rebuilt from.
 
-    These go back to one that holds a value, for each channel that counts its updates since then.
+    These go back to one that holds a value.
     """
     ancestors: set[_CheckpointKey] = set()
     for key in kept:
         summary = summaries[key]
-        parent_key, missing = summary.parent_key, summary.counting - summary.stored
+        parent_key, missing = summary.parent_key, summary.pending_deltas
         while missing and parent_key and parent_key in summaries:
             ancestors.add(parent_key)
             missing -= summaries[parent_key].stored
@@ -1658,21 +1686,15 @@ class _Threads:
     def _is_live(self, item: _Item) -> bool:
         return not 0 < _expires_at(item) <= self._clock()
 
-    def _parent(
-        self, address: _Address, checkpoint: Checkpoint, new_versions: ChannelVersions, now: float
-    ) -> _Known:
-        """Return what the parent's record holds, as far as it is known or needed."""
+    def _parent(self, address: _Address, now: float, *, needed: bool) -> _Known:
+        """Return what the parent's record holds, if it is known or needed."""
         if not address.checkpoint_id:
             return _NOTHING_KNOWN
         key = address.key(address.checkpoint_id)
         known = self._knowledge.recall(key, now)
-        left_out = (
-            checkpoint["channel_versions"].keys()
-            - checkpoint["channel_values"]
-            - new_versions.keys()
-        )
-        if known is None and left_out and (record := self._read_record(key)):
-            known = _Known(record.checkpoint["channel_versions"], record.channels, now)
+        if known is None and needed and (record := self._read_record(key)):
+            versions = record.checkpoint["channel_versions"]
+            known = _Known(versions, record.channels, record.expires_at, now)
         return known or _NOTHING_KNOWN
 
     def _stored_refs(
@@ -1986,8 +2008,8 @@ class _Threads:
     def _loaded(self, write: _Write) -> PendingWrite:
         return write.task_id, write.channel, self.serde.loads_typed((write.type, write.value))
 
-    def _lineage(self, address: _Address) -> Iterator[tuple[_Record, _Record]]:
-        """Read the ancestors of a checkpoint, or of the newest, each after its child."""
+    def _lineage(self, address: _Address) -> Iterator[_Record]:
+        """Read a checkpoint, or the newest, and then its ancestors."""
         thread_id, checkpoint_ns, checkpoint_id = address
         items = self._newest_first(
             thread_id, checkpoint_ns or "", limit=16, through_id=checkpoint_id
@@ -1996,6 +2018,7 @@ class _Threads:
         if item is None or (checkpoint_id and _record_key(item).checkpoint_id != checkpoint_id):
             return
         child = self._decode_record(item)
+        yield child
         while (key := child.parent_key) is not None:
             while item and _record_key(item) > key:
                 item = next(items, None)
@@ -2011,8 +2034,59 @@ class _Threads:
                     f"with its run"
                 )
                 raise DamagedCheckpointError(what, key, self._checkpoints.name)
-            yield child, record
+            yield record
             child = record
+
+    def _renew(self, address: _Address, delta_channels: Iterable[str], expires_at: int) -> None:
+        """Have the checkpoints that DeltaChannels are rebuilt from last until *expires_at*."""
+        missing = set(delta_channels)
+        short: list[_Record] = []
+        for record in self._lineage(address):
+            if not _lasts(record.expires_at, expires_at):
+                short.append(record)
+            missing -= record.channels.keys()
+            if not missing:
+                break
+        for batch in _batches(short, 16):
+            self._store_again(batch, expires_at)
+
+    def _encode_again(self, item: _Item, key: _CheckpointKey, seal: _Sealer) -> _Item:
+        """Return an item of writes with another expiry."""
+        writes = _decode_writes(item, key, self.serde, self._load_segments, self._writes.name)
+        task_id, _, slot = item["task_id_idx"]["S"].rpartition(_SEPARATOR)
+        by_idx = {write.idx: (write.channel, write.type, write.value) for write in writes}
+        task_path = item["task_path"]["S"]
+        return _encode_writes(key, task_id, task_path, int(slot), by_idx, self.serde, seal)
+
+    def _store_again(self, records: Sequence[_Record], expires_at: int) -> None:
+        """Store checkpoints with another expiry: segments first, then writes, then records.
+
+        What was deleted or has changed in between stays so.
+        """
+        seal = _Sealer((), expires_at, expires_at)
+        record_items: list[_Item] = []
+        write_items: list[tuple[_Item, _Item]] = []
+        found = self._workers.map(lambda r: self._write_items(r.key.writes_hash_key), records)
+        for record, items in zip(records, found, strict=True):
+            load = partial(self._load_segments, record.key)
+            channels = {
+                name: _seal_again(channel, load, seal) for name, channel in record.channels.items()
+            }
+            renewed = record._replace(channels=channels, expires_at=expires_at)
+            record_items.append(_encode_record(renewed, self.serde, seal))
+            for item in items:
+                if not _lasts(_expires_at(item), expires_at):
+                    again = self._encode_again(item, record.key, seal)
+                    write_items.append((again, item["digest"]))
+        self._store_segments(records[0].key.thread_id, seal.fresh)
+        self._workers.map(
+            lambda job: self._writes.put(job[0], "digest = :digest", {":digest": job[1]}),
+            write_items,
+        )
+        self._workers.map(
+            lambda item: self._checkpoints.put(item, "attribute_exists(checkpoint_id)"),
+            record_items,
+        )
 
     def _partition(
         self, thread_id: str, lower: str, upper: str, *attributes: str
@@ -2105,7 +2179,7 @@ class _Threads:
                     self._is_live(item),
                     record.expires_at,
                     frozenset(record.channels),
-                    frozenset(record.metadata.get("counters_since_delta_snapshot") or ()),
+                    record.pending_deltas,
                     frozenset(same.setdefault(ref, ref) for ref in refs),
                 )
         return summaries, notices
@@ -2351,7 +2425,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             values, it must keep lists, dicts, strings, integers, bytes and None.
         ttl_seconds: how long an item lives after it is written; None: for ever. The config's
             ``configurable`` may name another for a thread. DynamoDB deletes expired items within
-            days; they are never returned.
+            days; they are never returned. What a ``DeltaChannel`` is rebuilt from lives up to
+            twice as long.
         consistent_read: False reads at half the price, and may miss what was just written.
         refuse_concurrent_updates: True makes put() raise ConcurrentUpdateError, and store nothing,
             where its parent is no longer the newest checkpoint of its namespace, as when a user
@@ -2596,24 +2671,45 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 no longer the newest.
         Cost: 1 request; before it, one for every 25 new segments, side by side. A write unit for
             each KB. A get of the parent first, where this process neither stored nor read it in
-            the last half hour and *checkpoint* leaves out a value that it may have.
+            the last half hour and *checkpoint* leaves out a value that it may have. Where items
+            expire, all that a ``DeltaChannel`` is rebuilt from is read and stored again once in
+            ``ttl_seconds``.
         """
         address = _address(config)
         key = address.key(checkpoint["id"])
         with self._knowledge.putting(key):
             now = self._clock()
-            parent = self._parent(address, checkpoint, new_versions, now)
+            merged = dict(get_checkpoint_metadata(config, metadata))
+            is_delta = bool(merged.get("counters_since_delta_snapshot"))
+            values = checkpoint["channel_values"].keys()
+            left_out = checkpoint["channel_versions"].keys() - values - new_versions.keys()
+            parent = self._parent(address, now, needed=bool(left_out) or is_delta)
             stored = self._stored_refs(config, parent, key.thread_id, now)
-            seal = _Sealer(stored, *self._expiry(config, key.thread_id, now))
-            recall = partial(self._knowledge.recall_segments, key.thread_id)
+            expires_at, segments_expire_at = self._expiry(config, key.thread_id, now)
+            if is_delta:
+                # What other checkpoints are rebuilt from lives for one to two lifetimes, so that
+                # it has to be renewed once in a lifetime.
+                expires_at = segments_expire_at
+            seal = _Sealer(stored, expires_at, segments_expire_at)
             record = _Record(
                 key,
                 address.checkpoint_id,
                 {name: value for name, value in checkpoint.items() if name != "channel_values"},
-                dict(get_checkpoint_metadata(config, metadata)),
-                _encode_channels(checkpoint, new_versions, parent, recall, self.serde, seal),
-                seal.expires_at,
+                merged,
+                _encode_channels(
+                    checkpoint,
+                    new_versions,
+                    parent,
+                    partial(self._knowledge.recall_segments, key.thread_id),
+                    partial(self._load_segments, key),
+                    self.serde,
+                    seal,
+                ),
+                expires_at,
             )
+            pending = record.pending_deltas
+            if pending and not _lasts(parent.expires_at, expires_at):
+                self._renew(address, pending, expires_at)
             item = _encode_record(record, self.serde, seal)
             if self.refuse_concurrent_updates:
                 is_fork = _FORK_OF in config["configurable"] and (
@@ -2664,16 +2760,18 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             type_, data = self.serde.dumps_typed(value)
             (ordinary if idx >= 0 else special)[idx] = (channel, type_, bytes(data))
         now = self._clock()
-        expiry = self._expiry(config, key.thread_id, now)
+        # Longer than the checkpoint, as a DeltaChannel may be rebuilt from them.
+        _, expires_at = self._expiry(config, key.thread_id, now)
         if (ordinary or special) and self._knowledge.needs_marker(key):
-            self._checkpoints.put(_encode_marker(key, now, expiry[0]))
+            self._checkpoints.put(_encode_marker(key, now, expires_at))
             self._knowledge.mark(key)
 
         def put(slot: int, part: Mapping[int, tuple[str, str, bytes]]) -> _Item | None:
-            seal = _Sealer((), *expiry)
+            seal = _Sealer((), expires_at, expires_at)
             item = _encode_writes(key, task_id, task_path, slot, part, self.serde, seal)
             self._store_segments(key.thread_id, seal.fresh)
-            return self._writes.put(item, unless_exists=slot >= 0)
+            unless_there = "attribute_not_exists(task_id_idx)"
+            return self._writes.put(item, unless_there if slot >= 0 else None)
 
         slot = 0
         while ordinary and (existing := put(slot, ordinary)):
@@ -2855,7 +2953,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         if address.checkpoint_id:
             address.key(address.checkpoint_id)
         steps: list[tuple[Future[list[_Write]], set[str]]] = []
-        for child, record in self._lineage(address) if wanted else ():
+        for child, record in pairwise(self._lineage(address) if wanted else ()):
             written = {name for name in wanted if _may_have_written(name, record, child)}
             if written:
                 steps.append((self._workers.start(self._read_writes, record.key), written))

@@ -2992,6 +2992,64 @@ def test_delta_channel_survives_an_exit_after_others_wrote(
     ]
 
 
+def _sweep(saver: DynamoDBSaver, now: float) -> None:
+    """Delete what has expired, as DynamoDB does some time later."""
+    for item in _stored(saver):
+        if "ttl" in item and int(item["ttl"]["N"]) <= now:
+            table, keys = (
+                (saver.checkpoints_table_name, module._CHECKPOINTS_KEYS)
+                if "checkpoint_id" in item
+                else (saver.writes_table_name, module._WRITES_KEYS)
+            )
+            saver.client.delete_item(TableName=table, Key={name: item[name] for name in keys})
+
+
+@pytest.mark.parametrize(
+    ("durability", "is_warm"),
+    [pytest.param("async", True, id="warm"), pytest.param("exit", False, id="cold")],
+)
+def test_delta_channels_of_a_thread_in_use_outlive_its_lifetime(
+    no_tables: Tables, make_saver: MakeSaver, durability: Any, *, is_warm: bool
+) -> None:
+    """A thread that is used each third of its lifetime is whole after three, and an idle one goes.
+
+    The first turn's writes, of which no later checkpoint holds a snapshot, are needed throughout.
+    """
+    now = [time.time()]  # DynamoDB Local sweeps by its own clock
+    config = _config("thread")
+    memory = _deltas().compile(checkpointer=InMemorySaver())
+
+    def new_saver() -> DynamoDBSaver:
+        return make_saver(no_tables, ttl_seconds=900, clock=lambda: now[0])
+
+    saver = new_saver()
+    saver.setup()
+    renewals = 0
+    for turn in range(10):
+        saver = saver if is_warm else new_saver()
+        graph = _deltas().compile(checkpointer=saver)
+        with Requests(saver) as requests:
+            for each in (graph, memory):
+                each.invoke({"log": [_words(3000, turn)]}, config, durability=durability)
+        renewals += any(
+            params.get("ConditionExpression") == "attribute_exists(checkpoint_id)"
+            for _, params in requests.sent
+        )
+        assert graph.get_state(config).values == memory.get_state(config).values
+        now[0] += 299
+        _sweep(saver, now[0])
+
+    now[0] += 600  # the last turn was 899 seconds ago
+    _sweep(saver, now[0])
+    state = _deltas().compile(checkpointer=new_saver()).get_state(config)
+    assert state.values == memory.get_state(config).values
+    assert 2 <= renewals <= 4  # once in a lifetime
+    now[0] += 900
+    _sweep(saver, now[0])
+    assert new_saver().get_tuple(config) is None
+    assert _stored(saver) == []
+
+
 @CALLS_AND_DURABILITIES
 def test_run_id_of_a_run_is_found(lone_saver: DynamoDBSaver, call: Call, durability: str) -> None:
     """The run_id that a run's config carries is what delete_for_runs takes."""
