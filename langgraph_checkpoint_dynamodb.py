@@ -2632,7 +2632,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             where neighbours share it. One query more for each namespace. None: a scan.
         """
         if filter is not None and not isinstance(filter, dict):
-            raise TypeError(f"filter must be a dict, not {filter!r}")
+            # Not its value: metadata may be anybody's secret.
+            raise TypeError(f"filter must be a dict, not a {type(filter).__name__}")
         if limit is not None and not isinstance(limit, int):
             raise TypeError(f"limit must be an integer, not {limit!r}")
         address = _address(config) if config else None

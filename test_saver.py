@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 import concurrent.futures
 import hashlib
 import importlib
+import inspect
 import io
 import itertools
 import json
@@ -22,6 +24,7 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -4056,11 +4059,11 @@ def test_task_path_must_be_text(call: Call, idle_saver: DynamoDBSaver) -> None:
         pytest.param(
             {"filter": [("a", 1)]},
             TypeError,
-            "filter must be a dict, not [('a', 1)]",
+            "filter must be a dict, not a list",
             id="filter a list",
         ),
         pytest.param(
-            {"filter": "a"}, TypeError, "filter must be a dict, not 'a'", id="filter text"
+            {"filter": "a"}, TypeError, "filter must be a dict, not a str", id="filter text"
         ),
         pytest.param(
             {"limit": "3"}, TypeError, "limit must be an integer, not '3'", id="limit text"
@@ -6758,6 +6761,460 @@ def test_a_pool_of_one_does_not_stall(
 
     assert messages == ["hi", "a" * 2000, "b" * 2000, "c" * 2000, "end"] * 2
     assert len(_seen(world.saver(), "thread copy")["all"]) == 1
+
+
+# -- Secrets --------------------------------------------------------------------------------------
+# What the tables, the exceptions and the log hold of what users store.
+
+SECRET: Final = "the-secret-of-the-"  # noqa: S105  it opens nothing
+
+
+def _plaintext(items: Iterable[Item]) -> bytes:
+    """Return all that items hold, names and keys included, decompressed where it can be."""
+    found: list[bytes] = []
+
+    def add(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for name, each in value.items():
+                add(name)
+                add(each)
+        elif isinstance(value, (list, set)):
+            for each in value:
+                add(each)
+        elif isinstance(value, bytes):
+            found.append(value)
+            with suppress(DamagedCheckpointError):  # a digest is no packed bytes
+                found.append(module._unpack(value, (module._CheckpointKey("", "", ""), "")))
+        else:
+            found.append(str(value).encode())
+
+    for item in items:
+        add(item)
+    return b"\n".join(found)
+
+
+class _Diary(TypedDict, total=False):
+    entries: Annotated[list[str], operator.add]
+    the_secret_of_the_channel: str
+    long: str
+
+
+def _diary(saver: DynamoDBSaver) -> Any:
+    """Make a graph that sends, interrupts, fails and has a subgraph, each with a secret."""
+    inner = (
+        StateGraph(_Diary)
+        .add_node("keep", lambda _: {"entries": [SECRET + "subgraph"]})
+        .add_edge(START, "keep")
+        .compile(checkpointer=True)
+    )
+
+    asked: list[Any] = []
+
+    def ask(state: Any) -> Any:
+        asked.append(state)
+        if len(asked) == 1:
+            raise ValueError(SECRET + "error")
+        assert interrupt(SECRET + "interrupt") == SECRET + "resume"
+        return {"entries": [SECRET + "state"], "the_secret_of_the_channel": SECRET + "value"}
+
+    def note(sent: Any) -> Any:
+        return {"entries": [sent], "long": _words(20_000) + SECRET + "segment"}
+
+    builder: Any = StateGraph(_Diary)  # mypy finds no type of state in a node of Any
+    return (
+        builder.add_node("inner", inner)
+        .add_node("ask", ask)
+        .add_node("note", note)
+        .add_edge(START, "inner")
+        .add_edge("inner", "ask")
+        .add_conditional_edges("ask", lambda _: [Send("note", SECRET + "send")], ["note"])
+        .compile(checkpointer=saver)
+    )
+
+
+def _keep_diary(saver: DynamoDBSaver) -> Any:
+    """Run the graph, fail, resume, change its state and copy it; return its last state."""
+    graph = _diary(saver)
+    config: Any = {
+        "configurable": {"thread_id": "diary", "owner": SECRET + "configurable"},
+        "metadata": {"user": SECRET + "metadata"},
+    }
+    with pytest.raises(ValueError, match=SECRET + "error"):
+        graph.invoke({"entries": [SECRET + "input"]}, config)
+    graph.invoke(None, config)
+    graph.invoke(Command(resume=SECRET + "resume"), config)
+    graph.update_state(config, {"entries": [SECRET + "update"]}, as_node="note")
+    newest = next(saver.list(config)).config
+    saver.put_writes(newest, [("x", _text(1, 900_000) + SECRET + "write")], "task")
+    saver.copy_thread("diary", "copy")
+    return graph.get_state(config).values, _plaintext(_stored(saver))
+
+
+def test_nothing_is_stored_in_plain_by_an_encrypting_serde(
+    endpoint: Endpoint, make_saver: MakeSaver, no_tables: Tables
+) -> None:
+    """Of a graph's values, metadata and names of channels, no byte, key or name of an item tells."""
+    plain = make_saver(no_tables)
+    plain.setup()
+    shown, stored = _keep_diary(plain)
+    kinds = {each.decode() for each in re.findall(rb"the.secret.of.the.([a-z]+)", stored)}
+
+    with _tables(endpoint.client, make=True) as tables:
+        serde = EncryptedSerializer.from_pycryptodome_aes(key=os.urandom(32))
+        shown_too, encrypted = _keep_diary(make_saver(tables, serde=serde))
+
+    assert kinds == {
+        *("subgraph", "interrupt", "error", "resume", "state", "value", "channel", "segment"),
+        *("send", "input", "update", "write", "metadata", "configurable"),
+    }
+    assert shown_too == shown
+    assert len(encrypted) > 1_000_000
+    assert not re.findall(rb".{30}the.secret.of.the.{30}", encrypted)
+    # Whoever may see keys sees these.
+    for known in (b"diary", b"copy", b"inner", b"__pregel_pull"):
+        assert known in encrypted
+
+
+_STRICT: Final = """
+import json, sys
+from dataclasses import dataclass
+from typing import Any, TypedDict
+from langgraph.graph import START, StateGraph
+from langgraph.types import interrupt
+from langgraph_checkpoint_dynamodb import DynamoDBSaver
+
+built = []
+
+@dataclass
+class Allowed:
+    text: str
+
+@dataclass
+class Foreign:
+    text: str
+    def __post_init__(self):
+        built.append(self.text)
+
+class State(TypedDict, total=False):
+    allowed: Allowed
+    anything: Any
+
+def node(state):
+    interrupt([Allowed("asked"), Foreign("asked")])
+
+checkpoints, writes, endpoint, step = sys.argv[1:]
+options = {"endpoint_url": endpoint, "region_name": "eu-central-1",
+           "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+config = {"configurable": {"thread_id": "strict"}}
+with DynamoDBSaver(checkpoints, writes, options) as saver:
+    builder = StateGraph(State).add_node("node", node).add_edge(START, "node")
+    graph = builder.compile(checkpointer=saver)
+    if step == "write":
+        graph.invoke({"allowed": Allowed("kept"), "anything": Foreign("kept")}, config)
+        built.clear()
+    state = graph.get_state(config)
+    asked = state.interrupts[0].value
+    listed = [*saver.list(config)]
+    print(json.dumps({
+        "allowed": [type(each).__name__ for each in (state.values["allowed"], asked[0])],
+        "same": state.values["allowed"] == Allowed("kept"),
+        "foreign": [type(each).__name__ for each in (state.values["anything"], asked[1])],
+        "built": sorted(set(built)),
+    }))
+"""
+
+
+def test_strict_msgpack_builds_what_is_allowed_and_nothing_else(
+    endpoint: Endpoint, tables: Tables
+) -> None:
+    """With LANGGRAPH_STRICT_MSGPACK a state's type comes back as itself; no other's code runs."""
+    answers = [
+        json.loads(
+            subprocess.run(
+                [
+                    *(sys.executable, "-W", "error", "-c", _STRICT),
+                    *(*tables, endpoint.client_config["endpoint_url"], step),
+                ],
+                env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": strict},
+                check=True,
+                capture_output=True,
+                timeout=120,
+            ).stdout
+        )
+        for step, strict in (("write", "false"), ("read", "true"))
+    ]
+
+    loose, strict = answers
+    assert loose == {
+        "allowed": ["Allowed", "Allowed"],
+        "same": True,
+        "foreign": ["Foreign", "Foreign"],
+        "built": ["asked", "kept"],
+    }
+    assert strict["allowed"][0] == "Allowed"
+    assert strict["same"]
+    assert "Foreign" not in strict["foreign"]
+    assert strict["built"] == []
+
+
+_Told = Callable[[World], Any]
+
+
+def _secretive(world: World, **options: Any) -> DynamoDBSaver:
+    """Make a saver by credentials that are secret."""
+    client_config = {"endpoint_url": world.url, "region_name": "eu-central-1"}
+    credentials = {
+        "aws_access_key_id": "test",
+        "aws_secret_access_key": SECRET,
+        "aws_session_token": SECRET,
+    }
+    checkpoints, writes = world.tables
+    return DynamoDBSaver(checkpoints, writes, {**client_config, **credentials, **options})
+
+
+def _secret_config(**configurable: Any) -> Any:
+    """Return a config with secrets in it, of which get_tuple() and list() read nothing."""
+    return {
+        "configurable": {"thread_id": "thread", "checkpoint_ns": "", "key": SECRET, **configurable},
+        "metadata": {"user": SECRET},
+    }
+
+
+def _tell_all(saver: DynamoDBSaver, config: Any, **changes: Any) -> Any:
+    """Store secrets everywhere."""
+    values = {"messages": [SECRET, _text(1, 2000) + SECRET], SECRET: SECRET}
+    checkpoint = _checkpoint_of(_checkpoint_id(2), values) | changes
+    metadata: Any = {"source": "loop", "step": 1, "parents": {}, "note": SECRET, "run_id": "run"}
+    stored = saver.put(config, checkpoint, metadata, checkpoint["channel_versions"])
+    saver.put_writes(stored, [(SECRET, _text(2, 2000) + SECRET), ("__error__", SECRET)], "task")
+    return stored
+
+
+def _with(**configurable: Any) -> _Told:
+    return lambda world: _tell_all(_secretive(world), _secret_config(**configurable))
+
+
+def _damaged(name: str, change: Callable[[bytes], bytes] | None) -> _Told:
+    """Damage the attribute of the items that have it, and read them."""
+
+    def tell(world: World) -> None:
+        saver = _secretive(world)
+        _tell_all(saver, _secret_config())
+        for number, table_name in enumerate(world.tables):
+            keys = (module._CHECKPOINTS_KEYS, module._WRITES_KEYS)[number]
+            for item in world.items(number):
+                key = {name: item[name] for name in keys}
+                if name in item and change:
+                    changed = item | {name: {"B": change(item[name]["B"])}}
+                    world.plain.put_item(TableName=table_name, Item=changed)
+                elif name in item:
+                    world.plain.delete_item(TableName=table_name, Key=key)
+        _ask_everything(_secretive(world), "thread")
+
+    return tell
+
+
+def _troubled(kind: str, name: str) -> _Told:
+    def tell(world: World) -> None:
+        _tell_all(_secretive(world), _secret_config())
+        trouble = Trouble(world, kind, float("inf"), attempts=1)
+        try:
+            saver = world.saver(trouble.client)
+            if name == "put":
+                _tell_all(saver, _secret_config())
+            _CALLS[name](saver, "thread")
+        finally:
+            trouble.close()
+
+    return tell
+
+
+def _called(name: str, *args: Any, **kwargs: Any) -> _Told:
+    """Call a method of a saver whose thread holds secrets."""
+
+    def tell(world: World) -> None:
+        saver = _secretive(world)
+        _tell_all(saver, _secret_config())
+        answer = getattr(saver, name)(*args, **kwargs)
+        if isinstance(answer, Iterator):
+            deque(answer, maxlen=0)
+
+    return tell
+
+
+def _made(*tables: Any, **options: Any) -> _Told:
+    return lambda world: DynamoDBSaver(*(tables or world.tables), **options)
+
+
+def _set_up(table: int, ttl: Any = None, **differs: Any) -> _Told:
+    """Set up tables of which one is there already, and differs."""
+
+    def tell(world: World) -> None:
+        name = world.tables[table]
+        described = world.plain.describe_table(TableName=name)["Table"]
+        world.plain.delete_table(TableName=name)
+        same = {
+            each: described[each] for each in ("TableName", "KeySchema", "AttributeDefinitions")
+        }
+        world.plain.create_table(**{**same, "BillingMode": "PAY_PER_REQUEST", **differs})
+        if ttl:
+            world.plain.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
+        saver = world.saver(ttl_seconds=60)
+        saver.setup(run_index=True)
+
+    return tell
+
+
+def _lineage_cut(world: World) -> None:
+    """Rebuild a DeltaChannel whose ancestor is gone."""
+    saver = _secretive(world)
+    config = _put_deltas(saver, "thread")
+    key = {"thread_id": {"S": "thread"}, "checkpoint_id": {"S": _id(5)}}
+    world.plain.delete_item(TableName=world.tables[0], Key=key)
+    saver.get_delta_channel_history(config=config, channels=["delta"])
+
+
+def _run_needed(world: World) -> None:
+    """Delete a run that a DeltaChannel of another needs."""
+    saver = _secretive(world)
+    _put_deltas(saver, "thread")
+    saver.delete_for_runs(["run-5"])
+
+
+def _update_late(world: World) -> None:
+    """Go on from a parent from which another run went on."""
+    saver = world.saver(refuse_concurrent_updates=True)
+    stored = _tell_all(saver, _secret_config())
+    for number in (3, 4):
+        _tell_all(saver, stored, id=_checkpoint_id(number))
+
+
+def _copy_veiled(world: World) -> None:
+    """Copy a thread that is being deleted."""
+    saver = _secretive(world)
+    _tell_all(saver, _secret_config())
+    saver._draw_veils("thread", "deletion", "thread")
+    saver.copy_thread("thread", "copy")
+
+
+def _no_table(world: World) -> None:
+    """Use a table that is not there."""
+    with DynamoDBSaver("none", "none", client=world.plain) as saver:
+        _tell_all(saver, _secret_config())
+
+
+class _Unknown:
+    """What no serde knows."""
+
+    def __repr__(self) -> str:
+        return SECRET
+
+
+_TOLD: Final[tuple[_Told, ...]] = (
+    _with(thread_id=["thread"]),
+    _with(thread_id="\ud800"),
+    _with(thread_id="t" * 3000),
+    _with(thread_id=""),
+    _with(thread_id=None),
+    _with(thread_id="a:::b"),
+    _with(ttl_seconds=0),
+    _with(checkpoint_ns=7),
+    lambda world: _tell_all(_secretive(world), _secret_config(), id="~"),
+    lambda world: _tell_all(_secretive(world), _secret_config(), channel_values={"x": _Unknown()}),
+    _called("put_writes", _config_of("thread", "", _checkpoint_id(2)), [("x", SECRET)], ""),
+    _called("list", _secret_config(), filter=[("note", SECRET)]),
+    _called("list", _secret_config(), limit="1"),
+    _called("prune", "thread"),
+    _called("prune", ["thread"], strategy="none"),
+    _called("delete_for_runs", [1]),
+    _called("copy_thread", "thread", "thread"),
+    _called("copy_thread", "other", "thread"),
+    _copy_veiled,
+    _damaged("checkpoint", lambda blob: blob[:-1]),
+    _damaged("writes", lambda blob: blob[:-1]),
+    _damaged("segment", lambda blob: blob[:-1]),
+    _damaged("segment", lambda blob: b"\x07" + blob[1:]),
+    _damaged("segment", lambda _: b"\x00" + SECRET.encode()),
+    _damaged("segment", None),
+    _lineage_cut,
+    _run_needed,
+    _update_late,
+    _no_table,
+    *(_troubled("ThrottlingException", name) for name in _CALLS),
+    *(_troubled("time-out", name) for name in ("put", "get_tuple")),
+    *(_troubled("all undone", name) for name in ("put", "get_tuple", "delete_thread")),
+    lambda world: _secretive(world, nonsense=SECRET),
+    lambda world: _secretive(world, secretAccessKey=SECRET),
+    _made(client=1, client_config={"aws_secret_access_key": SECRET}),
+    _made("", "writes", client_config={"aws_secret_access_key": SECRET}),
+    _made(client_config={"aws_secret_access_key": SECRET}, max_workers=0),
+    _made(
+        client_config={"aws_secret_access_key": SECRET},
+        consistent_read=False,
+        refuse_concurrent_updates=True,
+    ),
+    _set_up(
+        1,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+    ),
+    _set_up(
+        0,
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "run_id",
+                "KeySchema": [{"AttributeName": "thread_id", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    ),
+    _set_up(1, ttl={"Enabled": True, "AttributeName": "other"}),
+)
+
+
+def _raises() -> dict[int, str]:
+    """Return the lines of the saver that raise an exception which they name."""
+    source = inspect.getsource(module).partition("# -- Command line")[0]
+    return {
+        node.lineno: source.splitlines()[node.lineno - 1].strip()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Raise)
+        and isinstance(node.exc, ast.Call)
+        # This one can't come.
+        and "AssertionError" not in ast.unparse(node.exc)
+    }
+
+
+def _chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.usefixtures("small", "naps")
+def test_no_exception_or_log_tells_a_secret(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the module raises holds no value, metadata or credentials, nor does any log."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("botocore", "urllib3"):  # when they debug they log every request
+        caplog.set_level(logging.INFO, name)
+    world = World(endpoint)
+    lines = set()
+
+    for tell in _TOLD:
+        world.renew()
+        with pytest.raises(Exception) as caught:  # noqa: PT011  any that the module raises
+            tell(world)
+        for error in _chain_of(caught.value):
+            assert SECRET not in f"{error} {error!r} {vars(error)}"
+            frames = traceback.walk_tb(error.__traceback__)
+            lines |= {line for frame, line in frames if frame.f_code.co_filename == module.__file__}
+
+    world.close()
+    raises = _raises()
+    assert {line: raises[line] for line in raises.keys() - lines} == {}
+    assert [r for r in caplog.records if SECRET in f"{r.getMessage()} {vars(r)}"] == []
 
 
 # -- Command line ---------------------------------------------------------------------------------
