@@ -1152,12 +1152,12 @@ def draw(results: Results, folder: Path) -> None:
         if cost["units_by_turn"] and saver != "memory"
     }
     units: Lines = {s: list(enumerate(cost["units_by_turn"], 1)) for s, cost in by_saver.items()}
-    _draw(folder / "write-units.svg", "Write units that a chat has used", units, "{:,.0f}")
+    _draw(folder / "write-units.svg", "Write units that a chat has used (log scale)", units, "{:,.0f}")
     stored: Lines = {
         saver: [(turn, size / 1e6) for turn, size in cost["bytes_by_turn"]]
         for saver, cost in by_saver.items()
     }
-    _draw(folder / "stored-bytes.svg", "MB that a chat has left in DynamoDB", stored, "{:,.1f} MB")
+    _draw(folder / "stored-bytes.svg", "MB that a chat has left in DynamoDB (log scale)", stored, "{:,.1f} MB")
 
 
 def _draw(path: Path, title: str, lines: Lines, figure_format: str) -> None:
