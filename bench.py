@@ -1152,12 +1152,19 @@ def draw(results: Results, folder: Path) -> None:
         if cost["units_by_turn"] and saver != "memory"
     }
     units: Lines = {s: list(enumerate(cost["units_by_turn"], 1)) for s, cost in by_saver.items()}
-    _draw(folder / "write-units.svg", "Write units that a chat has used (log scale)", units, "{:,.0f}")
+    _draw(
+        folder / "write-units.svg", "Write units that a chat has used (log scale)", units, "{:,.0f}"
+    )
     stored: Lines = {
         saver: [(turn, size / 1e6) for turn, size in cost["bytes_by_turn"]]
         for saver, cost in by_saver.items()
     }
-    _draw(folder / "stored-bytes.svg", "MB that a chat has left in DynamoDB (log scale)", stored, "{:,.1f} MB")
+    _draw(
+        folder / "stored-bytes.svg",
+        "MB that a chat has left in DynamoDB (log scale)",
+        stored,
+        "{:,.1f} MB",
+    )
 
 
 def _draw(path: Path, title: str, lines: Lines, figure_format: str) -> None:
@@ -1167,24 +1174,24 @@ def _draw(path: Path, title: str, lines: Lines, figure_format: str) -> None:
     from matplotlib import pyplot as plt
 
     plt.rcParams.update({"svg.hashsalt": "", "svg.fonttype": "none", "font.size": 11})
-    figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(10, 3.8), layout="constrained")
     axes.set(yscale="log", xlabel="turns of the chat", xlim=(0, 100))
-    axes.set_title(title, loc="left", weight="bold")
+    figure.suptitle(title, x=0.01, horizontalalignment="left", weight="bold", fontsize=13)
     axes.spines[["top", "right"]].set_visible(False)
     axes.yaxis.set_major_formatter("{x:,g}")
     axes.grid(visible=True, axis="y", color="#e6e6e6")
     for saver, points in lines.items():
         axes.plot(*zip(*points, strict=True), color=_color(saver), linewidth=_width(saver))
     lowest, highest = (math.log10(limit) for limit in axes.get_ylim())
-    below = -math.inf
-    for saver, points in sorted(lines.items(), key=lambda line: line[1][-1][1]):
+    # Each label at its line's end, but none over another.
+    above = math.inf
+    for saver, points in sorted(lines.items(), key=lambda line: -line[1][-1][1]):
         turn, value = points[-1]
-        # At the line's end, and no label over another.
-        below = max((math.log10(value) - lowest) / (highest - lowest), below + 0.075)
+        above = min((math.log10(value) - lowest) / (highest - lowest), above - 0.075)
         cut = "" if turn == 100 else f", then fails (turn {turn})"
         axes.text(
             1.02,
-            below,
+            above,
             f"{figure_format.format(value)}  {SAVERS[saver].title}{cut}",
             transform=axes.transAxes,
             va="center",
