@@ -8282,7 +8282,10 @@ CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver, Any], Any]]] = {
     "get_delta_channel_history": lambda saver, config: saver.get_delta_channel_history(
         config=config, channels=["text"]
     ),
-    "list": lambda saver, config: (list(saver.list(None)), list(saver.list(_latest(config)))),
+    "list": lambda saver, config: [
+        list(saver.list(which, before=before))
+        for which, before in ((None, None), (_latest(config), config), (config, None))
+    ],
     "put": lambda saver, config: _put(saver, config, 9, {"text": "z" * 2000}),
     "put_writes": lambda saver, config: saver.put_writes(
         _later(config), [("text", random.randbytes(400_000))], "task"
@@ -8339,15 +8342,16 @@ def test_documents_name_the_actions_of_a_method(
         run = {"run_id": "run"} if number < 3 else {}
         config = _put(lone_saver, config, number, {"text": f"{number}" * 2000}, **run)
         lone_saver.put_writes(config, [("text", number)], "task")
-    saver = make_saver(tables, ttl_seconds=60)
+    saver = make_saver(tables, ttl_seconds=60, refuse_concurrent_updates=method == "put")
 
     with Requests(saver) as requests:
         CALLS_OF[method](saver, config)
 
     asked: tuple[set[str], set[str]] = (set(), set())
     for name, params in requests.sent:
-        for table in params.get("RequestItems") or [params["TableName"]]:
-            asked[tables.index(table)].add(name)
+        for table in params.get("RequestItems") or [params.get("TableName", tables[0])]:
+            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+            asked[tables.index(table)].add(name.replace("TransactWriteItems", "PutItem"))
     documented = _documented_actions(method)
     assert asked[0] <= documented[0]
     assert asked[1] <= documented[1]
