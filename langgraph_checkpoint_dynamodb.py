@@ -1640,6 +1640,21 @@ def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> s
     return ancestors
 
 
+def _oldest_first(
+    parents: Mapping[_CheckpointKey, _CheckpointKey | None],
+) -> list[_CheckpointKey]:
+    """Sort checkpoints by their ids, but each after its parent, whichever clock made its id."""
+    ordered: dict[_CheckpointKey, None] = {}
+    for key in sorted(parents, key=lambda key: (key.checkpoint_id, key.checkpoint_ns)):
+        line: dict[_CheckpointKey, None] = {}
+        each: _CheckpointKey | None = key
+        while each is not None and each in parents and not (each in ordered or each in line):
+            line[each] = None
+            each = parents[each]
+        ordered.update(dict.fromkeys(reversed(line)))
+    return list(ordered)
+
+
 def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
     """Say whether a DeltaChannel may have been written between a checkpoint and its child.
 
@@ -1964,7 +1979,12 @@ class _Threads:
             future = self._workers.start(self._load_segments, record.key, batch)
             segments.update(dict.fromkeys(batch, future))
         sends = None
-        if record.checkpoint["v"] < _FIRST_V_WITH_TASKS and record.parent_key:
+        if (
+            record.checkpoint["v"] < _FIRST_V_WITH_TASKS
+            # What copy_from() brings has the sends that its source showed.
+            and TASKS not in record.checkpoint["channel_versions"]
+            and record.parent_key
+        ):
             sends = self._workers.start(self._read_writes, record.parent_key)
         writes = writes or start(self._read_writes, record.key)
         return _Parts({ref: segments[ref] for ref in record.refs}, writes, sends)
@@ -2393,8 +2413,108 @@ class _Threads:
             for item in found
         )
 
+    def _stored_keys(self, thread_id: str) -> set[_CheckpointKey]:
+        """Return the checkpoints that a thread has.
+
+        Raises: DynamoDBSaverError: it is being copied to or deleted.
+        """
+        keys: set[_CheckpointKey] = set()
+        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "veil", "ttl")
+        for item in self._partition(thread_id, "", _PRUNED, *attributes):
+            if "veil" in item:
+                raise DynamoDBSaverError(
+                    f"Thread {thread_id!r} is under an unfinished {item['veil']['S']}; finish that "
+                    f"first, by the same call"
+                )
+            # A marker has another range key, and so has a subgraph's checkpoint of layout 0.
+            if "checkpoint_ns" in item and self._is_live(item):
+                key = _record_key(item)
+                if key.range_key == item["checkpoint_id"]["S"]:
+                    keys.add(key)
+        return keys
+
+    def _encode_shown_writes(
+        self, key: _CheckpointKey, writes: Iterable[PendingWrite], seal: _Sealer
+    ) -> list[_Item]:
+        """Encode the writes that another saver shows, so that they come back in the same order.
+
+        It shows neither their indices nor their task_path. So the ordinary writes of a task are
+        counted, and a path, which goes before all of LangGraph's, follows where the order of task
+        and index alone would put a write before the one that is shown before it.
+        """
+        parts: dict[tuple[str, int], dict[int, tuple[str, str, bytes]]] = {}
+        counts: dict[str, int] = {}
+        part: dict[int, tuple[str, str, bytes]] = {}
+        open_task = None
+        for task_id, channel, value in writes:
+            idx = WRITES_IDX_MAP.get(channel, counts.get(task_id, 0))
+            if idx < 0 or task_id != open_task:
+                part = parts[task_id, idx] = {}
+            if idx >= 0:
+                counts[task_id] = idx + 1
+            open_task = task_id if idx >= 0 else None
+            type_, data = self.serde.dumps_typed(value)
+            part[idx] = (channel, type_, bytes(data))
+        items = []
+        path, before = 0, ("", min(WRITES_IDX_MAP.values()))
+        for (task_id, slot), part in parts.items():
+            path += (task_id, slot) < before
+            before = task_id, slot
+            task_path = f"{path:06}" if path else ""
+            items.append(_encode_writes(key, task_id, task_path, slot, part, self.serde, seal))
+        return items
+
+    def _put_shown_writes(
+        self,
+        key: _CheckpointKey,
+        writes: Iterable[PendingWrite],
+        is_due: Callable[[_Item], bool] = lambda _: True,
+    ) -> None:
+        """Put those of another saver's writes that are due."""
+        seal = _Sealer((), *self._expiry({}, key.thread_id, self._clock()))
+        items = [item for item in self._encode_shown_writes(key, writes, seal) if is_due(item)]
+        self._store_segments(key.thread_id, seal.fresh if items else {})
+        self._writes.batch_put(items)
+
+    def _complete_writes(
+        self, key: _CheckpointKey, writes: Iterable[PendingWrite], *, replace: bool
+    ) -> None:
+        """Put those of another saver's writes that are missing or, if *replace*, not the same."""
+        stored = {
+            item["task_id_idx"]["S"]: item.get("digest")
+            for item in self._write_items(key.writes_hash_key, "task_id_idx", "digest")
+        }
+
+        def is_due(item: _Item) -> bool:
+            range_key = item["task_id_idx"]["S"]
+            return range_key not in stored or (replace and stored[range_key] != item["digest"])
+
+        self._put_shown_writes(key, writes, is_due)
+
 
 # -- Saver ----------------------------------------------------------------------------------------
+
+
+def _thread_ids_of(source: BaseCheckpointSaver[Any]) -> Iterable[Any]:
+    """Return the threads that a saver has."""
+    if isinstance(source, DynamoDBSaver):
+        return source.threads()
+    return dict.fromkeys(each.config["configurable"]["thread_id"] for each in source.list(None))
+
+
+def _shown_by(
+    source: BaseCheckpointSaver[Any], thread_id: Any, key: _CheckpointKey
+) -> CheckpointTuple:
+    """Return a checkpoint that another saver has listed."""
+    configurable = {**key._asdict(), "thread_id": thread_id}
+    found = source.get_tuple({"configurable": configurable})
+    if found is None:
+        raise DynamoDBSaverError(
+            f"The source lists checkpoint {key.checkpoint_id!r} of thread {key.thread_id!r}, "
+            f"namespace {key.checkpoint_ns!r}, and does not return it; where it was deleted or "
+            f"expired since, call copy_from() again"
+        )
+    return found
 
 
 def _refuse_string(name: str, value: Any) -> None:
@@ -2899,6 +3019,116 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         prefixes = ["", *(_range_prefix(found_ns) for found_ns, _ in self._subgraphs(target))]
         self._delete(target, (prefix + _VEIL for prefix in prefixes))
 
+    def copy_from(
+        self,
+        source: BaseCheckpointSaver[Any],
+        thread_ids: Iterable[Any] | None = None,
+        *,
+        progress: Callable[[str, int, int], object] | None = None,
+    ) -> None:
+        """Copy threads from another saver: all namespaces, oldest checkpoints first, with writes.
+
+        What is shown here then is what *source* shows. Of a thread that is here already, what
+        comes after its newest checkpoint is copied, so a call that is cut off can be made again,
+        and what was pruned here since stays gone. A thread shows what is there of it while it is
+        copied: run no graph on it, here or there, until this is done. ``ttl_seconds`` counts from
+        now on.
+
+        Args:
+            source: any saver, the same one or another; its sync methods are called, from this
+                thread, or from one of the saver's own for ``acopy_from()``.
+            thread_ids: the threads, as *source* knows them; None: all that it lists. A saver that
+                can't list all threads raises its own error; langgraph-checkpoint-aws is one.
+            progress: called with a thread's id, how many of its checkpoints are here, and how many
+                *source* has: once before it is copied, and after each checkpoint. What it raises
+                ends the call.
+
+        Raises:
+            TypeError: *source* is no saver, or *thread_ids* is a string.
+            ValueError: an id can be no key.
+            DynamoDBSaverError: a thread went on here and in *source*; it is being copied to or
+                deleted; *source* does not return what it lists.
+        Cost: of *source*, a list of each thread, then each checkpoint once; for None, a list of
+            all threads before. Here, a query for each MB of a thread that is here already; for each
+            checkpoint what put() costs, and a request for every 25 tasks that wrote. Write units
+            as when a graph had written it. One checkpoint is in memory at a time.
+        """
+        if not isinstance(source, BaseCheckpointSaver):
+            raise TypeError(f"source must be a checkpoint saver, not {source!r}")
+        _refuse_string("thread_ids", thread_ids)
+        for thread_id in _thread_ids_of(source) if thread_ids is None else thread_ids:
+            self._copy_thread_from(source, thread_id, progress or (lambda *_: None))
+
+    def _copy_thread_from(
+        self,
+        source: BaseCheckpointSaver[Any],
+        source_id: Any,
+        progress: Callable[[str, int, int], object],
+    ) -> None:
+        thread_id = _thread_id(source_id)
+        parents: dict[_CheckpointKey, _CheckpointKey | None] = {}
+        for shown in source.list({"configurable": {"thread_id": source_id}}):
+            address = _address(shown.config)
+            parent_id = shown.parent_config and _address(shown.parent_config).checkpoint_id
+            key = address.key(address.checkpoint_id)
+            parents[key] = address.key(parent_id) if parent_id else None
+        keys = _oldest_first(parents)
+        stored = self._stored_keys(thread_id)
+        # They were put in this order: all before the last that is here have their writes.
+        done = max((number for number, key in enumerate(keys, 1) if key in stored), default=0)
+        last_id = keys[done - 1].checkpoint_id if done else ""
+        newer = [key.checkpoint_id for key in stored - parents.keys() if key[2] > last_id]
+        if newer and done < len(keys):
+            raise DynamoDBSaverError(
+                f"Thread {thread_id!r} has gone on here, with checkpoint {min(newer)!r}, and in "
+                f"the source, with {keys[done].checkpoint_id!r}; delete_thread() one of them, or "
+                f"leave it out of thread_ids"
+            )
+        progress(thread_id, done, len(keys))
+        if done:
+            writes = _shown_by(source, source_id, keys[done - 1]).pending_writes or ()
+            # Once all is here, a graph may have gone on from it, and its writes stay.
+            self._complete_writes(keys[done - 1], writes, replace=done < len(keys))
+        for key in keys[done:]:
+            self._copy_checkpoint(source, source_id, key, parents[key], stored)
+            stored.add(key)
+            done += 1
+            progress(thread_id, done, len(keys))
+
+    def _copy_checkpoint(
+        self,
+        source: BaseCheckpointSaver[Any],
+        source_id: Any,
+        key: _CheckpointKey,
+        parent_key: _CheckpointKey | None,
+        stored: Collection[_CheckpointKey],
+    ) -> None:
+        shown = _shown_by(source, source_id, key)
+        checkpoint, versions = shown.checkpoint, shown.checkpoint["channel_versions"]
+        if parent_key is not None and parent_key in stored:
+            now = self._clock()
+            known = self._knowledge.recall(parent_key, now)
+            if known is None and (record := self._read_record(parent_key)):
+                self._knowledge.remember(record, now)
+            if checkpoint["v"] < _FIRST_V_WITH_TASKS and TASKS not in versions:
+                # A source that takes no sends from the parent's writes shows none: nor shall we.
+                writes = _shown_by(source, source_id, parent_key).pending_writes or ()
+                if any(channel == TASKS for _, channel, _ in writes):
+                    versions = {**versions, TASKS: max(versions.values(), default=1)}
+                    checkpoint = {**checkpoint, "channel_versions": versions}
+        # Nothing is taken from the parent for its version's sake: of two checkpoints with the same
+        # version of a channel, a source may show another value, or none, as of a DeltaChannel
+        # between snapshots. What is the same has segments that the parent names.
+        parent_id = parent_key and parent_key.checkpoint_id
+        configurable = {
+            **key._asdict(),
+            "checkpoint_id": parent_id,
+            "checkpoint_map": shown.metadata.get("parents"),
+            _FORK_OF: parent_id,  # it may have had children before
+        }
+        self.put({"configurable": configurable}, checkpoint, shown.metadata, versions)
+        self._put_shown_writes(key, shown.pending_writes or ())
+
     def prune(
         self,
         thread_ids: Sequence[str],
@@ -3050,6 +3280,16 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Async copy_thread()."""
         await self._run(self.copy_thread, source_thread_id, target_thread_id)
+
+    async def acopy_from(
+        self,
+        source: BaseCheckpointSaver[Any],
+        thread_ids: Iterable[Any] | None = None,
+        *,
+        progress: Callable[[str, int, int], object] | None = None,
+    ) -> None:
+        """Async copy_from()."""
+        await self._run(self.copy_from, source, thread_ids, progress=progress)
 
     async def aprune(
         self,

@@ -80,14 +80,14 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on the installed wheel, with the Python that runs nox."""
-    session.install(".", *dependency_groups(PYPROJECT, "test"))
+    session.install(".", *dependency_groups(PYPROJECT, "test", "sources"))
     _test(session)
 
 
 @nox.session
 def histories(session: nox.Session) -> None:
     """Run the long form of histories, crash points, bad days, damage and crowds: many minutes."""
-    session.install(".", *dependency_groups(PYPROJECT, "test"))
+    session.install(".", *dependency_groups(PYPROJECT, "test", "sources"))
     session.posargs[:] = ["-m", "long", "--no-cov", "--timeout=1800", *session.posargs]
     _test(session)
 
@@ -95,7 +95,7 @@ def histories(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def pythons(session: nox.Session) -> None:
     """Run the tests on every supported Python that this machine has."""
-    session.install(".", *dependency_groups(PYPROJECT, "test"))
+    session.install(".", *dependency_groups(PYPROJECT, "test", "sources"))
     _test(session)
 
 

@@ -25,6 +25,7 @@ import textwrap
 import threading
 import time
 import traceback
+import weakref
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ from itertools import chain, count, islice
 from operator import itemgetter
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NamedTuple
 from uuid import UUID, uuid4
 
 import botocore
@@ -3327,6 +3328,532 @@ def test_refusing_concurrent_updates_needs_consistent_reads(make_saver: MakeSave
         make_saver(refuse_concurrent_updates=True, consistent_read=False)
 
 
+# -- Copies from other savers ---------------------------------------------------------------------
+# What another saver shows of a thread, a copy of it shows too, and a graph goes on from either.
+
+
+def _sqlite_source(_: Endpoint, stack: ExitStack) -> Any:
+    sqlite = pytest.importorskip("langgraph.checkpoint.sqlite")
+    return stack.enter_context(sqlite.SqliteSaver.from_conn_string(":memory:"))
+
+
+def _aws_source(endpoint: Endpoint, stack: ExitStack) -> Any:
+    aws = pytest.importorskip("langgraph_checkpoint_aws")
+    boto3 = pytest.importorskip("boto3")
+
+    options = {name: value for name, value in endpoint.client_config.items() if name != "config"}
+    url = options.pop("endpoint_url")
+    table = f"source-{uuid4()}"
+    endpoint.client.create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=module._key_schema(("PK", "SK")),
+        AttributeDefinitions=module._definitions(("PK", "SK"), None),
+    )
+    stack.callback(endpoint.client.delete_table, TableName=table)
+    source = aws.DynamoDBSaver(table, session=boto3.Session(**options), endpoint_url=url)
+    stack.callback(source.client.close)
+    return source
+
+
+def _own_source(endpoint: Endpoint, stack: ExitStack) -> Any:
+    tables = stack.enter_context(_tables(endpoint.client, make=True))
+    return stack.enter_context(DynamoDBSaver(*tables, client=endpoint.client))
+
+
+SOURCES: Final[dict[str, Callable[[Endpoint, ExitStack], Any]]] = {
+    "InMemorySaver": lambda *_: InMemorySaver(),
+    "SqliteSaver": _sqlite_source,
+    "langgraph-checkpoint-aws": _aws_source,
+    "DynamoDBSaver": _own_source,
+}
+
+
+@pytest.fixture
+def source(
+    endpoint: Endpoint, request: pytest.FixtureRequest
+) -> Iterator[BaseCheckpointSaver[Any]]:
+    """Make a saver to copy from, with nothing in it."""
+    with ExitStack() as stack:
+        yield SOURCES[getattr(request, "param", "InMemorySaver")](endpoint, stack)
+
+
+SOURCES_AND_CALLS: Final = pytest.mark.parametrize(
+    ("endpoint", "source", "call"),
+    [
+        pytest.param(server, name, call, id=f"{server}-{name}-{call.__name__[1:]}")
+        for server, quirks in QUIRKS.items()
+        for name in SOURCES
+        for call in (_sync, _async)
+        if name == "InMemorySaver" or (call is _sync and "slow in large tables" not in quirks)
+    ],
+    indirect=["endpoint", "source"],
+    scope="session",
+)
+
+
+def _failing(broken: Collection[int]) -> Builder:
+    """Build twelve parallel tasks, of which those that are *broken* fail."""
+
+    def work(state: Tally) -> Any:
+        if state["number"] in broken:
+            raise RuntimeError("down")
+        return {"log": [f"{state['number']}"]}
+
+    builder: Builder = StateGraph(Tally)
+    builder.add_node("work", work)
+    builder.add_conditional_edges(
+        START, lambda _: [Send("work", {"number": number}) for number in range(12)], ["work"]
+    )
+    return builder
+
+
+# By name: a graph, what it is given before it is copied, the graph that goes on, what it is given.
+LIVES: Final[dict[str, tuple[Builder, list[Any], Builder, list[Any]]]] = {
+    "chat": (
+        _chat(),
+        [{"messages": [HumanMessage(each, id=each)]} for each in ("one", "two")],
+        _chat(),
+        [{"messages": [HumanMessage("three", id="three")]}],
+    ),
+    "interrupted": (
+        _nested(),
+        [{"number": 1}, Command(resume="Ada")],
+        _nested(),
+        [Command(resume=36), {"number": 2}],
+    ),
+    "failed": (_failing({7}), [{"log": ["go"]}], _failing(()), [None]),
+    "deltas": (
+        _deltas(),
+        [{"log": ["in"]}, {"log": ["in"], "often": ["in"]}],
+        _deltas(),
+        [{"log": ["in"]}, {"often": ["in"]}],
+    ),
+}
+
+
+def _lead(
+    saver: BaseCheckpointSaver[Any], thread_id: Any, builder: Builder, given: Iterable[Any]
+) -> None:
+    """Give a graph one thing after the other, whether it fails or not."""
+    graph = builder.compile(checkpointer=saver)
+    for each in given:
+        with suppress(RuntimeError):
+            graph.invoke(each, {"configurable": {"thread_id": thread_id}})
+
+
+def _told(saver: BaseCheckpointSaver[Any], thread_id: Any) -> dict[tuple[str, ...], Any]:
+    """Return all that a saver shows of a thread."""
+    return {
+        _triple(each.config)[1:]: (
+            each.checkpoint,
+            each.metadata,
+            each.parent_config and _triple(each.parent_config)[1:],
+            each.pending_writes,
+        )
+        for each in saver.list({"configurable": {"thread_id": thread_id}})
+    }
+
+
+def _history(saver: BaseCheckpointSaver[Any], thread_id: Any, builder: Builder) -> Any:
+    """Return what a graph makes of a thread's checkpoints."""
+    config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+    return _plain(list(builder.compile(checkpointer=saver).get_state_history(config)))
+
+
+@SOURCES_AND_CALLS
+@pytest.mark.parametrize("life", LIVES)
+def test_copy_from_another_saver_shows_the_same_and_goes_on(
+    call: Call,
+    source: BaseCheckpointSaver[Any],
+    make_saver: MakeSaver,
+    thread_id: str,
+    life: str,
+) -> None:
+    """Each checkpoint, its parent, its writes in order; and what a graph makes of it later."""
+    builder, before, later_builder, after = LIVES[life]
+    _lead(source, thread_id, builder, before)
+    graph = builder.compile(checkpointer=source)
+    config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+    *_, first, _ = graph.get_state_history(config)
+    graph.update_state(first.config, None, as_node=START)
+    _lead(source, thread_id, builder, before)
+
+    call(make_saver(), "copy_from", source, [thread_id])
+
+    assert _told(make_saver(), thread_id) == _told(source, thread_id)
+    assert _history(make_saver(), thread_id, builder) == _history(source, thread_id, builder)
+    if life == "deltas" and "langgraph_checkpoint_aws" in type(source).__module__:
+        return  # It replays parallel writers in the order of their tasks' ids, not of the run.
+    for saver in (make_saver(), source):
+        _lead(saver, thread_id, later_builder, after)
+    ours, theirs = (_history(each, thread_id, later_builder) for each in (make_saver(), source))
+    assert ours == theirs
+
+
+@SYNC_AND_ASYNC
+def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
+    call: Call, make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """Without thread_ids, the source's are copied; a call that finds all here changes nothing."""
+    names: list[Any] = [f"{thread_id} a", 5]
+    for number, name in enumerate(names):
+        _put_deltas(source, name)
+        _put(source, _config(name, ns="sub"), 100 + number)
+    told: list[Any] = []
+
+    def progress(*args: Any) -> None:
+        told.append(args)
+
+    call(make_saver(), "copy_from", source, progress=progress)
+
+    assert told == [(name, count, 11) for name in (f"{thread_id} a", "5") for count in range(12)]
+    for name in names:
+        assert _told(make_saver(), name) == _told(source, name)
+    told.clear()
+    with Requests(make_saver()) as requests:
+        call(make_saver(), "copy_from", source, iter([f"{thread_id} a", "none"]), progress=progress)
+    assert told == [(f"{thread_id} a", 11, 11), ("none", 0, 0)]
+    assert requests.names == ["Query"] * 3
+    make_saver().delete_thread("5")
+
+
+@pytest.mark.parametrize("endpoint", ["local"], indirect=True)
+def test_copy_from_a_source_that_is_async(make_saver: MakeSaver, thread_id: str) -> None:
+    """A saver whose sync methods may not be called on its event loop is one to acopy_from()."""
+    aio = pytest.importorskip("langgraph.checkpoint.sqlite.aio")
+    saver = make_saver()
+
+    async def copy() -> Any:
+        async with aio.AsyncSqliteSaver.from_conn_string(":memory:") as source:
+            graph = _chat().compile(checkpointer=source)
+            config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+            await graph.ainvoke({"messages": [HumanMessage("one")]}, config)
+            await saver.acopy_from(source)
+            return [each async for each in source.alist(config)]
+
+    assert asyncio.run(copy()) == list(saver.list(_config(thread_id)))
+
+
+class CutOffError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("life", ["interrupted", "deltas"])
+def test_copy_from_goes_on_wherever_it_was_cut_off(
+    endpoint: Endpoint,
+    source: BaseCheckpointSaver[Any],
+    make_saver: MakeSaver,
+    thread_id: str,
+    life: str,
+) -> None:
+    """Cut off before each of its writes in turn, it ends whole, and puts no item twice."""
+    builder, before, _, _ = LIVES[life]
+    _lead(source, thread_id, builder, before)
+    cut_before = [0]
+
+    def cut(model: Any, **_: Any) -> None:
+        if model.name in ("PutItem", "BatchWriteItem"):
+            cut_before[0] -= 1
+            if not cut_before[0]:
+                raise CutOffError
+
+    with DynamoDBSaver(*endpoint.tables, endpoint.client_config) as cut_saver:
+        cut_saver.client.meta.events.register("before-call.dynamodb", cut)
+        items: list[str] = []
+        with Requests(cut_saver) as requests:
+            for _ in range(200):
+                cut_before[0] = 2  # so that each call carries out one request
+                cut_saver._knowledge.forget(thread_id)
+                try:
+                    cut_saver.copy_from(source, [thread_id])
+                except CutOffError:
+                    assert requests.sent.pop()[0] in ("PutItem", "BatchWriteItem")
+                else:
+                    break
+
+    for name, params in requests.sent:
+        if name in ("PutItem", "BatchWriteItem"):
+            puts = [params["Item"]] if name == "PutItem" else _put_items(params)
+            items.extend(repr(sorted(_keys_of(item).items())) for item in puts)
+    copied = make_saver(endpoint.tables)
+    assert _told(copied, thread_id) == _told(source, thread_id)
+    assert [key for key, times in Counter(items).items() if times > 1 and "~s" not in key] == []
+
+
+def _put_items(params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        each["PutRequest"]["Item"] for table in params["RequestItems"].values() for each in table
+    ]
+
+
+def _keys_of(item: Mapping[str, Any]) -> dict[str, Any]:
+    names = {*module._CHECKPOINTS_KEYS, *module._WRITES_KEYS}
+    return {name: value for name, value in item.items() if name in names}
+
+
+@SYNC_AND_ASYNC
+def test_copy_from_adds_what_came_since(
+    call: Call, make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """A second call adds new checkpoints, and the writes that the newest has been given since."""
+    head = _put(source, _put(source, _config(thread_id), 1, {"text": _words(9000)}), 2)
+    source.put_writes(head, [("a", 1)], "task 2", "b")
+    call(make_saver(), "copy_from", source, [thread_id])
+    source.put_writes(head, [("a", 2)], "task 1", "c")
+    source.put_writes(head, [("a", 3), (ERROR, "down")], "task 3", "a")
+    call(make_saver(), "copy_from", source, [thread_id])
+    found = make_saver().get_tuple(head).pending_writes  # type: ignore[union-attr]
+    assert sorted(found or ()) == sorted(source.get_tuple(head).pending_writes or ())  # type: ignore[union-attr]
+    _put(source, head, 3)
+
+    call(make_saver(), "copy_from", source, [thread_id])
+
+    assert _told(make_saver(), thread_id) == _told(source, thread_id)
+
+
+@SYNC_AND_ASYNC
+def test_copy_from_leaves_what_went_on_or_was_pruned_here(
+    call: Call, make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """A call after the move changes nothing: not a head's new error, not what is gone."""
+    head = _put(source, _put(source, _config(thread_id), 1), 2)
+    source.put_writes(head, [("a", 1), (ERROR, "down")], "task")
+    saver = make_saver()
+    call(saver, "copy_from", source, [thread_id])
+    call(saver, "prune", [thread_id])
+    saver.put_writes(head, [(ERROR, "down again")], "task")
+    told = _told(saver, thread_id)
+    call(saver, "copy_from", source, [thread_id])
+    assert _told(saver, thread_id) == told
+    _put(saver, head, 3)
+    told = _told(saver, thread_id)
+
+    call(saver, "copy_from", source, [thread_id])
+
+    assert len(told) == 2
+    assert _told(saver, thread_id) == told
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("copied", [True, False])
+def test_copy_from_refuses_a_thread_that_went_on_in_both(
+    call: Call,
+    make_saver: MakeSaver,
+    source: BaseCheckpointSaver[Any],
+    thread_id: str,
+    copied: Any,
+) -> None:
+    """Of two heads one would win in silence."""
+    head = _put(source, _config(thread_id), 1)
+    saver = make_saver()
+    if copied:
+        saver.copy_from(source)
+        _put(source, head, 2)
+    _put(saver, head, 3)
+    told = _told(saver, thread_id)
+
+    with pytest.raises(DynamoDBSaverError) as raised:
+        call(saver, "copy_from", source, [thread_id])
+
+    assert str(raised.value) == (
+        f"Thread {thread_id!r} has gone on here, with checkpoint {_id(3)!r}, and in the source, "
+        f"with {_id(2 if copied else 1)!r}; delete_thread() one of them, or leave it out of "
+        f"thread_ids"
+    )
+    assert _told(saver, thread_id) == told
+
+
+@SYNC_AND_ASYNC
+def test_copy_from_refuses_a_thread_that_is_being_deleted(
+    call: Call, make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """What is put behind a veil would not be seen."""
+    _put(source, _config(thread_id), 1)
+    saver = make_saver()
+    saver._draw_veils(thread_id, "deletion", thread_id)
+
+    with pytest.raises(DynamoDBSaverError) as raised:
+        call(saver, "copy_from", source, [thread_id])
+
+    assert str(raised.value) == (
+        f"Thread {thread_id!r} is under an unfinished deletion; finish that first, by the same call"
+    )
+
+
+@SYNC_AND_ASYNC
+def test_copy_from_tells_of_a_checkpoint_that_the_source_has_lost(
+    call: Call,
+    make_saver: MakeSaver,
+    thread_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A copy with a hole would not be a copy."""
+    source = InMemorySaver()
+    _put(source, _config(thread_id), 1)
+    monkeypatch.setattr(source, "get_tuple", lambda _: None)
+
+    with pytest.raises(DynamoDBSaverError) as raised:
+        call(make_saver(), "copy_from", source)
+
+    assert str(raised.value) == (
+        f"The source lists checkpoint {_id(1)!r} of thread {thread_id!r}, namespace '', and does "
+        f"not return it; where it was deleted or expired since, call copy_from() again"
+    )
+
+
+@SYNC_AND_ASYNC
+def test_copy_from_puts_parents_first_whatever_their_ids(
+    call: Call,
+    make_saver: MakeSaver,
+    source: BaseCheckpointSaver[Any],
+    thread_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a clock ran behind, a child's id is smaller; and a parent may be gone for good."""
+    order: list[int] = []
+    for parent, number in ((9, 5), (5, 7), (7, 3), (3, 8), (5, 4), (5, 6)):
+        _put(source, _config(thread_id, parent), number, {"text": _words(9000)})
+    saver = make_saver()
+    put = saver._checkpoints.put
+
+    def put_and_note(item: Any, **options: Any) -> Any:
+        order.append(int(item["checkpoint_id"]["S"][-12:]))
+        return put(item, **options)
+
+    monkeypatch.setattr(saver._checkpoints, "put", put_and_note)
+
+    call(saver, "copy_from", source)
+
+    assert order == [5, 7, 3, 4, 6, 8]
+    assert _told(make_saver(), thread_id) == _told(source, thread_id)
+
+
+@SYNC_AND_ASYNC
+@pytest.mark.parametrize("migrates", [True, False])
+def test_copy_from_keeps_the_sends_of_an_older_format(
+    call: Call,
+    make_saver: MakeSaver,
+    endpoint: Endpoint,
+    thread_id: str,
+    migrates: Any,
+) -> None:
+    """Below format 4 some savers show the sends in the parent's writes, and some do not."""
+    with ExitStack() as stack:
+        source = _own_source(endpoint, stack) if migrates else InMemorySaver()
+        parent = _put(source, _config(thread_id), 1, {"a": 1})
+        source.put_writes(
+            parent, [("a", 2), (TASKS, Send("node", 1)), (TASKS, Send("node", 2))], "t"
+        )
+        for number in (2, 3):
+            old: Any = _checkpoint(number, {"a": number}) | {"v": 3}
+            source.put(_config(thread_id, number - 1), old, {}, {"a": number})
+
+        call(make_saver(), "copy_from", source, [thread_id])
+
+        ours, theirs = (_told(each, thread_id) for each in (make_saver(), source))
+    values = [shown[0]["channel_values"].get(TASKS) for shown in ours.values()]
+    assert values == [None, [Send("node", 1), Send("node", 2)] if migrates else None, None]
+    if not migrates:
+        # A version that stands alone has no effect, and says that there are no sends.
+        del ours["", _id(2)][0]["channel_versions"][TASKS]
+    assert ours == theirs
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", ERROR, INTERRUPT, RESUME])),
+        max_size=12,
+        unique_by=lambda write: write if write[1] in WRITES_IDX_MAP else object(),
+    )
+)
+def test_copy_from_keeps_any_order_of_writes(shown: list[tuple[str, str]]) -> None:
+    """However a saver sorts, its writes come back so, each of a task under an index of its own."""
+    key = module._checkpoint_key("thread", "", "1")
+    writes = [(*write, number) for number, write in enumerate(shown)]
+    with mock_aws(), DynamoDBSaver("checkpoints", "writes", {"region_name": "us-east-1"}) as saver:
+        items = saver._encode_shown_writes(key, writes, module._Sealer((), 0, 0))
+        found = [
+            write
+            for item in items
+            for write in module._decode_writes(
+                item, key, saver.serde, saver._load_segments, "writes"
+            )
+        ]
+        loaded = [saver._loaded(write) for write in sorted(found)]
+
+    assert loaded == writes
+    assert len({(write.task_id, write.idx) for write in found}) == len(writes)
+    assert len({item["task_id_idx"]["S"] for item in items}) == len(items)
+
+
+def test_copy_from_costs_what_the_run_has_cost(
+    make_saver: MakeSaver, lone_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """A chat that is copied sends the bytes of its run, in no more requests."""
+    given = [{"messages": [HumanMessage(f"{n}", id=f"{n}")]} for n in range(6)]
+    with Requests(lone_saver) as run:
+        _lead(lone_saver, thread_id, _chat(), given)
+
+    with Requests(make_saver()) as requests:
+        make_saver().copy_from(lone_saver, [thread_id])
+
+    sent = [name for name in requests.names if name in ("PutItem", "BatchWriteItem")]
+    assert 0.99 * run.bytes_sent < requests.bytes_sent < 1.01 * run.bytes_sent
+    assert len(sent) <= len([name for name in run.names if name in ("PutItem", "BatchWriteItem")])
+    assert "GetItem" not in requests.names
+
+
+class Weighed(dict[str, Any]):
+    """A checkpoint that can be counted."""
+
+    held: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+def test_copy_from_holds_one_checkpoint_at_a_time(
+    make_saver: MakeSaver, thread_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a thread of any length no more is in memory than what is being copied."""
+    source = InMemorySaver()
+    most = [0]
+
+    def weigh(found: CheckpointTuple) -> CheckpointTuple:
+        checkpoint = Weighed(found.checkpoint)
+        Weighed.held.add(checkpoint)
+        most[0] = max(most[0], len(Weighed.held))
+        return found._replace(checkpoint=checkpoint)  # type: ignore[arg-type]
+
+    config = _config(thread_id)
+    for number in range(20):
+        config = _put(source, config, number)
+    get_tuple, list_ = source.get_tuple, source.list
+    monkeypatch.setattr(source, "get_tuple", lambda config: weigh(get_tuple(config)))  # type: ignore[arg-type]
+    monkeypatch.setattr(source, "list", lambda config: map(weigh, list_(config)))
+
+    make_saver().copy_from(source)
+
+    assert len(_told(make_saver(), thread_id)) == 20
+    assert 1 <= most[0] <= 2
+
+
+@SYNC_AND_ASYNC
+def test_copy_from_starts_a_life_of_its_own(
+    call: Call, make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """What is copied expires ttl_seconds after it was copied, and what a graph adds later."""
+    now = [1_800_000_000.0]
+    saver = make_saver(ttl_seconds=60, clock=lambda: now[0])
+    head = _put(source, _put(source, _config(thread_id), 1, {"text": _words(9000)}), 2)
+    source.put_writes(head, [("a", _words(500_000))], "task")
+    call(saver, "copy_from", source)
+
+    now[0] += 59
+    assert _told(saver, thread_id) == _told(source, thread_id)
+    now[0] += 1
+    assert _told(saver, thread_id) == {}
+
+
 # -- Layout 0 -------------------------------------------------------------------------------------
 # Two threads as langgraph-checkpoint-dynamodb 0.1.0 wrote them. They are never edited.
 
@@ -3788,6 +4315,26 @@ def test_layout_0_thread_is_copied(call: Call, old_saver: DynamoDBSaver) -> None
     ]
 
 
+@CALLS_AND_DURABILITIES
+def test_layout_0_is_copied_to_other_tables(
+    old_saver: DynamoDBSaver, make_saver: MakeSaver, call: Call, durability: str
+) -> None:
+    """The old tables, read by a saver of ours, are a source; what had been sent runs once."""
+    with _tables(old_saver.client, make=True) as tables:
+        call(make_saver(tables), "copy_from", old_saver)
+        told = {each: (_told(make_saver(tables), each), _told(old_saver, each)) for each in _OLD}
+        graph = _order().compile(checkpointer=make_saver(tables))
+        config: RunnableConfig = {"configurable": {"thread_id": "order"}}
+        answer = call(graph, "invoke", None, config, durability=durability)
+
+    assert all(ours == theirs for ours, theirs in told.values())
+    assert [len(ours) for ours, _ in told.values()] == [3, 2]
+    assert answer == {"items": ["ham", "eggs"], "done": ["ham", "eggs", "served"]}
+
+
+_OLD: Final = ("order", "report")
+
+
 @SYNC_AND_ASYNC
 def test_layout_0_thread_is_deleted(call: Call, old_saver: DynamoDBSaver) -> None:
     """Nothing stays of old threads that are deleted, as a whole or by their run."""
@@ -4127,6 +4674,27 @@ def test_list_refuses_what_it_cannot_select_by(
             TypeError,
             "run_ids must hold strings, not 5",
             id="delete_for_runs of a number",
+        ),
+        pytest.param(
+            "copy_from",
+            ["checkpoints.sqlite"],
+            TypeError,
+            "source must be a checkpoint saver, not 'checkpoints.sqlite'",
+            id="copy_from a file",
+        ),
+        pytest.param(
+            "copy_from",
+            [InMemorySaver(), "thread"],
+            TypeError,
+            "thread_ids must be a sequence of strings, not the string 'thread'",
+            id="copy_from of one thread",
+        ),
+        pytest.param(
+            "copy_from",
+            [InMemorySaver(), ["a:"]],
+            ValueError,
+            "thread_id must not hold ':::' or end in ':': 'a:'; use another one",
+            id="copy_from of what is no thread",
         ),
         pytest.param(
             "copy_thread",
@@ -8293,6 +8861,7 @@ CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver, Any], Any]]] = {
     "copy_thread": lambda saver, config: saver.copy_thread(
         config["configurable"]["thread_id"], "copy"
     ),
+    "copy_from": lambda saver, config: saver.copy_from(_source_of(_latest(config))),
     "prune": lambda saver, config: saver.prune(
         [config["configurable"]["thread_id"]], grace_seconds=0
     ),
@@ -8313,6 +8882,16 @@ def _operate(saver: DynamoDBSaver, method: str, config: Any, *args: Any) -> None
     with module._Operator(*tables, client=saver.client) as operator_:
         operator_.expect(config["configurable"]["thread_id"])
         _sync(operator_, method, config["configurable"]["thread_id"], *args)
+
+
+def _source_of(config: Any) -> InMemorySaver:
+    """Make a saver with two threads, of which one is another's by half."""
+    source = InMemorySaver()
+    thread_id = config["configurable"]["thread_id"]
+    _put(source, _config(thread_id, 2), 3)
+    for stored in (_put(source, _config(thread_id, 3), 4), _put(source, _config("new"), 1)):
+        source.put_writes(stored, [("text", random.randbytes(400_000))], "task")
+    return source
 
 
 def _latest(config: Any) -> RunnableConfig:
