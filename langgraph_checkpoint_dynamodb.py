@@ -1954,7 +1954,8 @@ class _Threads:
         before_id: str | None,
         limit: int | None,
     ) -> Iterator[_Record]:
-        page_limit = limit if limit and not filter_ else 16
+        # One page holds what is asked for, and the checkpoint that *before* names, which is not.
+        page_limit = limit + bool(before_id) if limit and not filter_ else 16
         checkpoint_ns, only_id = (
             (address.checkpoint_ns, address.checkpoint_id) if address else (None, None)
         )

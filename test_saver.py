@@ -5326,6 +5326,11 @@ def test_list_reads_side_by_side(call: Call, make_saver: MakeSaver, thread_id: s
         assert len(call(saver, "list", _config(thread_id), limit=5)) == 5
     assert requests.names.count("Query") == 1 + 5
 
+    with Requests(saver) as requests:
+        listed = call(saver, "list", _config(thread_id), before=_config(thread_id, 30), limit=5)
+    assert _numbers(listed) == list(range(29, 24, -1))
+    assert requests.names.count("Query") == 1 + 5
+
 
 @SYNC_AND_ASYNC
 def test_delete_thread_deletes_side_by_side(
