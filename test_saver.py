@@ -7915,7 +7915,7 @@ def test_command_setup_makes_the_tables(
     checkpoints, writes = no_tables
     argv = ("setup", "--checkpoints-table", checkpoints, "--writes-table", writes)
 
-    first = command(*argv, "--ttl-seconds", "60", "--json")
+    first = command(*argv, "--ttl-seconds", "60", "--run-index", "--json")
     second = command(*argv)
 
     assert (first.code, first.rows) == (0, [{"tables": [checkpoints, writes]}])
@@ -7923,6 +7923,8 @@ def test_command_setup_makes_the_tables(
     for table in no_tables:
         found = endpoint.client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
         assert found["AttributeName"] == "ttl"
+    made = endpoint.client.describe_table(TableName=checkpoints)["Table"]
+    assert [index["IndexName"] for index in made["GlobalSecondaryIndexes"]] == ["run_id"]
 
 
 def test_command_threads_prints_an_id_a_line(
