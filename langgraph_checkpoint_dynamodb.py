@@ -1945,7 +1945,7 @@ class _Threads:
             # DynamoDB takes a start key that no item has: this one is after all of its thread.
             start["ExclusiveStartKey"] = _checkpoints_key(thread_ids[-1], "\U0010ffff")
             # Long threads: small pages, as the rest is skipped; short ones: large pages.
-            limit = min(limit * 2, 1024) if 4 * len(thread_ids) > limit else max(limit // 2, 1)
+            limit = min(limit * 2, 1024) if len(thread_ids) > 1 else max(limit // 2, 16)
 
     def _list_records(
         self,

@@ -1568,6 +1568,27 @@ def test_threads_names_each_thread_once(lone_saver: DynamoDBSaver) -> None:
     assert sorted(lone_saver.threads()) == sorted(["long", *(f"short-{n}" for n in range(50))])
 
 
+@pytest.mark.parametrize(
+    ("threads", "length", "requests_", "items"), [(200, 5, 10, 1000), (20, 60, 21, 20 * 16)]
+)
+def test_threads_reads_short_threads_together_and_long_ones_by_their_start(
+    lone_saver: DynamoDBSaver, threads: int, length: int, requests_: int, items: int
+) -> None:
+    """200 threads of five items take few requests; of 20 threads of 60, 16 items each are read."""
+    lone_saver._checkpoints.batch_put(
+        module._checkpoints_key(f"{thread}", _id(item))
+        for thread in range(threads)
+        for item in range(length)
+    )
+
+    with Requests(lone_saver) as requests:
+        found = list(lone_saver.threads())
+
+    assert sorted(found) == sorted(f"{thread}" for thread in range(threads))
+    assert len(requests.sent) <= requests_
+    assert requests.items_read <= items
+
+
 @SYNC_AND_ASYNC
 def test_writes_of_a_task_keep_their_order(
     call: Call, saver: DynamoDBSaver, thread_id: str
