@@ -134,6 +134,8 @@ _MAX_RANGE_KEY_BYTES: Final = 1024
 _MAX_BATCH_GET_KEYS: Final = 100
 _MAX_BATCH_WRITE_ITEMS: Final = 25
 _MAX_IN_OPERANDS: Final = 100
+# Limit is a 32-bit number; and so many items of ours hardly fit in the 1 MB of a page.
+_MAX_PAGE_ITEMS: Final = 4096
 
 # An item may have 400 KB: this leaves 20 KB for its keys and other attributes.
 _MAX_BLOB_BYTES: Final = 380 * 1024
@@ -1278,7 +1280,7 @@ class _Table:
             parameters["ExpressionAttributeNames"] = {**names, **projection}
         while True:
             if limit:
-                parameters["Limit"] = limit
+                parameters["Limit"] = min(limit, _MAX_PAGE_ITEMS)
                 limit *= 4
             answer = self._call(operation, TableName=self.name, **parameters)
             last_key = answer.get("LastEvaluatedKey")
@@ -1725,18 +1727,23 @@ class _Threads:
             for channel in known.channels.values():
                 yield from channel.refs
 
-    def _store_segments(self, thread_id: str, segments: Mapping[_Ref, bytes]) -> None:
+    def _store_segments(
+        self, thread_id: str, segments: Mapping[_Ref, bytes], *, is_lasting: bool = True
+    ) -> None:
         now = self._clock()
         self._checkpoints.batch_put(
             _encode_segment(thread_id, ref, data, now) for ref, data in segments.items()
         )
-        self._knowledge.remember_segments(thread_id, segments)
+        if is_lasting:
+            self._knowledge.remember_segments(thread_id, segments)
 
-    def _load_segments(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, bytes]:
+    def _load_segments(
+        self, key: _CheckpointKey, refs: Collection[_Ref], *, is_lasting: bool = True
+    ) -> dict[_Ref, bytes]:
         """Return segments of a checkpoint, and read those that this process does not know.
 
         As they never change, a read at half the price will do; those that are not there yet are
-        read once more consistently.
+        read once more consistently. What is read is remembered, if *is_lasting*.
         """
         place = (key, self._checkpoints.name)
         known = self._knowledge.recall_segments(key.thread_id, refs)
@@ -1747,7 +1754,8 @@ class _Threads:
             for item in self._checkpoints.batch_get(keys, consistent=consistent):
                 ref = by_key[item["checkpoint_id"]["S"]]
                 read[ref] = _decode_segment(item, ref, place)
-        self._knowledge.remember_segments(key.thread_id, read)
+        if is_lasting:
+            self._knowledge.remember_segments(key.thread_id, read)
         segments = known | read
         if missing := [ref.range_key for ref in refs if ref not in segments]:
             what = f"{len(missing)} of {len(refs)} segments are missing, {missing[0]!r} among them"
@@ -2367,6 +2375,11 @@ class _Threads:
                 f"that first, by the same call"
             )
 
+    def _copy_segments(self, target: str, job: tuple[_CheckpointKey, Sequence[_Ref]]) -> None:
+        # Not remembered: a whole thread's would drive out those of the threads that are in use.
+        segments = self._load_segments(*job, is_lasting=False)
+        self._store_segments(target, segments, is_lasting=False)
+
     def _copy_page(
         self, items: Sequence[_Item], source: str, target: str, copied: set[_Ref]
     ) -> None:
@@ -2404,7 +2417,7 @@ class _Threads:
             missing = [ref for ref in dict.fromkeys(refs) if ref not in copied]
             jobs.extend((key, batch) for batch in _batches(missing, _MAX_BATCH_WRITE_ITEMS))
             copied.update(missing)
-        self._workers.map(lambda job: self._store_segments(target, self._load_segments(*job)), jobs)
+        self._workers.map(partial(self._copy_segments, target), jobs)
         self._checkpoints.batch_put(
             _moved(item, _record_key(item), target, self._checkpoints.name) for item in items
         )

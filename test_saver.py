@@ -6701,6 +6701,32 @@ def test_a_write_whose_answer_was_lost_is_the_savers_own(world: World, kind: str
     trouble.close()
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("checkpoint_ns", ["", "sub"])
+def test_a_thread_of_many_pages_asks_for_what_a_page_holds(
+    world: World, checkpoint_ns: str
+) -> None:
+    """Each page asks for more items than the one before; a list of 15 MB once asked for 2**32."""
+    saver = world.saver()
+    world.page_limit = 1
+    limits: list[int] = []
+    world.plain.meta.events.register(
+        "provide-client-params.dynamodb.Query",
+        lambda params, **_: limits.append(params.get("Limit", 0)),
+    )
+    for number in range(20):
+        namespace = f"{checkpoint_ns}{number}" if checkpoint_ns else ""
+        saver.put(
+            _config_of("thread", namespace), _checkpoint_of(_checkpoint_id(number), {}), {}, {}
+        )
+
+    found = [*saver.list({"configurable": {"thread_id": "thread"}})]
+    again = [*saver.list({"configurable": {"thread_id": "thread"}}, limit=2**40)]
+
+    assert len(found) == len(again) == 20
+    assert 1000 < max(limits) < 10_000
+
+
 # -- Damage ---------------------------------------------------------------------------------------
 
 PAYLOAD: Final = "the user's own words, which no error may repeat, "
