@@ -3160,17 +3160,21 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             thread_ids: threads that are not there are no error.
             strategy: ``"keep_latest"``, or ``"delete"``, which is delete_thread() for each.
             grace_seconds: how long a segment without a name is spared, for the sake of a put that
-                builds on a checkpoint that is just being deleted; 0, for threads that nobody
-                writes to, collects at once.
+                builds on a checkpoint that is just being deleted; less than an hour is for threads
+                that nobody writes to: 0 collects at once.
 
         Raises:
-            ValueError: another *strategy*.
+            ValueError: another *strategy*, or *grace_seconds* is no such number.
         Cost: reads all of the thread's checkpoints and segments, a query of writes for each that is
             deleted, a request for every 25 items deleted, one for each segment, side by side.
         """
         _refuse_string("thread_ids", thread_ids)
         if strategy not in ("keep_latest", "delete"):
             raise ValueError(f"strategy must be 'keep_latest' or 'delete', not {strategy!r}")
+        if not isinstance(grace_seconds, (int, float)) or not 0 <= grace_seconds < float("inf"):
+            raise ValueError(
+                f"grace_seconds must be a number of seconds of at least 0, not {grace_seconds!r}"
+            )
         for thread_id in [_thread_id(each) for each in thread_ids]:
             if strategy == "delete":
                 self.delete_thread(thread_id)

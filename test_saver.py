@@ -4777,6 +4777,18 @@ def test_unknown_strategy_is_refused(call: Call, idle_saver: DynamoDBSaver) -> N
 
 
 @SYNC_AND_ASYNC
+@pytest.mark.parametrize("grace_seconds", [-1, float("inf"), float("nan"), "60", None])
+def test_grace_that_is_none_is_refused(
+    call: Call, idle_saver: DynamoDBSaver, grace_seconds: Any
+) -> None:
+    """How long a segment is spared is a number of seconds, not less than 0 and not for ever."""
+    message = f"grace_seconds must be a number of seconds of at least 0, not {grace_seconds!r}"
+
+    with _refused(idle_saver, ValueError, message):
+        call(idle_saver, "prune", ["thread"], grace_seconds=grace_seconds)
+
+
+@SYNC_AND_ASYNC
 def test_copy_to_a_thread_in_use_is_refused(
     call: Call, saver: DynamoDBSaver, thread_id: str
 ) -> None:
