@@ -167,6 +167,14 @@ def _units_of_batch_write(request: Any, answer: Any) -> float | None:
     return sum(_write_units(each["PutRequest"]["Item"]) for each in writes)
 
 
+def _misses(request: Any, answer: Any) -> bool:
+    """Say whether a query found nothing, or a key of a batch is not there."""
+    if "Responses" in answer:
+        wanted = sum(len(each["Keys"]) for each in request["RequestItems"].values())
+        return wanted > sum(map(len, answer["Responses"].values()))
+    return bool(answer.get("Items") == [])
+
+
 UNITS: dict[str, Callable[[Any, Any], float | None]] = {
     "PutItem": _units_of_put,
     "GetItem": _units_of_get,
@@ -269,7 +277,7 @@ class Meter:
         rule = None
         if operation in UNITS and "Error" not in answer:
             rule = UNITS[operation](request, answer)
-        if operation == "Query" and rule is not None and not answer["Items"]:
+        if rule is not None and _misses(request, answer):
             units = rule  # AWS charges the least there is, DynamoDB Local nothing
         if rule is not None:
             step.checked += 1
@@ -1019,8 +1027,9 @@ def print_check(results: Results) -> None:
         f"requests were also computed from the sizes of the items, by AWS's rules (a write unit "
         f"for each KB begun of each item, a read unit for each 4 KB begun, half where eventually "
         f"consistent; a query adds its items up first): {differing:,} differ. Queries that find "
-        f"nothing, for which DynamoDB Local reports 0, count as AWS counts them: 1, or half. A "
-        f"refused conditional put counts by the item that stands."
+        f"nothing, and keys of a batch that are not there, for which DynamoDB Local reports 0, "
+        f"count as AWS counts them: 1, or half. A refused conditional put counts by the item that "
+        f"stands."
     )
 
 
