@@ -2178,6 +2178,124 @@ def test_thread_may_have_a_time_of_its_own(
 
 
 @SYNC_AND_ASYNC
+def test_expired_items_are_neither_rebuilt_from_nor_copied(
+    call: Call, make_saver: MakeSaver, thread_id: str
+) -> None:
+    """No method shows what has expired: not as a history's target or seed, nor in any copy."""
+    now = [1_800_000_000.0]
+    saver = make_saver(ttl_seconds=60, clock=lambda: now[0])
+    first = _put(saver, _config(thread_id), 1, {"a": [_words(9000)]})
+    saver.put_writes(first, [("a", 1)], "early")
+    now[0] += 40
+    second = _put(saver, first, 2, {"b": 2})
+    saver.put_writes(second, [("a", 2)], "late")
+    now[0] += 20
+    history: dict[str, Any] = {"config": _config(thread_id, 1), "channels": ["a"]}
+    live = _told(saver, thread_id)
+
+    assert call(saver, "get_delta_channel_history", **history) == {"a": {"writes": []}}
+    with pytest.raises(DamagedCheckpointError, match="it expired"):
+        call(saver, "get_delta_channel_history", config=second, channels=["a"])
+    call(saver, "copy_thread", thread_id, f"{thread_id} copy")
+    other = make_saver(clock=lambda: now[0])
+    with ExitStack() as stack:
+        target = stack.enter_context(_lone(saver))
+        call(target, "copy_from", saver, [thread_id])
+        assert _told(target, thread_id) == live
+    assert [each[1] for each in live] == [_id(2)]
+    assert _told(other, f"{thread_id} copy") == live
+    now[0] += 40
+    for name in (thread_id, f"{thread_id} copy"):
+        assert _told(other, name) == {}
+
+
+@contextmanager
+def _lone(saver: DynamoDBSaver) -> Iterator[DynamoDBSaver]:
+    """Make a saver with the same client and tables of its own."""
+    with (
+        _tables(saver.client, make=True) as tables,
+        DynamoDBSaver(*tables, client=saver.client) as lone,
+    ):
+        yield lone
+
+
+@SYNC_AND_ASYNC
+def test_active_thread_stores_a_segment_once_a_lifetime_and_an_idle_one_goes_whole(
+    call: Call, lone_saver: DynamoDBSaver
+) -> None:
+    """In twenty lifetimes of five puts each, what never changes is stored 21 times at most."""
+    now, lifetime = [1_800_000_000.0], 30 * 86_400
+    saver = DynamoDBSaver(
+        lone_saver.checkpoints_table_name,
+        lone_saver.writes_table_name,
+        client=lone_saver.client,
+        ttl_seconds=lifetime,
+        clock=lambda: now[0],
+    )
+    with saver, Requests(saver) as requests:
+        config, value = _config("thread"), _words(9000)
+        for number in range(100):
+            checkpoint = _checkpoint(number, {"a": value, "n": number})
+            checkpoint["channel_versions"]["a"] = 1
+            call(saver, "get_tuple", _config("thread"))  # as each run of a graph begins
+            config = call(saver, "put", config, checkpoint, {}, {"n": number})
+            now[0] += lifetime / 5
+
+    stored = [
+        item["checkpoint_id"]["S"]
+        for name, params in requests.sent
+        if name == "BatchWriteItem"
+        for item in _put_items(params)
+    ]
+    assert 10 <= len(set(stored)) <= 21
+    assert len(stored) == len(set(stored))
+    assert {int(item["ttl"]["N"]) > now[0] + 2 * lifetime for item in _stored(lone_saver)} == {
+        False
+    }
+
+
+@SYNC_AND_ASYNC
+def test_lifetimes_of_saver_and_thread_mix(call: Call, lone_saver: DynamoDBSaver) -> None:
+    """A thread for good on a saver that expires, the reverse, and both in one thread.
+
+    What is for good names no segment that goes, though its parent does.
+    """
+    now = [1_800_000_000.0]
+    tables = lone_saver.checkpoints_table_name, lone_saver.writes_table_name
+    value = [_words(9000)]
+    lifetimes: dict[str, list[int | None]] = {
+        "kept": [None] * 3,
+        "short": [60] * 3,
+        "mixed": [60, None, 60],
+    }
+    for saver_ttl, name in itertools.product((None, 60), lifetimes):
+        options: dict[str, Any] = {"ttl_seconds": saver_ttl, "clock": lambda: now[0]}
+        with DynamoDBSaver(*tables, client=lone_saver.client, **options) as saver:
+            config = _config(f"{name} {saver_ttl}")
+            for number, ttl_seconds in enumerate(lifetimes[name]):
+                checkpoint = _checkpoint(number, {"a": value})
+                checkpoint["channel_versions"]["a"] = 1
+                config["configurable"]["ttl_seconds"] = ttl_seconds
+                config = call(saver, "put", config, checkpoint, {}, {} if number else {"a": 1})
+                config["configurable"]["ttl_seconds"] = ttl_seconds
+                call(saver, "put_writes", config, [("a", value)], "task")
+    now[0] += 1000
+    for table, keys in zip(tables, (module._CHECKPOINTS_KEYS, module._WRITES_KEYS), strict=True):
+        for item in lone_saver.client.scan(TableName=table)["Items"]:  # as DynamoDB itself does
+            if int(item.get("ttl", {"N": "0"})["N"]) in range(1, int(now[0])):
+                key = {each: item[each] for each in keys}
+                lone_saver.client.delete_item(TableName=table, Key=key)
+
+    for saver_ttl in (None, 60):
+        found = [call(lone_saver, "list", _config(f"{name} {saver_ttl}")) for name in lifetimes]
+        assert [_numbers(each) for each in found] == [[2, 1, 0], [], [1]]
+        for each in chain.from_iterable(found):
+            assert each.checkpoint["channel_values"] == {"a": value}
+            assert each.pending_writes == [("task", "a", value)]
+    assert not [each for each in _stored(lone_saver) if "short" in _owner(each)]
+
+
+@SYNC_AND_ASYNC
 def test_setup_makes_both_tables_once(call: Call, make_saver: MakeSaver, no_tables: Tables) -> None:
     """The tables serve, billed on demand, when setup is done; a second call changes nothing."""
     saver = make_saver(no_tables)
@@ -2614,6 +2732,12 @@ class Beside:
             self._graphs[0] = self._builder.compile(checkpointer=self._savers[0])
             self.states()
             assert self._stored(self._savers[0]) == self._stored(self._savers[1])
+
+    def migrate(self, builder: Builder) -> None:
+        """Go on with another graph, in processes that know nothing of the thread."""
+        self._builder = builder
+        self._savers[0] = self._make_saver()
+        self._graphs = [builder.compile(checkpointer=each) for each in self._savers]
 
     def _stored(self, saver: BaseCheckpointSaver[Any]) -> dict[str, list[Any]]:
         """Read all of a thread's checkpoints and writes, by namespace."""
@@ -3073,6 +3197,31 @@ def test_delta_channels_of_a_thread_in_use_outlive_its_lifetime(
     _sweep(saver, now[0])
     assert new_saver().get_tuple(config) is None
     assert _stored(saver) == []
+
+
+@CALLS_AND_DURABILITIES
+def test_delta_channel_goes_on_from_a_plain_channel(
+    make_saver: MakeSaver, call: Call, durability: str
+) -> None:
+    """A thread whose channel held whole values goes on with a DeltaChannel from these."""
+
+    class Plain(TypedDict, total=False):
+        log: Annotated[list[str], operator.add]
+        often: Annotated[list[str], operator.add]
+        number: int
+
+    plain: Builder = StateGraph(Plain)
+    plain.add_node("count", lambda _: {"number": 7, "log": ["plain"]})
+    plain.add_edge(START, "count")
+    with Beside(plain, make_saver, call, durability) as graph:
+        graph.invoke({"log": ["before"]})
+        graph.migrate(_deltas())
+        graph.invoke({"log": ["in"], "often": ["in"]})
+        answer = graph.invoke({"log": ["in"]})
+
+    short = [each for each in answer["log"] if len(each) < 20]
+    assert short[:6] == ["before", "plain", "in", "ant 7", "zebra 7", "after 7"]
+    assert short[6:] == ["in", "ant 8", "zebra 8", "after 8"]
 
 
 @CALLS_AND_DURABILITIES
