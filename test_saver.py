@@ -7544,6 +7544,88 @@ def test_a_pool_of_one_does_not_stall(
     assert len(_seen(world.saver(), "thread copy")["all"]) == 1
 
 
+@_short_and_long("steps", 12, 60)
+@pytest.mark.usefixtures("small")
+def test_segments_of_a_thread_pruned_often_stay_few(world: World, steps: int) -> None:
+    """Pruned every 50 minutes, a thread keeps what the last two hours named, and all is readable."""
+    saver = world.saver()
+    config: Any = _config_of("thread")
+    counts = []
+
+    for step in range(1, steps + 1):
+        values = {"messages": [_text(100 * step + number, 60) for number in range(30)]}
+        checkpoint = _checkpoint_of(_checkpoint_id(step), values, step)
+        config = saver.put(config, checkpoint, {"step": step}, {"messages": step})
+        saver.prune(["thread"])
+        world.now += 50 * 60
+        counts.append(sum("segment" in item for item in world.items(0)))
+        shown: Any = world.saver().get_tuple(_config_of("thread"))
+        assert shown.checkpoint["channel_values"] == values
+
+    assert counts[0] > 5
+    assert max(counts) <= 5 * counts[0]
+    world.now += 2 * GRACE
+    for _ in range(2):
+        saver.prune(["thread"])
+        world.now += GRACE + 1
+    left = world.items(0)
+    segments = [item for item in left if "segment" in item]
+    assert 5 < len(segments) <= 2 * counts[0]
+    assert len(left) == len(segments) + 1
+
+
+def _go_on(saver: DynamoDBSaver, thread_id: str) -> None:
+    """Do what the rest of a run does: put a child, its writes, and its child with writes."""
+    config = _newest_of(thread_id, "")
+    for step in (3, 4):
+        values = {"messages": [_text(number, 100) for number in range(3 * step)]}
+        checkpoint = _checkpoint_of(_checkpoint_id(50 + step), values, step)
+        saver.put_writes(config, [("x", step), ("y", _text(step, 1600))], f"task {step}")
+        config = saver.put(config, checkpoint, {"step": step}, {"messages": step})
+    saver.put_writes(config, [("x", "last")], "task")
+    saver.put_writes(_config_of(thread_id, "sub", _checkpoint_id(60)), [("x", "early")], "task")
+
+
+@_short_and_long("every", 5, 1)
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("run_is_inside", [True, False], ids=["inside", "outside"])
+@pytest.mark.parametrize("knows", ["knows the thread", "knows nothing"])
+def test_a_thread_deleted_under_a_run_is_gone_when_deleted_again(
+    world: World,
+    run_is_inside: bool,  # noqa: FBT001  a parameter of the test
+    knows: str,
+    every: int,
+) -> None:
+    """What a run stores while another process deletes its thread, a second deletion finds.
+
+    All but the writes that it adds to a checkpoint that was deleted, as its marker was, where no
+    child is put after them: no item of the checkpoints table is left that leads to these.
+    """
+    knock = Knock(world)
+    childless = {f"thread:::{_checkpoint_id(54)}:::", f"thread:::{_checkpoint_id(60)}:::sub"}
+
+    for left in world.slice(every):
+        world.renew()
+        savers = [world.saver(), world.saver(knock.client)]
+        run, delete = savers if run_is_inside else savers[::-1]
+        _fill_world(run if knows == "knows the thread" else world.saver(), "thread", SUBGRAPHS[:2])
+        if run_is_inside:
+            knock.arm(left, lambda: _go_on(run, "thread"))  # noqa: B023  in this turn
+            delete.delete_thread("thread")
+        else:
+            knock.arm(left, lambda: delete.delete_thread("thread"))  # noqa: B023  in this turn
+            _go_on(run, "thread")
+        has_knocked = knock.has_knocked
+        knock.arm(-2, int)
+        world.saver().delete_thread("thread")
+        assert not world.items(0), f"before request {left}"
+        lost = set(_hash_keys_of(world.items(1)))
+        assert lost <= (set() if run_is_inside else childless), f"before request {left}"
+        if not has_knocked:
+            break
+    assert left > 0
+
+
 # -- Secrets --------------------------------------------------------------------------------------
 # What the tables, the exceptions and the log hold of what users store.
 
