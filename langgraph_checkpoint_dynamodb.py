@@ -181,6 +181,9 @@ _NEXT_PUT_WAIT_SECONDS: Final = 0.25
 # that were returned when it holds so many.
 _MAX_LIST_AHEAD: Final = 64
 _MAX_LIST_SEGMENTS: Final = 256
+# A list of all namespaces finds subgraphs' checkpoints in another order than it returns them: it
+# holds so many, and of others their keys, and reads these again.
+_MAX_LIST_HELD: Final = 1024
 
 # -- Errors ---------------------------------------------------------------------------------------
 # Bad arguments are ValueError or TypeError; botocore's own errors pass through.
@@ -1928,13 +1931,45 @@ class _Threads:
 
         if checkpoint_ns is not None:
             return read(checkpoint_ns)
-        sources = [read_ahead("")]
+        sources: list[Iterator[_Item | _CheckpointKey]] = [read_ahead("")]
+        held = 0
         for found_ns, items in self._subgraphs(thread_id):
             if items is None:
                 sources.append(read_ahead(found_ns))
+                continue
+            visible = [*self._visible(reversed(items), found_ns)]
+            held += len(visible)
+            if held <= _MAX_LIST_HELD:
+                sources.append(iter(visible))
             else:
-                sources.append(self._visible(reversed(items), found_ns))
-        return heapq.merge(*sources, key=lambda item: _record_key(item)[2], reverse=True)
+                ids = [_record_key(item).checkpoint_id for item in visible]
+                sources.append(iter([_CheckpointKey(thread_id, found_ns, each) for each in ids]))
+
+        def id_of(each: _Item | _CheckpointKey) -> str:
+            return (each if isinstance(each, _CheckpointKey) else _record_key(each)).checkpoint_id
+
+        return self._read_again(heapq.merge(*sources, key=id_of, reverse=True))
+
+    def _read_again(self, found: Iterator[_Item | _CheckpointKey]) -> Iterator[_Item]:
+        """Read what is there as a key alone, with those that follow it."""
+        for each in found:
+            if not isinstance(each, _CheckpointKey):
+                yield each
+                continue
+            batch = [each, *islice(found, _MAX_BATCH_GET_KEYS - 1)]
+            keys = [key for key in batch if isinstance(key, _CheckpointKey)]
+            read = {
+                item["checkpoint_id"]["S"]: item
+                for item in self._checkpoints.batch_get(
+                    [_checkpoints_key(key.thread_id, key.range_key) for key in keys],
+                    consistent=self.consistent_read,
+                )
+            }
+            for one in batch:
+                if not isinstance(one, _CheckpointKey):
+                    yield one
+                elif one.range_key in read:  # it may have been deleted meanwhile
+                    yield read[one.range_key]
 
     def threads(self) -> Iterator[str]:
         """Return an iterator of the ids of the threads in the checkpoints table, in no order.
@@ -2763,7 +2798,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             DamagedCheckpointError: as get_tuple(), when the checkpoint's turn comes.
         Cost: a query for each page, of 16 checkpoints or of *limit*, then four times as many; a
             query of writes for each checkpoint returned, many side by side; each segment once
-            where neighbours share it. One query more for each namespace. None: a scan.
+            where neighbours share it. One query more for each namespace, and the checkpoints of
+            subgraphs beyond the first 1,024 are read twice. None: a scan.
         """
         if filter is not None and not isinstance(filter, dict):
             # Not its value: metadata may be anybody's secret.
