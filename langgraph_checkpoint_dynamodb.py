@@ -1724,7 +1724,7 @@ class _Threads:
 
         These LangGraph gives as ``checkpoint_map``. A graph hands its messages down to a subgraph.
         """
-        outer = (config["configurable"].get("checkpoint_map") or {}).items()
+        outer = (config.get("configurable", {}).get("checkpoint_map") or {}).items()
         found = (self._knowledge.recall(_CheckpointKey(thread_id, *pair), now) for pair in outer)
         for known in (parent, *filter(None, found)):
             for channel in known.channels.values():
@@ -2548,7 +2548,9 @@ def _thread_ids_of(source: BaseCheckpointSaver[Any]) -> Iterable[Any]:
     """Return the threads that a saver has."""
     if isinstance(source, DynamoDBSaver):
         return source.threads()
-    return dict.fromkeys(each.config["configurable"]["thread_id"] for each in source.list(None))
+    return dict.fromkeys(
+        each.config.get("configurable", {})["thread_id"] for each in source.list(None)
+    )
 
 
 def _shown_by(
@@ -2771,7 +2773,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             newest = next(self._newest_first(*record.key[:2], limit=1), None)
             if newest and _record_key(newest) != record.key:
                 # LangGraph hands this on to the puts of a run that goes on from here.
-                found.config["configurable"][_FORK_OF] = record.key.checkpoint_id
+                named = {**record.key._asdict(), _FORK_OF: record.key.checkpoint_id}
+                found = found._replace(config={"configurable": named})
         return found
 
     def list(
@@ -2883,9 +2886,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 self._renew(address, pending, expires_at)
             item = _encode_record(record, self.serde, seal)
             if self.refuse_concurrent_updates:
-                is_fork = _FORK_OF in config["configurable"] and (
-                    config["configurable"][_FORK_OF] == address.checkpoint_id
-                )
+                forked = config.get("configurable", {}).get(_FORK_OF, "")
+                is_fork = forked == address.checkpoint_id
                 self._put_as_head(record, item, seal.fresh, is_fork=is_fork)
             else:
                 self._store_segments(key.thread_id, seal.fresh)
@@ -3154,7 +3156,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         stored: Collection[_CheckpointKey],
     ) -> None:
         shown = _shown_by(source, source_id, key)
-        checkpoint, versions = shown.checkpoint, shown.checkpoint["channel_versions"]
+        checkpoint, versions = shown.checkpoint.copy(), shown.checkpoint["channel_versions"]
         if parent_key is not None and parent_key in stored:
             now = self._clock()
             known = self._knowledge.recall(parent_key, now)
@@ -3165,7 +3167,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 writes = _shown_by(source, source_id, parent_key).pending_writes or ()
                 if any(channel == TASKS for _, channel, _ in writes):
                     versions = {**versions, TASKS: max(versions.values(), default=1)}
-                    checkpoint = {**checkpoint, "channel_versions": versions}
+                    checkpoint["channel_versions"] = versions
         # Nothing is taken from the parent for its version's sake: of two checkpoints with the same
         # version of a channel, a source may show another value, or none, as of a DeltaChannel
         # between snapshots. What is the same has segments that the parent names.
@@ -3745,7 +3747,7 @@ def _main(argv: Sequence[str] | None = None) -> int:
         parser.error("it asks before it deletes, and here is no terminal; pass --yes")
     client_config = {"region_name": args.region, "endpoint_url": args.endpoint_url}
     try:
-        serde = pkgutil.resolve_name(args.serde) if args.serde else None
+        serde: Any = pkgutil.resolve_name(args.serde) if args.serde else None
     except (AttributeError, ImportError, ValueError) as error:
         parser.error(f"argument --serde: {error}")
     try:

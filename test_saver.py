@@ -5373,7 +5373,7 @@ def test_get_tuple_costs_three_requests_whatever_the_thread_holds(
                 assert found.config == _config(thread_id, asked or 2, ns=ns)
                 assert found.checkpoint["channel_values"] == values
                 assert found.pending_writes == [("task", "a", asked or 2)]
-                by_id = ["BatchGetItem", "GetItem", "Query"]
+                by_id = ["BatchGetItem", "BatchGetItem", "Query"]
                 assert requests.names == (
                     ["BatchGetItem", "Query", "Query"] if asked is None else by_id
                 )
@@ -5398,7 +5398,7 @@ def test_get_tuple_without_segments_costs_two_requests(
 
     with Requests(saver, DELAY) as requests:
         call(saver, "get_tuple", config)
-    assert (requests.names, requests.waves) == (["GetItem", "Query"], 1)
+    assert (requests.names, requests.waves) == (["BatchGetItem", "Query"], 1)
 
     with Requests(saver, DELAY) as requests:
         call(saver, "get_tuple", _config(thread_id, ns="sub"))
