@@ -3750,12 +3750,15 @@ def _main(argv: Sequence[str] | None = None) -> int:
         serde: Any = pkgutil.resolve_name(args.serde) if args.serde else None
     except (AttributeError, ImportError, ValueError) as error:
         parser.error(f"argument --serde: {error}")
+    made: Any = serde
     try:
+        if callable(serde):
+            made = serde()
         with _Operator(
             args.checkpoints_table,
             args.writes_table,
             {name: value for name, value in client_config.items() if value is not None},
-            serde=serde() if callable(serde) else serde,
+            serde=made,
             ttl_seconds=getattr(args, "ttl_seconds", None),
         ) as saver:
             code: int = args.run(saver, args)
