@@ -3106,7 +3106,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             as when a graph had written it. One checkpoint is in memory at a time.
         """
         if not isinstance(source, BaseCheckpointSaver):
-            raise TypeError(f"source must be a checkpoint saver, not {source!r}")
+            raise TypeError(f"source must be a checkpoint saver, not a {type(source).__name__}")
         _refuse_string("thread_ids", thread_ids)
         for thread_id in _thread_ids_of(source) if thread_ids is None else thread_ids:
             self._copy_thread_from(source, thread_id, progress or (lambda *_: None))

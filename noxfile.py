@@ -88,7 +88,8 @@ def tests(session: nox.Session) -> None:
 def histories(session: nox.Session) -> None:
     """Run the long form of histories, crash points, bad days, damage and crowds: many minutes."""
     session.install(".", *dependency_groups(PYPROJECT, "test", "sources"))
-    session.posargs[:] = ["-m", "long", "--no-cov", "--timeout=1800", *session.posargs]
+    options = ["-m", "long", "--no-cov", "--numprocesses=0", "--timeout=1800"]
+    session.posargs[:] = [*options, *session.posargs]
     _test(session)
 
 
@@ -415,7 +416,8 @@ def _test(session: nox.Session) -> None:
     with _dynamodb_local(session) as url:
         env = {"DYNAMODB_LOCAL_URL": url}
         # `pytest` does not put the working folder on the path; `python -c` in a test would.
-        session.run("pytest", "--cov", *session.posargs, env={**env, "PYTHONSAFEPATH": "1"})
+        command = ["pytest", "--cov", "--numprocesses=auto", *session.posargs]
+        session.run(*command, env={**env, "PYTHONSAFEPATH": "1"})
 
 
 # -- Servers ------------------------------------------------------------

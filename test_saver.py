@@ -98,7 +98,11 @@ MakeSaver = Callable[..., DynamoDBSaver]
 Tables = tuple[str, str]
 
 # How long an example takes is the machine's business.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 settings.load_profile("untimed")
 
 # Where a server is not like DynamoDB, and what of the tests depends on it.
@@ -4853,7 +4857,7 @@ def test_list_refuses_what_it_cannot_select_by(
             "copy_from",
             ["checkpoints.sqlite"],
             TypeError,
-            "source must be a checkpoint saver, not 'checkpoints.sqlite'",
+            "source must be a checkpoint saver, not a str",
             id="copy_from a file",
         ),
         pytest.param(
@@ -8046,6 +8050,28 @@ def _copy_veiled(world: World) -> None:
     saver.copy_thread("thread", "copy")
 
 
+def _copy_from(target: Callable[[DynamoDBSaver], Any], *, is_shown: bool = True) -> _Told:
+    """Copy a thread of two checkpoints from another saver, after something is done in the target."""
+
+    def tell(world: World) -> None:
+        source: Any = InMemorySaver()
+        stored = _tell_all(source, _secret_config())
+        _tell_all(source, stored, id=_checkpoint_id(4))
+        saver = _secretive(world)
+        target(saver)
+        if not is_shown:
+            source.get_tuple = lambda _: None
+        saver.copy_from(source, ["thread"])
+
+    return tell
+
+
+def _go_on_apart(saver: DynamoDBSaver) -> None:
+    """Store what the source has first, and then what it has not."""
+    stored = _tell_all(saver, _secret_config())
+    _tell_all(saver, stored, id=_checkpoint_id(3))
+
+
 def _no_table(world: World) -> None:
     """Use a table that is not there."""
     with DynamoDBSaver("none", "none", client=world.plain) as saver:
@@ -8075,6 +8101,11 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _called("list", _secret_config(), limit="1"),
     _called("prune", "thread"),
     _called("prune", ["thread"], strategy="none"),
+    _called("prune", ["thread"], grace_seconds=-1),
+    _called("copy_from", {"secret": SECRET}),
+    _copy_from(lambda saver: saver._draw_veils("thread", "deletion", "thread")),
+    _copy_from(_go_on_apart),
+    _copy_from(lambda _: None, is_shown=False),
     _called("delete_for_runs", [1]),
     _called("copy_thread", "thread", "thread"),
     _called("copy_thread", "other", "thread"),
