@@ -71,6 +71,7 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, TASKS, _D
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, Interrupt, Send, StateSnapshot, interrupt
 from moto import mock_aws
+from moto.dynamodb.models.table import Table as MotoTable
 from moto.server import ThreadedMotoServer
 from typing_extensions import TypedDict
 
@@ -124,12 +125,25 @@ class Endpoint(NamedTuple):
     tables: Tables
 
 
+def _one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
+    lock = threading.Lock()
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return method(*args, **kwargs)
+
+    return call
+
+
 @pytest.fixture(scope="session", params=QUIRKS)
 def endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
     """Give moto's server, then DynamoDB Local."""
     with ExitStack() as stack:
         if request.param == "moto":
             logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it logs each request
+            # Of two puts at once it would lose one, where their hash key is new to it.
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr(MotoTable, "put_item", _one_at_a_time(MotoTable.put_item))
             server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
             server.start()
             stack.callback(server.stop)
