@@ -3047,9 +3047,9 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         Raises:
             ValueError: the target is not empty, or is the source.
             DynamoDBSaverError: the source itself is being copied to or deleted.
-        Cost: 3 requests for each MB of the source, a query of writes for each checkpoint, a request
-            for every 25 items put; 4 requests more. Read units for twice the source's size, write
-            units as when it was first written.
+        Cost: 3 requests for each MB of the source; for each checkpoint a query of writes and, for
+            every 25 segments that it has first, 2; one for every 25 other items; 4 more. Read units
+            for twice the source's size, write units as when it was first written.
         """
         source = _thread_id(source_thread_id, "source_thread_id")
         target = _thread_id(target_thread_id, "target_thread_id")
