@@ -1200,11 +1200,8 @@ class _Table:
 
     def delete(self, key: _Item, **condition: Any) -> None:
         """Delete an item, if *condition* holds."""
-        try:
+        with _tolerated("ConditionalCheckFailedException"):
             self._call("delete_item", TableName=self.name, Key=key, **condition)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
 
     def query(
         self,
