@@ -3627,11 +3627,15 @@ LIVES: Final[dict[str, tuple[Builder, list[Any], Builder, list[Any]]]] = {
 def _lead(
     saver: BaseCheckpointSaver[Any], thread_id: Any, builder: Builder, given: Iterable[Any]
 ) -> None:
-    """Give a graph one thing after the other, whether it fails or not."""
+    """Give a graph one thing after the other, whether it fails or not.
+
+    A channel that waits for several nodes gives out the very set that it adds to in the next
+    superstep: with a durability of "async" two savers may store two states of it.
+    """
     graph = builder.compile(checkpointer=saver)
     for each in given:
         with suppress(RuntimeError):
-            graph.invoke(each, {"configurable": {"thread_id": thread_id}})
+            graph.invoke(each, {"configurable": {"thread_id": thread_id}}, durability="sync")
 
 
 def _told(saver: BaseCheckpointSaver[Any], thread_id: Any) -> dict[tuple[str, ...], Any]:
