@@ -11,21 +11,21 @@
 
 Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the range key
 ``checkpoint_id``; the writes table has ``thread_id_checkpoint_id_checkpoint_ns`` and
-``task_id_idx``; all four are strings. ``<ns>`` is ``<length>:<namespace>:``.
+``task_id_idx``; all four are strings. The hash key is the thread's id in both. ``<ns>`` is
+``<length>:<namespace>:``; ``<checkpoint>`` is the range key of a checkpoint's item.
 
-    table        item        range key             other attributes (? = not on every item)
-    -----------  ----------  --------------------  --------------------------------------------
-    checkpoints  checkpoint  <id>                  checkpoint_ns parent_checkpoint_id? type
-                                                   checkpoint? segments? digest run_id? ttl?
-    checkpoints  subgraph    ~c<ns><id>            the same
-    checkpoints  marker      ~m<ns><id>            checkpoint_ns stored_at ttl?
-    checkpoints  doomed      ~d<uuid>              hash_keys stored_at ttl?
-    checkpoints  head        ~h<ns>                head ttl?
-    checkpoints  pruned      ~p<uuid>              segments stored_at ttl
-    checkpoints  segment     ~s<digest>[:<expiry>] segment stored_at ttl?
-    checkpoints  veil        }                     checkpoint_ns veil through
-    checkpoints  sub-veil    ~c<ns>}               the same
-    writes       write       <task>:::<idx>        task_path idx type writes? segments? digest ttl?
+    table        item        range key                     other attributes (? = not on every item)
+    -----------  ----------  ----------------------------  ----------------------------------------
+    checkpoints  checkpoint  <id>                          checkpoint_ns parent_checkpoint_id? type
+                                                           checkpoint? segments? digest run_id? ttl?
+    checkpoints  subgraph    ~c<ns><id>                    the same
+    checkpoints  head        ~h<ns>                        head ttl?
+    checkpoints  pruned      ~p<uuid>                      segments stored_at ttl
+    checkpoints  segment     ~s<digest>[:<expiry>]         segment stored_at ttl?
+    checkpoints  veil        }                             checkpoint_ns veil through
+    checkpoints  sub-veil    ~c<ns>}                       the same
+    writes       write       <checkpoint>:::<task>:::<idx> task_path idx type writes? segments?
+                                                           digest stored_at ttl?
 
 Rules:
  1. ``checkpoint`` is a record: the checkpoint without its channel values, the metadata, and for
@@ -38,10 +38,9 @@ Rules:
  3. A write item holds one call's ordinary writes; ``idx`` lists them. The first stands under 0,
     a later one under an index above all before it: each index keeps its first value. A special
     write (error, scheduled, interrupt, resume) has an item of its own, and the last value stays.
- 4. The hash key of writes is ``<thread>:::<checkpoint id>:::<namespace>``. A namespace of over
-    512 bytes, or that starts with "#", stands in keys as "#" and its digest.
- 5. A marker says that a checkpoint's writes may be stored though the checkpoint is not; a doomed
-    item says so of checkpoints that a prune is deleting, by the hash keys of their writes.
+ 4. A namespace of over 512 bytes, or that starts with "#", stands in keys as "#" and its digest.
+ 5. Writes may be stored before their checkpoint, and outlast it: a prune that was cut off leaves
+    them. Those that are an hour old and have no checkpoint are of no use to anybody.
  6. While a copy or deletion is under way, a veil hides the checkpoints of its namespace up to
     ``through`` from every reader: read from the newest on, it comes before them.
  7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib with the preset
@@ -54,7 +53,8 @@ Rules:
 10. A head is the id of the checkpoint that was put last in its namespace, where savers refuse
     concurrent updates.
 11. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
-    ``metadata``, in the root namespace; a write item with ``channel`` and ``value``.
+    ``metadata``, in the root namespace; a write item with ``channel`` and ``value``, the hash key
+    ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
 """
 
 from __future__ import annotations
@@ -130,7 +130,6 @@ _Item = dict[str, dict[str, Any]]
 # ServiceQuotas.html and the API reference of BatchGetItem and BatchWriteItem; then ours.
 
 _MAX_HASH_KEY_BYTES: Final = 2048
-_MAX_RANGE_KEY_BYTES: Final = 1024
 _MAX_BATCH_GET_KEYS: Final = 100
 _MAX_BATCH_WRITE_ITEMS: Final = 25
 _MAX_IN_OPERANDS: Final = 100
@@ -152,17 +151,15 @@ _MIN_SEALED_TAIL_BYTES: Final = 256
 _SEGMENT_BYTES: Final = ((8 * 1024, 64 * 1024, 8), (2 * 1024, 16 * 1024, 2))
 _SAMPLE_BYTES: Final = 128
 _MAX_SEGMENT_BYTES: Final = 256 * 1024
-# A task's id makes a range key with ":::" and an index.
-_MAX_TASK_ID_BYTES: Final = 1000
+# A range key may have 1,024 bytes, and a write's has its checkpoint's, the task's id, an index of
+# up to 10 digits, and ":::" twice.
+_MAX_CHECKPOINT_KEY_BYTES: Final = 768
+_MAX_TASK_ID_BYTES: Final = 240
 # Checkpoints of a format before this one have their pending sends in their parent's writes.
 _FIRST_V_WITH_TASKS: Final = 4
 _SCAN_SEGMENTS: Final = 4
-# Of so many checkpoints, the hash keys of their writes fit one doomed item, and of so many
-# segments, the names fit one pruned item.
-_MAX_DOOMED: Final = 150
+# The names of so many segments fit one pruned item.
 _MAX_PRUNED_REFS: Final = 10_000
-# Of so many checkpoints are a thread's writes queried or deleted at a time.
-_MAX_SIDE_BY_SIDE: Final = 500
 # How many checkpoints' channels a process remembers, at about 10 KB each.
 _KNOWN_CHECKPOINTS: Final = 1024
 _DEFAULT_ATTEMPTS: Final = 6
@@ -174,11 +171,9 @@ _CANCELLED_FOR_NOW: Final = frozenset(
 # Collection spares what was stored, or lost its last name, within this time: a put that builds
 # on it may be under way. A put in turn builds only on what it saw within half of it.
 _GRACE_SECONDS: Final = 3600.0
-# put_writes waits so long for a put under way, and so long for LangGraph to start the next one.
-_PUT_WAIT_SECONDS: Final = 10.0
-_NEXT_PUT_WAIT_SECONDS: Final = 0.25
-# A list that is read on has so many checkpoints on their way, and forgets the segments of those
-# that were returned when it holds so many.
+# A list reads so many checkpoints' writes at first, and up to so many when it is read on; it
+# forgets the segments of those that were returned when it holds so many.
+_MIN_LIST_AHEAD: Final = 8
 _MAX_LIST_AHEAD: Final = 64
 _MAX_LIST_SEGMENTS: Final = 256
 # A list of all namespaces finds subgraphs' checkpoints in another order than it returns them: it
@@ -231,9 +226,7 @@ class ConcurrentUpdateError(DynamoDBSaverError):
 
 _SEPARATOR: Final = ":::"
 _SUBGRAPH: Final = "~c"
-_DOOMED: Final = "~d"
 _HEAD: Final = "~h"
-_MARKER: Final = "~m"
 _PRUNED: Final = "~p"
 _SEGMENT: Final = "~s"
 _VEIL: Final = "}"
@@ -262,20 +255,18 @@ class _CheckpointKey(NamedTuple):
         return _range_prefix(self.checkpoint_ns) + self.checkpoint_id
 
     @property
-    def marker(self) -> str:
-        return _MARKER + _namespace_prefix(self.checkpoint_ns) + self.checkpoint_id
-
-    @property
     def head(self) -> str:
         return _HEAD + _namespace_prefix(self.checkpoint_ns)
 
     @property
-    def writes_hash_key(self) -> str:
-        # Neither thread nor id holds ":::" or ends in ":", so the first two separators part them
-        # from the namespace, which may hold anything.
-        return _SEPARATOR.join(
-            (self.thread_id, self.checkpoint_id, _namespace_part(self.checkpoint_ns))
-        )
+    def writes_prefix(self) -> str:
+        # No id holds ":::" or ends in ":", so no other checkpoint's prefix starts with this one.
+        return self.range_key + _SEPARATOR
+
+    @property
+    def layout_0_writes(self) -> str:
+        # As no thread's id holds ":::", this is none.
+        return _SEPARATOR.join((self.thread_id, self.checkpoint_id, self.checkpoint_ns))
 
 
 def _namespace_part(checkpoint_ns: str) -> str:
@@ -310,8 +301,8 @@ def _text(name: str, value: object, *, max_bytes: int) -> str:
         raise ValueError(f"{name} is no valid Unicode: {value!r}; remove the surrogates") from None
     if size > max_bytes:
         raise ValueError(
-            f"{name} has {size:,} bytes, and DynamoDB's key holds {max_bytes:,}: "
-            f"{value[:40]!r}...; use a shorter one"
+            f"{name} has {size:,} bytes, and may have {max_bytes:,}: {value[:40]!r}...; use a "
+            f"shorter one"
         )
     return value
 
@@ -334,19 +325,14 @@ def _thread_id(value: Any, name: str = "thread_id") -> str:
 
 def _checkpoint_key(thread_id: str, checkpoint_ns: str, checkpoint_id: Any) -> _CheckpointKey:
     """Check a checkpoint's id, alone and with the keys it makes, and return its key."""
-    checkpoint_id = _key_part("checkpoint_id", checkpoint_id, max_bytes=_MAX_RANGE_KEY_BYTES)
+    checkpoint_id = _key_part("checkpoint_id", checkpoint_id, max_bytes=_MAX_CHECKPOINT_KEY_BYTES)
     if checkpoint_id >= _VEIL:
         raise ValueError(
             f"checkpoint_id must start with a character below '}}': {checkpoint_id!r}; "
             f"LangGraph's start with a hex digit"
         )
     key = _CheckpointKey(thread_id, checkpoint_ns, checkpoint_id)
-    _text("checkpoint_id with its namespace", key.marker, max_bytes=_MAX_RANGE_KEY_BYTES)
-    _text(
-        "thread_id with checkpoint_id and checkpoint_ns",
-        key.writes_hash_key,
-        max_bytes=_MAX_HASH_KEY_BYTES,
-    )
+    _text("checkpoint_id with its namespace", key.range_key, max_bytes=_MAX_CHECKPOINT_KEY_BYTES)
     return key
 
 
@@ -396,6 +382,16 @@ def _writes_key(hash_key: str, range_key: str) -> _Item:
         "thread_id_checkpoint_id_checkpoint_ns": {"S": hash_key},
         "task_id_idx": {"S": range_key},
     }
+
+
+def _prefix_of_write(range_key: str) -> str:
+    """Return the prefix that a write's range key shares with all of its checkpoint."""
+    at = 0
+    if range_key.startswith(_SUBGRAPH):
+        # A namespace may hold ":::" itself: its length says where it ends.
+        length, _, _ = range_key.removeprefix(_SUBGRAPH).partition(":")
+        at = len(f"{_SUBGRAPH}{length}::") + int(length)
+    return range_key[: range_key.index(_SEPARATOR, at) + len(_SEPARATOR)]
 
 
 # -- Segments -------------------------------------------------------------------------------------
@@ -579,6 +575,7 @@ class _Record(NamedTuple):
     metadata: dict[str, Any]
     channels: dict[str, _Channel]
     expires_at: int
+    is_layout_0: bool = False
 
     @property
     def parent_key(self) -> _CheckpointKey | None:
@@ -729,7 +726,7 @@ def _verify(item: _Item, place: _Place) -> None:
 
 
 def _encode_record(record: _Record, serde: SerializerProtocol, seal: _Sealer) -> _Item:
-    key, parent_id, checkpoint, metadata, channels, expires_at = record
+    key, parent_id, checkpoint, metadata, channels, expires_at, _ = record
     # Plain lists, as not every serde keeps a named tuple.
     plain = {
         name: [type_, head, skip, [list(ref) for ref in refs], tail]
@@ -766,11 +763,11 @@ def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: s
             name: _Channel(type_, head, skip, tuple(_Ref(*ref) for ref in refs), tail)
             for name, (type_, head, skip, refs, tail) in plain.items()
         }
-    return _Record(key, parent_id, checkpoint, metadata, channels, _expires_at(item))
+    expires_at, is_layout_0 = _expires_at(item), _is_layout_0(item)
+    return _Record(key, parent_id, checkpoint, metadata, channels, expires_at, is_layout_0)
 
 
-_KINDS: Final = {_DOOMED: "doomed", _HEAD: "head", _MARKER: "marker", _PRUNED: "pruned",
-                 _SEGMENT: "segment"}  # fmt: skip
+_KINDS: Final = {_HEAD: "head", _PRUNED: "pruned", _SEGMENT: "segment"}
 
 
 def _kind(item: _Item) -> str:
@@ -802,12 +799,11 @@ def _item_bytes(item: _Item) -> int:
 
 
 def _record_key(item: _Item) -> _CheckpointKey:
-    """Return whose checkpoint, or marker, an item is."""
+    """Return which checkpoint an item is; of a veil, the id is ``_VEIL``."""
     checkpoint_ns, range_key = item["checkpoint_ns"]["S"], item["checkpoint_id"]["S"]
-    prefix = _range_prefix(checkpoint_ns)
-    if range_key.startswith(_MARKER):
-        prefix = _MARKER + _namespace_prefix(checkpoint_ns)
-    return _CheckpointKey(item["thread_id"]["S"], checkpoint_ns, range_key[len(prefix) :])
+    # Layout 0 has subgraphs' checkpoints among the root's, with no prefix.
+    checkpoint_id = range_key.removeprefix(_range_prefix(checkpoint_ns))
+    return _CheckpointKey(item["thread_id"]["S"], checkpoint_ns, checkpoint_id)
 
 
 def _encode_channels(
@@ -873,25 +869,27 @@ def _encode_writes(
     writes: Mapping[int, tuple[str, str, bytes]],
     serde: SerializerProtocol,
     seal: _Sealer,
+    now: float,
 ) -> _Item:
     content = [[idx, *write] for idx, write in writes.items()]
     item = {
-        **_writes_key(key.writes_hash_key, f"{task_id}{_SEPARATOR}{slot}"),
+        **_writes_key(key.thread_id, f"{key.writes_prefix}{task_id}{_SEPARATOR}{slot}"),
         "task_path": {"S": task_path},
         "idx": {"NS": [str(idx) for idx in writes]},
         **_encode_body("writes", content, serde, seal),
     }
-    return _signed(item | _expiring(seal.expires_at))
+    return _signed(item | _stored(now, seal.expires_at))
 
 
 def _decode_writes(
     item: _Item, key: _CheckpointKey, serde: SerializerProtocol, load: _Load, table: str
 ) -> list[_Write]:
-    task_id, _, _ = item["task_id_idx"]["S"].rpartition(_SEPARATOR)
-    if "channel" in item:  # layout 0
-        (idx,) = _indices(item)
-        value = item["value"]["B"]
-        return [_Write("", task_id, idx, item["channel"]["S"], item["type"]["S"], value)]
+    prefix = "" if "channel" in item else key.writes_prefix
+    task_id, _, slot = item["task_id_idx"]["S"].removeprefix(prefix).rpartition(_SEPARATOR)
+    if "channel" in item:  # layout 0, which gave special writes no index of their own
+        channel, value = item["channel"]["S"], item["value"]["B"]
+        idx = WRITES_IDX_MAP.get(channel, int(slot))
+        return [_Write("", task_id, idx, channel, item["type"]["S"], value)]
     content = _decode_body(item, "writes", serde, load, (key, table))
     return [_Write(item["task_path"]["S"], task_id, *write) for write in content]
 
@@ -900,12 +898,9 @@ def _is_record(item: _Item) -> bool:
     return "thread_id" in item and "type" in item
 
 
-def _indices(item: _Item) -> set[int]:
-    """Return the indices of the writes in an item."""
-    if "channel" in item:  # layout 0, which gave special writes no index of their own
-        slot = int(item["task_id_idx"]["S"].rpartition(_SEPARATOR)[2])
-        return {WRITES_IDX_MAP.get(item["channel"]["S"], slot)}
-    return {int(idx) for idx in item["idx"]["NS"]}
+def _is_layout_0(item: _Item) -> bool:
+    """Say whether a checkpoint has no digest, as langgraph-checkpoint-dynamodb 0.1.0 gave none."""
+    return _kind(item) == "checkpoint" and "digest" not in item
 
 
 def _encode_segment(thread_id: str, ref: _Ref, data: bytes, now: float) -> _Item:
@@ -924,37 +919,12 @@ def _decode_segment(item: _Item, ref: _Ref, place: _Place) -> bytes:
     return data
 
 
-def _encode_marker(key: _CheckpointKey, now: float, expires_at: int) -> _Item:
-    return {
-        **_checkpoints_key(key.thread_id, key.marker),
-        "checkpoint_ns": {"S": key.checkpoint_ns},
-        **_stored(now, expires_at),
-    }
-
-
 def _encode_head(key: _CheckpointKey, expires_at: int) -> _Item:
     return {
         **_checkpoints_key(key.thread_id, key.head),
         "head": {"S": key.checkpoint_id},
         **_expiring(expires_at),
     }
-
-
-def _encode_doomed(
-    thread_id: str, keys: Sequence[_CheckpointKey], now: float, expires_at: int
-) -> _Item:
-    return {
-        **_checkpoints_key(thread_id, f"{_DOOMED}{uuid6()}"),
-        "hash_keys": {"SS": [key.writes_hash_key for key in keys]},
-        **_stored(now, expires_at),
-    }
-
-
-def _noticed(item: _Item) -> list[str]:
-    """Return the hash keys of the writes that a checkpoint, a marker or a doomed item tells of."""
-    if "hash_keys" in item:
-        return list(item["hash_keys"]["SS"])
-    return [_record_key(item).writes_hash_key]
 
 
 def _encode_pruned(thread_id: str, refs: Sequence[_Ref], now: float) -> _Item:
@@ -978,13 +948,16 @@ def _expires_at(item: _Item) -> int:
 
 
 def _moved(item: _Item, key: _CheckpointKey, target: str, table: str) -> _Item:
-    """Return a checkpoint's item, its marker or one of its writes, as one of another thread."""
-    target_key = _checkpoint_key(target, key.checkpoint_ns, key.checkpoint_id)
+    """Return a checkpoint's item, or one of its writes, as one of another thread."""
     if "thread_id" in item:
         moved = item | {"thread_id": {"S": target}}
+    elif "channel" in item:  # layout 0
+        hash_key = key._replace(thread_id=target).layout_0_writes
+        _text("target_thread_id with checkpoint_id", hash_key, max_bytes=_MAX_HASH_KEY_BYTES)
+        moved = item | _writes_key(hash_key, item["task_id_idx"]["S"])
     else:
-        moved = item | _writes_key(target_key.writes_hash_key, item["task_id_idx"]["S"])
-    if "digest" not in item:  # layout 0, or a marker
+        moved = item | _writes_key(target, item["task_id_idx"]["S"])
+    if "digest" not in item:  # layout 0
         return moved
     _verify(item, (key, table))
     return _signed(moved)
@@ -1021,8 +994,8 @@ def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
     from botocore.config import Config  # noqa: PLC0415
 
     ours = Config(
-        # Each thread of the three pools may hold a connection.
-        max_pool_connections=3 * max_workers,
+        # Each thread of both pools may hold a connection.
+        max_pool_connections=2 * max_workers,
         connect_timeout=5,
         read_timeout=10,
         # Said in full: botocore 1.44 has another mode and number than 1.43.
@@ -1458,9 +1431,6 @@ class _Recent(Generic[K, T]):
         self._left = max_size
         self._values: OrderedDict[K, tuple[T, int]] = OrderedDict()
 
-    def __contains__(self, key: K) -> bool:
-        return key in self._values
-
     def get(self, key: K) -> T | None:
         if key not in self._values:
             return None
@@ -1484,15 +1454,13 @@ class _Recent(Generic[K, T]):
 
 
 class _Knowledge:
-    """What this process stored or read of late, and which of its puts are under way."""
+    """What this process stored or read of late."""
 
     def __init__(self, cache_bytes: int) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._known: _Recent[_CheckpointKey, _Known] = _Recent(_KNOWN_CHECKPOINTS)
-        self._marked: _Recent[_CheckpointKey, bool] = _Recent(_KNOWN_CHECKPOINTS)
         self._newest: _Recent[tuple[str, str], _CheckpointKey] = _Recent(_KNOWN_CHECKPOINTS)
         self._segments: _Recent[tuple[str, _Ref], bytes] = _Recent(cache_bytes)
-        self._puts: dict[tuple[str, str], int] = {}
 
     def remember(self, record: _Record, seen_at: float) -> None:
         """Note a record that is stored, and for how long a put may build on it."""
@@ -1500,94 +1468,51 @@ class _Knowledge:
         good_until = seen_at + _GRACE_SECONDS / 2
         if record.expires_at:
             good_until = min(good_until, record.expires_at)
-        with self._changed:
+        with self._lock:
             known = _Known(versions, record.channels, record.expires_at, good_until)
             self._known.keep(record.key, known)
             if (newest := self._newest.get(record.key[:2])) is None or newest < record.key:
                 self._newest.keep(record.key[:2], record.key)
 
     def recall(self, key: _CheckpointKey, now: float) -> _Known | None:
-        with self._changed:
+        with self._lock:
             known = self._known.get(key)
             return known if known and known.good_until > now else None
 
     def newest(self, thread_id: str, checkpoint_ns: str) -> _CheckpointKey | None:
         """Return the newest checkpoint of a namespace, as far as this process knows."""
-        with self._changed:
+        with self._lock:
             return self._newest.get((thread_id, checkpoint_ns))
 
     def remember_segments(self, thread_id: str, segments: Mapping[_Ref, bytes]) -> None:
-        with self._changed:
+        with self._lock:
             for ref, data in segments.items():
                 self._segments.keep((thread_id, ref), data, len(data))
 
     def recall_segments(self, thread_id: str, refs: Iterable[_Ref]) -> dict[_Ref, bytes]:
-        with self._changed:
+        with self._lock:
             found = {ref: self._segments.get((thread_id, ref)) for ref in refs}
         return {ref: data for ref, data in found.items() if data is not None}
 
     def forget(self, thread_id: str) -> None:
-        with self._changed:
-            for recent in (self._known, self._marked, self._newest, self._segments):
+        with self._lock:
+            for recent in (self._known, self._newest, self._segments):
                 recent.drop_thread(thread_id)
-
-    @contextmanager
-    def putting(self, key: _CheckpointKey) -> Iterator[None]:
-        """Count a put as under way."""
-        lane = key[:2]
-        with self._changed:
-            self._puts[lane] = self._puts.get(lane, 0) + 1
-            self._changed.notify_all()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._puts[lane] -= 1
-                if not self._puts[lane]:
-                    del self._puts[lane]
-                self._changed.notify_all()
-
-    def needs_marker(self, key: _CheckpointKey) -> bool:
-        """Say whether nothing tells yet that the checkpoint is stored, or marked: once for each.
-
-        LangGraph sends a checkpoint, and its first writes beside it, while the put of the one
-        before may still be under way. So the end of a put of the same namespace is awaited, and
-        for a moment the start of one. A put under way has a thread of its own: waiting for it
-        can't keep it from ending.
-        """
-        lane = key[:2]
-        deadline = time.monotonic() + _PUT_WAIT_SECONDS
-        with self._changed:
-            while key not in self._known and key not in self._marked:
-                if lane in self._puts:
-                    has_changed = self._changed.wait_for(
-                        lambda: key in self._known or lane not in self._puts,
-                        deadline - time.monotonic(),
-                    )
-                else:
-                    has_changed = self._changed.wait_for(
-                        lambda: lane in self._puts, _NEXT_PUT_WAIT_SECONDS
-                    )
-                if not has_changed:
-                    return True
-            return False
-
-    def mark(self, key: _CheckpointKey) -> None:
-        """Note that a checkpoint's marker is stored."""
-        with self._changed:
-            self._marked.keep(key, value=True)
 
 
 # -- Threads --------------------------------------------------------------------------------------
 # What is done with a thread's items, below the saver's public methods.
 
 
+_WriteItems = dict[_CheckpointKey, list[_Item]]
+
+
 class _Parts(NamedTuple):
     """What is on its way to make a record a checkpoint."""
 
     segments: Mapping[_Ref, Future[dict[_Ref, bytes]]]
-    writes: Future[list[_Write]]
-    sends: Future[list[_Write]] | None
+    sends: Future[_WriteItems] | None
+    writes: Future[_WriteItems]
 
 
 class _Summary(NamedTuple):
@@ -1596,21 +1521,13 @@ class _Summary(NamedTuple):
     parent_key: _CheckpointKey | None
     run_id: Any
     is_live: bool
-    expires_at: int
+    is_layout_0: bool
     stored: frozenset[str]
     pending_deltas: frozenset[str]
     refs: frozenset[_Ref]
 
 
 _Summaries = Mapping[_CheckpointKey, _Summary]
-
-
-class _Notice(NamedTuple):
-    """A marker or a doomed item: whose writes may be left (rule 5)."""
-
-    range_key: str
-    stored_at: int
-    hash_keys: frozenset[str]
 
 
 def _done(function: Callable[..., T], *args: Any) -> Future[T]:
@@ -1812,16 +1729,52 @@ class _Threads:
             return self._decode_record(item)
         return None
 
-    def _read_writes(self, key: _CheckpointKey) -> list[_Write]:
-        """Read a checkpoint's pending writes, in the order in which LangGraph applies them."""
-        pages = self._writes.query(key.writes_hash_key, consistent=self.consistent_read)
+    def _write_items(
+        self, keys: Sequence[_CheckpointKey], *attributes: str, consistent: bool = True
+    ) -> _WriteItems:
+        """Read the writes of checkpoints by one query, with all that is between them."""
+        by_prefix: dict[str, list[_Item]] = {key.writes_prefix: [] for key in keys}
+        pages = self._writes.query(
+            keys[0].thread_id,
+            min(by_prefix),
+            _after(max(by_prefix)),
+            attributes=attributes,
+            consistent=consistent,
+        )
+        for item in (item for page in pages for item in page.items):
+            prefix = _prefix_of_write(item["task_id_idx"]["S"])
+            if prefix in by_prefix:
+                by_prefix[prefix].append(item)
+        return {key: by_prefix[key.writes_prefix] for key in keys}
+
+    def _layout_0_write_items(self, key: _CheckpointKey, *attributes: str) -> list[_Item]:
+        pages = self._writes.query(key.layout_0_writes, attributes=attributes)
+        return [item for page in pages for item in page.items]
+
+    def _pending(
+        self, keys: Sequence[_CheckpointKey], layout_0: Iterable[_CheckpointKey] = ()
+    ) -> _WriteItems:
+        """Read the writes of checkpoints of a namespace, and of some those of layout 0 too."""
+        found = self._write_items(keys, consistent=self.consistent_read)
+        return found | {key: found[key] + self._layout_0_write_items(key) for key in layout_0}
+
+    def _start_pending(self, records: Sequence[_Record]) -> Future[_WriteItems]:
+        layout_0 = [record.key for record in records if record.is_layout_0]
+        return self._workers.start(self._pending, [record.key for record in records], layout_0)
+
+    def _in_order(self, key: _CheckpointKey, items: Iterable[_Item]) -> list[_Write]:
+        """Decode a checkpoint's writes, and sort them as LangGraph applies them.
+
+        Those of layout 0 come last in *items*, and were there before the others.
+        """
         writes: dict[tuple[str, int], _Write] = {}
-        for item in (item for page in pages for item in page.items if self._is_live(item)):
+        for item in filter(self._is_live, items):
             for write in _decode_writes(
                 item, key, self.serde, self._load_segments, self._writes.name
             ):
-                # A special write of layout 0 comes after the one that has replaced it.
-                writes.setdefault((write.task_id, write.idx), write)
+                # Of ordinary writes the first stays, of special ones the last.
+                if write.idx >= 0 or (write.task_id, write.idx) not in writes:
+                    writes[write.task_id, write.idx] = write
         return sorted(writes.values())
 
     def _visible(self, items: Iterable[_Item], checkpoint_ns: str) -> Iterator[_Item]:
@@ -1971,6 +1924,8 @@ class _Threads:
     def threads(self) -> Iterator[str]:
         """Return an iterator of the ids of the threads in the checkpoints table, in no order.
 
+        A thread whose first put() never came, though a put_writes() did, is not there.
+
         Cost: a scan that skips the rest of a thread when a page ends in it.
         """
         start: dict[str, Any] = {"ConsistentRead": self.consistent_read}
@@ -2010,11 +1965,10 @@ class _Threads:
     def _start_parts(
         self,
         record: _Record,
-        start: Callable[..., Future[Any]],
         segments: dict[_Ref, Future[dict[_Ref, bytes]]],
-        writes: Future[list[_Write]] | None = None,
+        writes: Future[_WriteItems] | None,
     ) -> _Parts:
-        """Start reading what a record needs; the segments only if they are not in *segments*."""
+        """Start reading what a record needs beside what *segments* and *writes* have on its way."""
         missing = [ref for ref in record.refs if ref not in segments]
         for batch in _batches(missing, _MAX_BATCH_GET_KEYS):
             future = self._workers.start(self._load_segments, record.key, batch)
@@ -2026,9 +1980,10 @@ class _Threads:
             and TASKS not in record.checkpoint["channel_versions"]
             and record.parent_key
         ):
-            sends = self._workers.start(self._read_writes, record.parent_key)
-        writes = writes or start(self._read_writes, record.key)
-        return _Parts({ref: segments[ref] for ref in record.refs}, writes, sends)
+            keys = [record.parent_key]
+            sends = self._workers.start(self._pending, keys, keys)
+        writes = writes or _done(self._pending, [record.key])
+        return _Parts({ref: segments[ref] for ref in record.refs}, sends, writes)
 
     def _finish(self, record: _Record, parts: _Parts) -> CheckpointTuple:
         segments = {ref: future.result()[ref] for ref, future in parts.segments.items()}
@@ -2037,32 +1992,54 @@ class _Threads:
             for name, channel in record.channels.items()
         }
         versions = dict(record.checkpoint["channel_versions"])
-        writes = parts.sends.result() if parts.sends else ()
-        if sends := [self._loaded(write)[2] for write in writes if write.channel == TASKS]:
+        of_parent = parts.sends.result() if parts.sends else {}
+        sends = [
+            self._loaded(write)[2]
+            for key, items in of_parent.items()
+            for write in self._in_order(key, items)
+            if write.channel == TASKS
+        ]
+        if sends:
             values[TASKS] = sends
             versions[TASKS] = max(versions.values(), default=1)
         checkpoint = {**record.checkpoint, "channel_values": values, "channel_versions": versions}
+        writes = self._in_order(record.key, parts.writes.result()[record.key])
         return CheckpointTuple(
             _config(record.key),
             cast("Checkpoint", checkpoint),
             cast("CheckpointMetadata", record.metadata),
             _config(record.parent_key) if record.parent_key else None,
-            [self._loaded(write) for write in parts.writes.result()],
+            [self._loaded(write) for write in writes],
         )
 
-    def _finish_all(self, records: Iterable[_Record]) -> Iterator[CheckpointTuple]:
-        """Read what records need, side by side, and further ahead the more are asked for."""
+    def _finish_all(
+        self, records: Iterator[_Record], limit: int, *, are_neighbours: bool
+    ) -> Iterator[CheckpointTuple]:
+        """Read what *limit* records need at first, then further ahead as more are asked for.
+
+        One query has the writes of all that are neighbours in a namespace.
+        """
         waiting: deque[tuple[_Record, _Parts]] = deque()
         segments: dict[_Ref, Future[dict[_Ref, bytes]]] = {}
-        width = 8
-        for record in records:
-            waiting.append((record, self._start_parts(record, self._workers.start, segments)))
-            if len(waiting) >= width:
+        while some := list(islice(records, min(limit, _MAX_LIST_AHEAD))):
+            groups: dict[tuple[str, ...], list[_Record]] = {}
+            for record in some:
+                apart = record.is_layout_0 or not are_neighbours
+                groups.setdefault(record.key[: 3 if apart else 2], []).append(record)
+            writes: dict[_CheckpointKey, Future[_WriteItems]] = {}
+            for group in groups.values():
+                future = self._start_pending(group)
+                writes.update((record.key, future) for record in group)
+            for record in some:
+                parts = self._start_parts(record, segments, writes[record.key])
+                waiting.append((record, parts))
+            # While half of these are returned, the next are on their way.
+            while len(waiting) > len(some) // 2:
                 yield self._finish(*waiting.popleft())
-                width = min(2 * width, _MAX_LIST_AHEAD)
-                if len(segments) > _MAX_LIST_SEGMENTS:
-                    # Neighbours share segments: those of earlier records alone are done with.
-                    segments = {ref: f for _, parts in waiting for ref, f in parts.segments.items()}
+            limit *= 2
+            if len(segments) > _MAX_LIST_SEGMENTS:
+                # Neighbours share segments: those of earlier records alone are done with.
+                segments = {ref: f for _, parts in waiting for ref, f in parts.segments.items()}
         while waiting:
             yield self._finish(*waiting.popleft())
 
@@ -2114,10 +2091,12 @@ class _Threads:
     def _encode_again(self, item: _Item, key: _CheckpointKey, seal: _Sealer) -> _Item:
         """Return an item of writes with another expiry."""
         writes = _decode_writes(item, key, self.serde, self._load_segments, self._writes.name)
-        task_id, _, slot = item["task_id_idx"]["S"].rpartition(_SEPARATOR)
         by_idx = {write.idx: (write.channel, write.type, write.value) for write in writes}
-        task_path = item["task_path"]["S"]
-        return _encode_writes(key, task_id, task_path, int(slot), by_idx, self.serde, seal)
+        task_path, task_id = writes[0][:2]
+        slot = int(item["task_id_idx"]["S"].rpartition(_SEPARATOR)[2])
+        return _encode_writes(
+            key, task_id, task_path, slot, by_idx, self.serde, seal, self._clock()
+        )
 
     def _store_again(self, records: Sequence[_Record], expires_at: int) -> None:
         """Store checkpoints with another expiry: segments first, then writes, then records.
@@ -2127,15 +2106,15 @@ class _Threads:
         seal = _Sealer((), expires_at, expires_at)
         record_items: list[_Item] = []
         write_items: list[tuple[_Item, _Item]] = []
-        found = self._workers.map(lambda r: self._write_items(r.key.writes_hash_key), records)
-        for record, items in zip(records, found, strict=True):
+        found = self._write_items([record.key for record in records])
+        for record in records:
             load = partial(self._load_segments, record.key)
             channels = {
                 name: _seal_again(channel, load, seal) for name, channel in record.channels.items()
             }
             renewed = record._replace(channels=channels, expires_at=expires_at)
             record_items.append(_encode_record(renewed, self.serde, seal))
-            for item in items:
+            for item in found[record.key]:
                 if not _lasts(_expires_at(item), expires_at):
                     again = self._encode_again(item, record.key, seal)
                     write_items.append((again, item["digest"]))
@@ -2155,12 +2134,12 @@ class _Threads:
         pages = self._checkpoints.query(thread_id, lower, upper, attributes=attributes)
         return (item for page in pages for item in page.items)
 
-    def _write_items(self, hash_key: str, *attributes: str) -> list[_Item]:
-        pages = self._writes.query(hash_key, attributes=attributes)
-        return [item for page in pages for item in page.items]
-
     def _has_items(self, thread_id: str) -> bool:
-        return any(page.items for page in self._checkpoints.query(thread_id, limit=1))
+        return any(
+            page.items
+            for table in (self._checkpoints, self._writes)
+            for page in table.query(thread_id, limit=1)
+        )
 
     def _everything(self, thread_id: str) -> Iterator[tuple[str, _CheckpointKey, _Item]]:
         """Read all that a thread has: each item with its kind and, of one, its checkpoint's key.
@@ -2169,39 +2148,29 @@ class _Threads:
         named can be missed, though the thread is written to meanwhile.
         """
         no_key = _CheckpointKey(thread_id, "", "")
-        by_hash_key: dict[str, _CheckpointKey] = {}
+        by_prefix: dict[str, _CheckpointKey] = {}
         for item in self._partition(thread_id, "", _SEGMENT):
             kind, key = _kind(item), no_key
-            if kind in ("checkpoint", "marker"):
+            if kind == "checkpoint":
                 key = _record_key(item)
-                parent_id = item.get("parent_checkpoint_id", {}).get("S", key.checkpoint_id)
-                for each in (key, key._replace(checkpoint_id=parent_id)):
-                    by_hash_key[each.writes_hash_key] = each
-            for hash_key in item.get("hash_keys", {}).get("SS", ()):
-                _, checkpoint_id, checkpoint_ns = hash_key.split(_SEPARATOR, 2)
-                by_hash_key.setdefault(
-                    hash_key,
-                    no_key._replace(checkpoint_ns=checkpoint_ns, checkpoint_id=checkpoint_id),
-                )
+                by_prefix[key.writes_prefix] = key
             yield kind, key, item
-        for batch in _batches(sorted(by_hash_key), _MAX_LIST_AHEAD):
-            found = self._workers.map(self._write_items, batch)
-            for hash_key, items in zip(batch, found, strict=True):
-                yield from (("write", by_hash_key[hash_key], item) for item in items)
+            if _is_layout_0(item):
+                yield from (("write", key, write) for write in self._layout_0_write_items(key))
+        for page in self._writes.query(thread_id):
+            for item in page.items:
+                prefix = _prefix_of_write(item["task_id_idx"]["S"])
+                orphan = no_key._replace(checkpoint_id=prefix.removesuffix(_SEPARATOR))
+                yield "write", by_prefix.get(prefix, orphan), item
         for item in self._partition(thread_id, _SEGMENT, "\U0010ffff"):
             yield _kind(item), no_key, item
 
     def _delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
         self._checkpoints.batch_delete(_checkpoints_key(thread_id, key) for key in range_keys)
 
-    def _delete_writes(self, hash_keys: Iterable[str]) -> set[_Ref]:
-        """Delete the pending writes of checkpoints, and return the segments that they named."""
-        found = self._workers.map(
-            lambda hash_key: self._write_items(hash_key, *_WRITES_KEYS, "segments"), hash_keys
-        )
-        items = list(chain.from_iterable(found))
-        self._writes.batch_delete({name: item[name] for name in _WRITES_KEYS} for item in items)
-        return {ref for item in items for ref in _body_refs(item)}
+    def _delete_layout_0_writes(self, keys: Iterable[_CheckpointKey]) -> None:
+        found = self._workers.map(lambda key: self._layout_0_write_items(key, *_WRITES_KEYS), keys)
+        self._writes.batch_delete(list(chain.from_iterable(found)))
 
     def _veil(self, thread_id: str) -> _Item | None:
         return self._checkpoints.get(_checkpoints_key(thread_id, _VEIL))
@@ -2220,30 +2189,24 @@ class _Threads:
             for checkpoint_ns in ("", *(found_ns for found_ns, _ in self._subgraphs(source)))
         )
 
-    def _survey(self, thread_id: str) -> tuple[dict[_CheckpointKey, _Summary], list[_Notice]]:
-        """Read all of a thread's checkpoints, markers and doomed items."""
+    def _survey(self, thread_id: str) -> dict[_CheckpointKey, _Summary]:
+        """Read all of a thread's checkpoints."""
         summaries: dict[_CheckpointKey, _Summary] = {}
-        notices: list[_Notice] = []
         same: dict[_Ref, _Ref] = {}  # most checkpoints name what their neighbours do
         for item in self._partition(thread_id, "", _PRUNED):
-            range_key = item["checkpoint_id"]["S"]
-            if range_key.startswith((_MARKER, _DOOMED)):
-                notices.append(
-                    _Notice(range_key, int(item["stored_at"]["N"]), frozenset(_noticed(item)))
-                )
-            elif not range_key.startswith(_HEAD) and _record_key(item).checkpoint_id != _VEIL:
+            if _kind(item) == "checkpoint":
                 record = self._decode_record(item)
                 refs = (*record.refs, *_body_refs(item))
                 summaries[record.key] = _Summary(
                     record.parent_key,
                     record.metadata.get("run_id"),
                     self._is_live(item),
-                    record.expires_at,
+                    record.is_layout_0,
                     frozenset(record.channels),
                     record.pending_deltas,
                     frozenset(same.setdefault(ref, ref) for ref in refs),
                 )
-        return summaries, notices
+        return summaries
 
     def _segments_stored_by(self, thread_id: str, then: float) -> tuple[set[str], list[str]]:
         """Return what of a thread's segments may be collected, and the pruned items done with.
@@ -2274,6 +2237,10 @@ class _Threads:
     ) -> None:
         """Delete a thread's checkpoints but those that *choose* returns, and collect segments.
 
+        Each goes before its writes: no reader sees one without them. Writes of no checkpoint, as
+        a call that was cut off leaves them, go too, but not those of the grace period: their
+        checkpoint may be on its way.
+
         A put that is under way may build on a checkpoint that this deletes, and name its segments:
         it saw that checkpoint within half a grace period. So a segment goes only if no checkpoint
         named it when this started, nor one that was deleted in the grace period before, and if it
@@ -2282,7 +2249,7 @@ class _Threads:
         """
         now = self._clock()
         then = now - grace_seconds
-        summaries, notices = self._survey(thread_id)
+        summaries = self._survey(thread_id)
         kept = choose({key: each for key, each in summaries.items() if each.is_live})
         doomed = sorted(summaries.keys() - kept, reverse=True)
         segments, done = self._segments_stored_by(thread_id, then)
@@ -2295,43 +2262,36 @@ class _Threads:
                 for batch in _batches(sorted(lost), _MAX_PRUNED_REFS)
             )
             named |= lost
-        lives = [summaries[key].expires_at for key in doomed]
-        expires_at = max(lives, default=0) if all(lives) else 0
-        named |= self._delete_checkpoints(thread_id, doomed, now, expires_at)
-        # Writes of a checkpoint that never came, or that a call which was cut off deleted.
-        old = [notice for notice in notices if notice.stored_at <= then]
-        stored = {key.writes_hash_key for key in summaries}
-        named |= self._delete_writes({h for notice in old for h in notice.hash_keys} - stored)
-        self._delete(thread_id, (notice.range_key for notice in old))
-
-        if garbage := segments - {ref.range_key for ref in named}:
-            hash_keys = {key.writes_hash_key for key in kept}.union(
-                *(notice.hash_keys for notice in notices)
-            )
-            for batch in _batches(sorted(hash_keys), _MAX_SIDE_BY_SIDE):
-                for items in self._workers.map(lambda h: self._write_items(h, "segments"), batch):
-                    garbage -= {ref.range_key for item in items for ref in _body_refs(item)}
-            self._collect(thread_id, garbage, then)
+        # Those of layout 0 only their checkpoint tells of: they go first.
+        self._delete_layout_0_writes(key for key in doomed if summaries[key].is_layout_0)
+        self._delete(thread_id, (key.range_key for key in doomed))
+        named |= self._delete_writes(
+            thread_id,
+            kept={key.writes_prefix for key in kept},
+            doomed={key.writes_prefix for key in doomed},
+            then=then,
+        )
+        self._collect(thread_id, segments - {ref.range_key for ref in named}, then)
         self._delete(thread_id, done)
 
-    def _delete_checkpoints(
-        self, thread_id: str, keys: Sequence[_CheckpointKey], now: float, expires_at: int
+    def _delete_writes(
+        self, thread_id: str, *, kept: Collection[str], doomed: Collection[str], then: float
     ) -> set[_Ref]:
-        """Delete checkpoints, and return the segments that their writes named.
+        """Delete the writes of doomed checkpoints, and those stored by *then* that have none.
 
-        Each goes before its writes: no reader sees one without them. Should this be cut off,
-        doomed items, which last until *expires_at*, tell of the writes that are left.
+        Return the segments that a thread's writes named.
         """
-        doomed = [
-            _encode_doomed(thread_id, batch, now, expires_at)
-            for batch in _batches(keys, _MAX_DOOMED)
-        ]
-        self._checkpoints.batch_put(doomed)
         refs: set[_Ref] = set()
-        for batch in _batches(keys, _MAX_SIDE_BY_SIDE):
-            self._delete(thread_id, (key.range_key for key in batch))
-            refs |= self._delete_writes(key.writes_hash_key for key in batch)
-        self._delete(thread_id, (item["checkpoint_id"]["S"] for item in doomed))
+        attributes = (*_WRITES_KEYS, "segments", "stored_at")
+        for page in self._writes.query(thread_id, attributes=attributes):
+            keys: list[_Item] = []
+            for item in page.items:
+                refs.update(_body_refs(item))
+                prefix = _prefix_of_write(item["task_id_idx"]["S"])
+                is_old = int(item["stored_at"]["N"]) <= then
+                if prefix in doomed or (is_old and prefix not in kept):
+                    keys.append({name: item[name] for name in _WRITES_KEYS})
+            self._writes.batch_delete(keys)
         return refs
 
     def _collect(self, thread_id: str, range_keys: Iterable[str], then: float) -> None:
@@ -2423,10 +2383,11 @@ class _Threads:
         items = [item for item in items if self._is_live(item) and "checkpoint_ns" in item]
         if not items:
             return
-        # A checkpoint and its marker name the same writes.
-        keys = list(dict.fromkeys(map(_record_key, items)))
-        found = self._workers.map(lambda key: self._write_items(key.writes_hash_key), keys)
-        writes = dict(zip(keys, found, strict=True))
+        keys = [_record_key(item) for item in items]
+        writes = self._write_items(keys)
+        layout_0 = [key for key, item in zip(keys, items, strict=True) if _is_layout_0(item)]
+        found = self._workers.map(self._layout_0_write_items, layout_0)
+        writes |= dict(zip(layout_0, found, strict=True))
         # A prune deletes writes after their checkpoint, a deletion behind a veil: what is still
         # there now, with no veil before it, had all its writes when they were read.
         self._refuse_veiled(source)
@@ -2472,7 +2433,7 @@ class _Threads:
                     f"Thread {thread_id!r} is under an unfinished {item['veil']['S']}; finish that "
                     f"first, by the same call"
                 )
-            # A marker has another range key, and so has a subgraph's checkpoint of layout 0.
+            # A subgraph's checkpoint of layout 0 has another range key.
             if "checkpoint_ns" in item and self._is_live(item):
                 key = _record_key(item)
                 if key.range_key == item["checkpoint_id"]["S"]:
@@ -2507,7 +2468,9 @@ class _Threads:
             path += (task_id, slot) < before
             before = task_id, slot
             task_path = f"{path:06}" if path else ""
-            items.append(_encode_writes(key, task_id, task_path, slot, part, self.serde, seal))
+            items.append(
+                _encode_writes(key, task_id, task_path, slot, part, self.serde, seal, self._clock())
+            )
         return items
 
     def _put_shown_writes(
@@ -2528,7 +2491,7 @@ class _Threads:
         """Put those of another saver's writes that are missing or, if *replace*, not the same."""
         stored = {
             item["task_id_idx"]["S"]: item.get("digest")
-            for item in self._write_items(key.writes_hash_key, "task_id_idx", "digest")
+            for item in self._write_items([key], "task_id_idx", "digest")[key]
         }
 
         def is_due(item: _Item) -> bool:
@@ -2601,9 +2564,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             sends twice. A run that was given the ``checkpoint_id`` of an older one forks from it
             all the same. All savers that write to a thread should have it. put() then writes at
             twice the price, 2 units more, and with new segments asks for the head first.
-        max_workers: how many async calls, beside these how many async puts, and how many requests
-            of calls that fan out, run at once; each has threads of its own, started as they are
-            needed.
+        max_workers: how many async calls, and how many requests of calls that fan out, run at
+            once; each has threads of its own, started as they are needed.
         cache_bytes: how much of the values of the threads that it reads and writes the saver keeps
             in memory, so as not to read it again; 0: nothing.
         clock: returns the time in seconds since the epoch; for tests.
@@ -2657,14 +2619,11 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         )
         self._writes = _Table(self.client, writes_table_name, _WRITES_KEYS, self._workers)
         self._callers = ThreadPoolExecutor(max_workers, "dynamodb-saver-call")
-        # put_writes waits for a put: one that waited for a thread behind it would keep it waiting.
-        self._putters = ThreadPoolExecutor(max_workers, "dynamodb-saver-put")
         self._knowledge = _Knowledge(cache_bytes)
 
     def close(self) -> None:
         """End the saver's threads and, unless it was given, its client, for clones too."""
         self._callers.shutdown()
-        self._putters.shutdown()
         self._workers.close()
         if self._closes_client:
             self.client.close()
@@ -2752,20 +2711,22 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         writes = None
         if address.checkpoint_id:
             key = address.key(address.checkpoint_id)
-            writes = self._workers.start(self._read_writes, key)
+            writes = self._workers.start(self._pending, [key])
             record = self._read_record(key)
         else:
             checkpoint_ns = address.checkpoint_ns or ""
             # Most often the newest is the one that this process stored or read last.
             if likely := self._knowledge.newest(address.thread_id, checkpoint_ns):
-                writes = self._workers.start(self._read_writes, likely)
+                writes = self._workers.start(self._pending, [likely])
             record = self._newest_record(address.thread_id, checkpoint_ns)
             if record and record.key != likely:
                 writes = None
         if record is None:
             return None
+        if record.is_layout_0:
+            writes = self._start_pending([record])
         self._knowledge.remember(record, self._clock())
-        found = self._finish(record, self._start_parts(record, _done, {}, writes))
+        found = self._finish(record, self._start_parts(record, {}, writes))
         if self.refuse_concurrent_updates and address.checkpoint_id:
             newest = next(self._newest_first(*record.key[:2], limit=1), None)
             if newest and _record_key(newest) != record.key:
@@ -2797,9 +2758,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             ValueError: as get_tuple().
             DamagedCheckpointError: as get_tuple(), when the checkpoint's turn comes.
         Cost: a query for each page, of 16 checkpoints or of *limit*, then four times as many; a
-            query of writes for each checkpoint returned, many side by side; each segment once
-            where neighbours share it. One query more for each namespace, and the checkpoints of
-            subgraphs beyond the first 1,024 are read twice. None: a scan.
+            query for the writes of 8 checkpoints or of *limit*, then twice as many, up to 64, in
+            each namespace, and with a *filter* for those of each checkpoint returned; each segment
+            once where neighbours share it. One query more for each namespace, and the checkpoints
+            of subgraphs beyond the first 1,024 are read twice. None: a scan.
         """
         if filter is not None and not isinstance(filter, dict):
             # Not its value: metadata may be anybody's secret.
@@ -2813,7 +2775,11 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         if before and (before_id := (before.get("configurable") or {}).get("checkpoint_id")):
             before_id = _checkpoint_key("", "", before_id).checkpoint_id
         records = self._list_records(address, filter or {}, before_id, limit)
-        return self._finish_all(islice(records, limit if limit is None else max(limit, 0)))
+        if limit is not None:
+            limit = max(limit, 0)
+            records = islice(records, limit)
+        # What is between those that a filter takes may be much.
+        return self._finish_all(records, limit or _MIN_LIST_AHEAD, are_neighbours=not filter)
 
     def put(
         self,
@@ -2848,48 +2814,47 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         """
         address = _address(config)
         key = address.key(checkpoint["id"])
-        with self._knowledge.putting(key):
-            now = self._clock()
-            merged = dict(get_checkpoint_metadata(config, metadata))
-            is_delta = bool(merged.get("counters_since_delta_snapshot"))
-            values = checkpoint["channel_values"].keys()
-            left_out = checkpoint["channel_versions"].keys() - values - new_versions.keys()
-            parent = self._parent(address, now, needed=bool(left_out) or is_delta)
-            stored = self._stored_refs(config, parent, key.thread_id, now)
-            expires_at, segments_expire_at = self._expiry(config, key.thread_id, now)
-            if is_delta:
-                # What other checkpoints are rebuilt from lives for one to two lifetimes, so that
-                # it has to be renewed once in a lifetime.
-                expires_at = segments_expire_at
-            seal = _Sealer(stored, expires_at, segments_expire_at)
-            record = _Record(
-                key,
-                address.checkpoint_id,
-                {name: value for name, value in checkpoint.items() if name != "channel_values"},
-                merged,
-                _encode_channels(
-                    checkpoint,
-                    new_versions,
-                    parent,
-                    partial(self._knowledge.recall_segments, key.thread_id),
-                    partial(self._load_segments, key),
-                    self.serde,
-                    seal,
-                ),
-                expires_at,
-            )
-            pending = record.pending_deltas
-            if pending and not _lasts(parent.expires_at, expires_at):
-                self._renew(address, pending, expires_at)
-            item = _encode_record(record, self.serde, seal)
-            if self.refuse_concurrent_updates:
-                forked = config.get("configurable", {}).get(_FORK_OF, "")
-                is_fork = forked == address.checkpoint_id
-                self._put_as_head(record, item, seal.fresh, is_fork=is_fork)
-            else:
-                self._store_segments(key.thread_id, seal.fresh)
-                self._checkpoints.put(item)
-            self._knowledge.remember(record, now)
+        now = self._clock()
+        merged = dict(get_checkpoint_metadata(config, metadata))
+        is_delta = bool(merged.get("counters_since_delta_snapshot"))
+        values = checkpoint["channel_values"].keys()
+        left_out = checkpoint["channel_versions"].keys() - values - new_versions.keys()
+        parent = self._parent(address, now, needed=bool(left_out) or is_delta)
+        stored = self._stored_refs(config, parent, key.thread_id, now)
+        expires_at, segments_expire_at = self._expiry(config, key.thread_id, now)
+        if is_delta:
+            # What other checkpoints are rebuilt from lives for one to two lifetimes, so that
+            # it has to be renewed once in a lifetime.
+            expires_at = segments_expire_at
+        seal = _Sealer(stored, expires_at, segments_expire_at)
+        record = _Record(
+            key,
+            address.checkpoint_id,
+            {name: value for name, value in checkpoint.items() if name != "channel_values"},
+            merged,
+            _encode_channels(
+                checkpoint,
+                new_versions,
+                parent,
+                partial(self._knowledge.recall_segments, key.thread_id),
+                partial(self._load_segments, key),
+                self.serde,
+                seal,
+            ),
+            expires_at,
+        )
+        pending = record.pending_deltas
+        if pending and not _lasts(parent.expires_at, expires_at):
+            self._renew(address, pending, expires_at)
+        item = _encode_record(record, self.serde, seal)
+        if self.refuse_concurrent_updates:
+            forked = config.get("configurable", {}).get(_FORK_OF, "")
+            is_fork = forked == address.checkpoint_id
+            self._put_as_head(record, item, seal.fresh, is_fork=is_fork)
+        else:
+            self._store_segments(key.thread_id, seal.fresh)
+            self._checkpoints.put(item)
+        self._knowledge.remember(record, now)
         return _config(key)
 
     def put_writes(
@@ -2914,8 +2879,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             ValueError: as get_tuple(), or *task_id* is empty or too long.
         Cost: 1 request, and one for each special write beside others; one more for each earlier
             call of this task with fewer writes; before them, one for every 25 segments of writes
-            too large for an item. A write unit for each KB. A marker first, of 1 unit, where this
-            process neither stored nor read the checkpoint.
+            too large for an item. A write unit for each KB.
         """
         address = _address(config)
         key = address.key(address.checkpoint_id or "")
@@ -2932,13 +2896,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         now = self._clock()
         # Longer than the checkpoint, as a DeltaChannel may be rebuilt from them.
         _, expires_at = self._expiry(config, key.thread_id, now)
-        if (ordinary or special) and self._knowledge.needs_marker(key):
-            self._checkpoints.put(_encode_marker(key, now, expires_at))
-            self._knowledge.mark(key)
 
         def put(slot: int, part: Mapping[int, tuple[str, str, bytes]]) -> _Item | None:
             seal = _Sealer((), expires_at, expires_at)
-            item = _encode_writes(key, task_id, task_path, slot, part, self.serde, seal)
+            item = _encode_writes(key, task_id, task_path, slot, part, self.serde, seal, now)
             self._store_segments(key.thread_id, seal.fresh)
             unless_there = "attribute_not_exists(task_id_idx)"
             return self._writes.put(item, unless_there if slot >= 0 else None)
@@ -2947,7 +2908,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         while ordinary and (existing := put(slot, ordinary)):
             # Rule 3: whoever comes to this slot sees the same indices in it and in all below, and
             # goes on to the same next one, so that an index has one first value.
-            written = _indices(existing)
+            written = {int(idx) for idx in existing["idx"]["NS"]}
             ordinary = {idx: write for idx, write in ordinary.items() if idx not in written}
             slot = max(slot, *written) + 1
         for idx, write in special.items():
@@ -2960,31 +2921,22 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
 
         Raises:
             ValueError: *thread_id* can be no key.
-        Cost: a query for each MB of checkpoints; for each checkpoint a query of its writes, and
-            for every 25 items deleted a request, side by side. A read unit for each 8 KB, a write
-            unit for each KB of each item.
+        Cost: a query for each MB of checkpoints, segments and writes; one more for each namespace;
+            for every 25 items deleted a request, many side by side. A read unit for each 4 KB, a
+            write unit for each KB of each item.
         """
         thread_id = _thread_id(thread_id)
         self._knowledge.forget(thread_id)
         self._draw_veils(thread_id, "deletion", thread_id)
-        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "parent_checkpoint_id", "hash_keys")
+        for page in self._writes.query(thread_id, attributes=_WRITES_KEYS):
+            self._writes.batch_delete(page.items)
+        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "digest", "through")
         for page in self._checkpoints.query(thread_id, attributes=attributes):
-            hash_keys: set[str] = set()
+            self._delete_layout_0_writes(map(_record_key, filter(_is_layout_0, page.items)))
             veils: list[str] = []
             others: list[str] = []
             for item in page.items:
-                is_veil = "checkpoint_ns" in item and _record_key(item).checkpoint_id == _VEIL
-                (veils if is_veil else others).append(item["checkpoint_id"]["S"])
-                if is_veil:
-                    continue
-                if "checkpoint_ns" in item or "hash_keys" in item:
-                    hash_keys.update(_noticed(item))
-                # A run that went on while its thread was deleted has left writes of a checkpoint
-                # that only its child still names.
-                if parent_id := item.get("parent_checkpoint_id", {}).get("S"):
-                    parent_key = _record_key(item)._replace(checkpoint_id=parent_id)
-                    hash_keys.add(parent_key.writes_hash_key)
-            self._delete_writes(hash_keys)
+                (veils if "through" in item else others).append(item["checkpoint_id"]["S"])
             self._delete(thread_id, others)
             self._delete(thread_id, veils)
 
@@ -3044,9 +2996,9 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         Raises:
             ValueError: the target is not empty, or is the source.
             DynamoDBSaverError: the source itself is being copied to or deleted.
-        Cost: 3 requests for each MB of the source; for each checkpoint a query of writes and, for
-            every 25 segments that it has first, 2; one for every 25 other items; 4 more. Read units
-            for twice the source's size, write units as when it was first written.
+        Cost: 4 requests for each MB of the source; for each checkpoint that has new segments, 2 for
+            every 25; one for every 25 other items; 8 more. Read units for twice the source's size,
+            write units as when it was first written.
         """
         source = _thread_id(source_thread_id, "source_thread_id")
         target = _thread_id(target_thread_id, "target_thread_id")
@@ -3200,8 +3152,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
 
         Raises:
             ValueError: another *strategy*, or *grace_seconds* is no such number.
-        Cost: reads all of the thread's checkpoints and segments, a query of writes for each that is
-            deleted, a request for every 25 items deleted, one for each segment, side by side.
+        Cost: a query for each MB of the thread's checkpoints, segments and writes; a request for
+            every 25 items deleted, one for each segment, many side by side.
         """
         _refuse_string("thread_ids", thread_ids)
         if strategy not in ("keep_latest", "delete"):
@@ -3227,20 +3179,20 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         Raises:
             DamagedCheckpointError: an ancestor is missing before a value is found. It may have
                 expired, or been pruned or deleted with its run.
-        Cost: a query for each page of the chain, of 16 checkpoints, then four times as many; a
-            query of writes for each ancestor whose child may have updated one of the channels,
-            side by side.
+        Cost: a query for each page of the chain, of 16 checkpoints, then four times as many; side
+            by side, one for the writes of every 64 ancestors whose children may have updated one of
+            the channels.
         """
         histories: dict[str, DeltaChannelHistory] = {name: {"writes": []} for name in channels}
         wanted = set(histories)
         address = _address(config)
         if address.checkpoint_id:
             address.key(address.checkpoint_id)
-        steps: list[tuple[Future[list[_Write]], set[str]]] = []
+        steps: list[tuple[_Record, set[str]]] = []
         for child, record in pairwise(self._lineage(address) if wanted else ()):
             written = {name for name in wanted if _may_have_written(name, record, child)}
             if written:
-                steps.append((self._workers.start(self._read_writes, record.key), written))
+                steps.append((record, written))
             for name in wanted & record.channels.keys():
                 channel = record.channels[name]
                 segments = self._load_segments(record.key, channel.refs) if channel.refs else {}
@@ -3248,8 +3200,11 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
                 wanted.remove(name)
             if not wanted:
                 break
-        for future, written in reversed(steps):
-            for write in future.result():
+        batches = _batches([record for record, _ in steps], _MAX_LIST_AHEAD)
+        futures = [self._start_pending(batch) for batch in batches]
+        items = {key: found for future in futures for key, found in future.result().items()}
+        for record, written in reversed(steps):
+            for write in self._in_order(record.key, items[record.key]):
                 if write.channel in written:
                     histories[write.channel]["writes"].append(self._loaded(write))
         return histories
@@ -3270,8 +3225,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
     # are not held to the event loop's default executor.
 
     async def _run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        pool = self._putters if method == self.put else self._callers
-        return await asyncio.wrap_future(pool.submit(copy_context().run, method, *args, **kwargs))
+        call = copy_context().run
+        return await asyncio.wrap_future(self._callers.submit(call, method, *args, **kwargs))
 
     async def asetup(self, *, run_index: bool = False) -> None:
         """Async setup()."""
@@ -3370,8 +3325,6 @@ _HINTS: Final = {
     "NotImplementedError": "name with --serde the serializer that the saver has",
 }
 _ORPHANS: Final = {
-    "doomed": "doomed item of an unfinished prune",
-    "marker": "marker whose checkpoint is missing",
     "segment": "segment that nothing intact names",
     "veil": "veil of an unfinished ",
     "write": "write whose checkpoint is missing",
@@ -3477,17 +3430,17 @@ class _Operator(DynamoDBSaver):
                 counts["expired"] += 1
                 continue
             counts[kind] += 1
-            name = item[_WRITES_KEYS[0] if kind == "write" else _CHECKPOINTS_KEYS[1]]["S"]
+            name = item["task_id_idx" if kind == "write" else "checkpoint_id"]["S"]
             try:
                 if kind in ("checkpoint", "write"):
                     named.update(self._named(key, item))
                 elif name in named:
                     _decode_segment(item, *named.pop(name))
-                elif kind in ("doomed", "segment", "veil"):
+                elif kind in ("segment", "veil"):
                     orphans[name] = _ORPHANS[kind] + item.get("veil", {}).get("S", "")
             except DamagedCheckpointError as error:
                 damaged.append(str(error))
-            if kind in ("marker", "write") and key not in keys:
+            if kind == "write" and key not in keys:
                 orphans[name] = _ORPHANS[kind]
         damaged += [
             str(DamagedCheckpointError(f"Segment {name!r} is missing", *place))

@@ -208,18 +208,19 @@ def main() -> None:
 
 def show_stored(saver: DynamoDBSaver, thread_id: str) -> None:
     """Show how many items of each kind the thread has, and their size."""
-    checkpoints = saver.client.query(
-        TableName=CHECKPOINTS,
-        KeyConditionExpression="thread_id = :thread",
-        ExpressionAttributeValues={":thread": {"S": thread_id}},
-    )
-    writes = saver.client.scan(
-        TableName=WRITES,
-        FilterExpression="begins_with(thread_id_checkpoint_id_checkpoint_ns, :thread)",
-        ExpressionAttributeValues={":thread": {"S": f"{thread_id}:::"}},
+    checkpoints, writes = (
+        saver.client.query(
+            TableName=table,
+            KeyConditionExpression=f"{hash_key} = :thread",
+            ExpressionAttributeValues={":thread": {"S": thread_id}},
+        )
+        for table, hash_key in (
+            (CHECKPOINTS, "thread_id"),
+            (WRITES, "thread_id_checkpoint_id_checkpoint_ns"),
+        )
     )
     count, size = Counter[str](), Counter[str]()
-    kinds = {"~c": "subgraph", "~m": "marker", "~s": "segment"}  # else a checkpoint
+    kinds = {"~c": "subgraph", "~s": "segment"}  # else a checkpoint
     for item in checkpoints["Items"] + writes["Items"]:
         if "checkpoint_id" in item:
             kind = f"{CHECKPOINTS} {kinds.get(item['checkpoint_id']['S'][:2], 'checkpoint')}"
