@@ -1654,29 +1654,34 @@ class _Threads:
         if is_lasting:
             self._knowledge.remember_segments(thread_id, segments)
 
-    def _load_segments(
-        self, key: _CheckpointKey, refs: Collection[_Ref], *, is_lasting: bool = True
+    def _load_segments(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, bytes]:
+        """Return segments that a checkpoint names; what this process did not know is read."""
+        known = self._knowledge.recall_segments(key.thread_id, refs)
+        missing = {ref: key for ref in refs if ref not in known}
+        read = self._read_segments(key.thread_id, missing)
+        self._knowledge.remember_segments(key.thread_id, read)
+        return known | read
+
+    def _read_segments(
+        self, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
     ) -> dict[_Ref, bytes]:
-        """Return segments of a checkpoint, and read those that this process does not know.
+        """Read segments of a thread, each of which a checkpoint names.
 
         As they never change, a read at half the price will do; those that are not there yet are
-        read once more consistently. What is read is remembered, if *is_lasting*.
+        read once more consistently.
         """
-        place = (key, self._checkpoints.name)
-        known = self._knowledge.recall_segments(key.thread_id, refs)
-        read: dict[_Ref, bytes] = {}
+        segments: dict[_Ref, bytes] = {}
         for consistent in (False, True):
-            by_key = {ref.range_key: ref for ref in refs if ref not in known and ref not in read}
-            keys = [_checkpoints_key(key.thread_id, range_key) for range_key in by_key]
+            by_key = {ref.range_key: ref for ref in named_by if ref not in segments}
+            keys = [_checkpoints_key(thread_id, range_key) for range_key in by_key]
             for item in self._checkpoints.batch_get(keys, consistent=consistent):
                 ref = by_key[item["checkpoint_id"]["S"]]
-                read[ref] = _decode_segment(item, ref, place)
-        if is_lasting:
-            self._knowledge.remember_segments(key.thread_id, read)
-        segments = known | read
-        if missing := [ref.range_key for ref in refs if ref not in segments]:
-            what = f"{len(missing)} of {len(refs)} segments are missing, {missing[0]!r} among them"
-            raise DamagedCheckpointError(what, *place)
+                place = (named_by[ref], self._checkpoints.name)
+                segments[ref] = _decode_segment(item, ref, place)
+        for ref, key in named_by.items():
+            if ref not in segments:
+                what = f"Segment {ref.range_key!r} is missing"
+                raise DamagedCheckpointError(what, key, self._checkpoints.name)
         return segments
 
     def _known_head(self, key: _CheckpointKey, parent_id: str | None) -> str | None:
@@ -2021,20 +2026,20 @@ class _Threads:
         """
         waiting: deque[tuple[_Record, _Parts]] = deque()
         segments: dict[_Ref, Future[dict[_Ref, bytes]]] = {}
-        while some := list(islice(records, min(limit, _MAX_LIST_AHEAD))):
+        while batch := list(islice(records, min(limit, _MAX_LIST_AHEAD))):
             groups: dict[tuple[str, ...], list[_Record]] = {}
-            for record in some:
+            for record in batch:
                 apart = record.is_layout_0 or not are_neighbours
                 groups.setdefault(record.key[: 3 if apart else 2], []).append(record)
             writes: dict[_CheckpointKey, Future[_WriteItems]] = {}
             for group in groups.values():
                 future = self._start_pending(group)
                 writes.update((record.key, future) for record in group)
-            for record in some:
+            for record in batch:
                 parts = self._start_parts(record, segments, writes[record.key])
                 waiting.append((record, parts))
             # While half of these are returned, the next are on their way.
-            while len(waiting) > len(some) // 2:
+            while len(waiting) > len(batch) // 2:
                 yield self._finish(*waiting.popleft())
             limit *= 2
             if len(segments) > _MAX_LIST_SEGMENTS:
@@ -2367,9 +2372,11 @@ class _Threads:
                 f"that first, by the same call"
             )
 
-    def _copy_segments(self, target: str, job: tuple[_CheckpointKey, Sequence[_Ref]]) -> None:
+    def _copy_segments(
+        self, source: str, target: str, named_by: Sequence[tuple[_Ref, _CheckpointKey]]
+    ) -> None:
         # Not remembered: a whole thread's would drive out those of the threads that are in use.
-        segments = self._load_segments(*job, is_lasting=False)
+        segments = self._read_segments(source, dict(named_by))
         self._store_segments(target, segments, is_lasting=False)
 
     def _copy_page(
@@ -2398,19 +2405,16 @@ class _Threads:
         }
         items = [item for item in items if item["checkpoint_id"]["S"] in still_there]
         writes = {key: writes[key] for key in map(_record_key, items)}
-        jobs: list[tuple[_CheckpointKey, Sequence[_Ref]]] = []
+        named_by: dict[_Ref, _CheckpointKey] = {}
         for key, item in chain(
             ((_record_key(item), item) for item in items),
             ((key, item) for key, found in writes.items() for item in found),
         ):
-            refs = [
-                *_body_refs(item),
-                *(self._decode_record(item).refs if _is_record(item) else ()),
-            ]
-            missing = [ref for ref in dict.fromkeys(refs) if ref not in copied]
-            jobs.extend((key, batch) for batch in _batches(missing, _MAX_BATCH_WRITE_ITEMS))
-            copied.update(missing)
-        self._workers.map(partial(self._copy_segments, target), jobs)
+            refs = self._decode_record(item).refs if _is_record(item) else []
+            named_by |= {ref: key for ref in (*_body_refs(item), *refs) if ref not in copied}
+        batches = _batches(list(named_by.items()), _MAX_BATCH_WRITE_ITEMS)
+        self._workers.map(partial(self._copy_segments, source, target), batches)
+        copied.update(named_by)
         self._checkpoints.batch_put(
             _moved(item, _record_key(item), target, self._checkpoints.name) for item in items
         )
@@ -2996,9 +3000,9 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         Raises:
             ValueError: the target is not empty, or is the source.
             DynamoDBSaverError: the source itself is being copied to or deleted.
-        Cost: 4 requests for each MB of the source; for each checkpoint that has new segments, 2 for
-            every 25; one for every 25 other items; 8 more. Read units for twice the source's size,
-            write units as when it was first written.
+        Cost: 4 requests for each MB of the source; 2 for every 25 segments, and one for every 25
+            other items, side by side; 8 more. Read units for twice the source's size, write units
+            as when it was first written.
         """
         source = _thread_id(source_thread_id, "source_thread_id")
         target = _thread_id(target_thread_id, "target_thread_id")
