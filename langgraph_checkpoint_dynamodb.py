@@ -2712,10 +2712,13 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             at half the price, of segments.
         """
         address = _address(config)
-        writes = None
+        writes = newest = None
         if address.checkpoint_id:
             key = address.key(address.checkpoint_id)
             writes = self._workers.start(self._pending, [key])
+            if self.refuse_concurrent_updates:
+                items = self._newest_first(*key[:2], limit=1)
+                newest = self._workers.start(next, items, None)
             record = self._read_record(key)
         else:
             checkpoint_ns = address.checkpoint_ns or ""
@@ -2731,12 +2734,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             writes = self._start_pending([record])
         self._knowledge.remember(record, self._clock())
         found = self._finish(record, self._start_parts(record, {}, writes))
-        if self.refuse_concurrent_updates and address.checkpoint_id:
-            newest = next(self._newest_first(*record.key[:2], limit=1), None)
-            if newest and _record_key(newest) != record.key:
-                # LangGraph hands this on to the puts of a run that goes on from here.
-                named = {**record.key._asdict(), _FORK_OF: record.key.checkpoint_id}
-                found = found._replace(config={"configurable": named})
+        if newest and (item := newest.result()) and _record_key(item) != record.key:
+            # LangGraph hands this on to the puts of a run that goes on from here.
+            named = {**record.key._asdict(), _FORK_OF: record.key.checkpoint_id}
+            found = found._replace(config={"configurable": named})
         return found
 
     def list(
@@ -3335,6 +3336,14 @@ _ORPHANS: Final = {
 }
 
 
+class _Line(NamedTuple):
+    """What tells whether a checkpoint's DeltaChannels can be rebuilt."""
+
+    parent_key: _CheckpointKey | None
+    stored: frozenset[str]
+    pending_deltas: frozenset[str]
+
+
 class _Operator(DynamoDBSaver):
     """A saver with what its operator asks about a thread."""
 
@@ -3417,11 +3426,25 @@ class _Operator(DynamoDBSaver):
             "bytes_per_checkpoint": round(total["bytes"] / steps),
         }
 
+    def _cut_chains(
+        self, lines: Mapping[_CheckpointKey, _Line]
+    ) -> Iterator[DamagedCheckpointError]:
+        """Return an error for each checkpoint with a DeltaChannel that can't be rebuilt."""
+        delta_channels = {name for line in lines.values() for name in line.pending_deltas}
+        lost: dict[_CheckpointKey | None, set[str]] = {None: set()}
+        for key in _oldest_first({key: line.parent_key for key, line in lines.items()}):
+            parent_key, stored, pending_deltas = lines[key]
+            lost[key] = lost.get(parent_key, delta_channels) - stored
+            if names := sorted(lost[key] & pending_deltas):
+                what = f"An ancestor from which DeltaChannel {names[0]!r} is rebuilt is missing"
+                yield DamagedCheckpointError(what, key, self.checkpoints_table_name)
+
     def verify(self, thread_id: str) -> dict[str, Any]:
         """Check all that a thread has stored, and find what nothing needs.
 
         Expired items count as gone.
         """
+        lines: dict[_CheckpointKey, _Line] = {}
         counts: Counter[str] = Counter()
         damaged: list[str] = []
         orphans: dict[str, str] = {}
@@ -3436,6 +3459,10 @@ class _Operator(DynamoDBSaver):
             counts[kind] += 1
             name = item["task_id_idx" if kind == "write" else "checkpoint_id"]["S"]
             try:
+                if kind == "checkpoint":
+                    record = self._decode_record(item)
+                    stored = frozenset(record.channels)
+                    lines[key] = _Line(record.parent_key, stored, record.pending_deltas)
                 if kind in ("checkpoint", "write"):
                     named.update(self._named(key, item))
                 elif name in named:
@@ -3450,6 +3477,7 @@ class _Operator(DynamoDBSaver):
             str(DamagedCheckpointError(f"Segment {name!r} is missing", *place))
             for name, (_, place) in named.items()
         ]
+        damaged += map(str, self._cut_chains(lines))
         return {"thread_id": thread_id, "items": counts, "damaged": damaged, "orphans": orphans}
 
 

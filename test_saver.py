@@ -71,6 +71,7 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, TASKS, _D
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, Interrupt, Send, StateSnapshot, interrupt
 from moto import mock_aws
+from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.table import Table as MotoTable
 from moto.server import ThreadedMotoServer
 from typing_extensions import TypedDict
@@ -125,9 +126,7 @@ class Endpoint(NamedTuple):
     tables: Tables
 
 
-def _one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
-    lock = threading.Lock()
-
+def _alone(lock: Any, method: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         with lock:
             return method(*args, **kwargs)
@@ -141,9 +140,13 @@ def endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
     with ExitStack() as stack:
         if request.param == "moto":
             logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it logs each request
-            # Of two puts at once it would lose one, where their hash key is new to it.
+            # Of two puts at once it would lose one, where their hash key is new to it; two
+            # transactions may both find that their condition holds, and one that is cancelled
+            # takes back what others put meanwhile.
             patch = stack.enter_context(pytest.MonkeyPatch.context())
-            patch.setattr(MotoTable, "put_item", _one_at_a_time(MotoTable.put_item))
+            lock = threading.RLock()
+            for owner, name in ((MotoTable, "put_item"), (DynamoDBBackend, "transact_write_items")):
+                patch.setattr(owner, name, _alone(lock, getattr(owner, name)))
             server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
             server.start()
             stack.callback(server.stop)
@@ -3339,6 +3342,22 @@ def test_put_on_a_deleted_parent_is_refused(
         _put(strict_saver, parent, 2, {"text": _words(5000)})
 
     assert list(strict_saver.list(_config(thread_id))) == []
+
+
+def test_copy_from_keeps_the_head(
+    strict_saver: DynamoDBSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """What is copied, forks among it, is not refused; and after it the newest is the head."""
+    older = _put(source, _config(thread_id), 1)
+    for number in (2, 3):
+        newest = _put(source, older, number)
+
+    strict_saver.copy_from(source, [thread_id])
+
+    with pytest.raises(module.ConcurrentUpdateError, match=f"is '{_id(3)}', no longer '{_id(2)}'"):
+        _put(strict_saver, _config(thread_id, 2), 4)
+    _put(strict_saver, newest, 5)
+    assert _numbers(list(strict_saver.list(_config(thread_id)))) == [5, 3, 2, 1]
 
 
 def test_put_again_is_not_refused(strict_saver: DynamoDBSaver, thread_id: str) -> None:
@@ -8588,6 +8607,28 @@ def test_command_verify_reads_bytes_that_are_in_segments(
         saver.client.put_item(TableName=saver.checkpoints_table_name, Item=segment)
 
     assert len(messages) == 4
+
+
+def test_command_verify_finds_a_chain_that_is_cut(
+    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Of a chain whose fifth checkpoint is gone, those up to the fourth are whole, all others not."""
+    config = _put_deltas(saver, thread_id)
+    assert command("verify", thread_id).code == 0
+    (fourth,) = _items_at(saver, thread_id, _id(4))
+    _delete_item(saver, fourth)
+
+    answer = command("verify", thread_id, "--json")
+
+    with pytest.raises(DamagedCheckpointError):
+        saver.get_delta_channel_history(config=config, channels=["delta"])
+    (row,) = answer.rows
+    assert answer.code == 1
+    assert [each.partition(": thread")[0] for each in row["damaged"]] == [
+        "An ancestor from which DeltaChannel 'delta' is rebuilt is missing"
+    ] * 5
+    for number, message in zip(range(5, 10), row["damaged"], strict=True):
+        assert f"checkpoint {_id(number)!r}" in message
 
 
 def test_command_verify_lists_orphans(
