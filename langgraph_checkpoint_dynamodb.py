@@ -265,7 +265,7 @@ class _CheckpointKey(NamedTuple):
 
     @property
     def layout_0_writes(self) -> str:
-        # As no thread's id holds ":::", this is none.
+        # The hash key of its writes in layout 0: no thread's id, as none holds ":::".
         return _SEPARATOR.join((self.thread_id, self.checkpoint_id, self.checkpoint_ns))
 
 
@@ -1424,6 +1424,10 @@ def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
+# -- Cache ----------------------------------------------------------------------------------------
+# What this process has stored or read of late.
+
+
 class _Recent(Generic[K, T]):
     """The values kept or asked for last, as many as fit; keys start with a thread's id."""
 
@@ -1454,7 +1458,7 @@ class _Recent(Generic[K, T]):
 
 
 class _Knowledge:
-    """What this process stored or read of late."""
+    """What this process knows of checkpoints, and the segments that it keeps."""
 
     def __init__(self, cache_bytes: int) -> None:
         self._lock = threading.Lock()
@@ -1500,8 +1504,8 @@ class _Knowledge:
                 recent.drop_thread(thread_id)
 
 
-# -- Threads --------------------------------------------------------------------------------------
-# What is done with a thread's items, below the saver's public methods.
+# -- Reading --------------------------------------------------------------------------------------
+# What a thread's items show, below the saver's public methods.
 
 
 _WriteItems = dict[_CheckpointKey, list[_Item]]
@@ -1515,21 +1519,6 @@ class _Parts(NamedTuple):
     writes: Future[_WriteItems]
 
 
-class _Summary(NamedTuple):
-    """What is to be known of a checkpoint to decide whether it goes."""
-
-    parent_key: _CheckpointKey | None
-    run_id: Any
-    is_live: bool
-    is_layout_0: bool
-    stored: frozenset[str]
-    pending_deltas: frozenset[str]
-    refs: frozenset[_Ref]
-
-
-_Summaries = Mapping[_CheckpointKey, _Summary]
-
-
 def _done(function: Callable[..., T], *args: Any) -> Future[T]:
     """Call *function* here; otherwise as _Workers.start()."""
     future: Future[T] = Future()
@@ -1537,122 +1526,32 @@ def _done(function: Callable[..., T], *args: Any) -> Future[T]:
     return future
 
 
-def _newest(summaries: _Summaries) -> set[_CheckpointKey]:
-    """Return the newest checkpoint of each namespace, and what it is rebuilt from."""
-    newest = {key.checkpoint_ns: key for key in sorted(summaries)}.values()
-    return {*newest, *_delta_ancestors(summaries, newest)}
-
-
-def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> set[_CheckpointKey]:
-    """Return the ancestors that the DeltaChannels of checkpoints are rebuilt from.
-
-    These go back to one that holds a value.
-    """
-    ancestors: set[_CheckpointKey] = set()
-    for key in kept:
-        summary = summaries[key]
-        parent_key, missing = summary.parent_key, summary.pending_deltas
-        while missing and parent_key and parent_key in summaries:
-            ancestors.add(parent_key)
-            missing -= summaries[parent_key].stored
-            parent_key = summaries[parent_key].parent_key
-    return ancestors
-
-
-def _oldest_first(
-    parents: Mapping[_CheckpointKey, _CheckpointKey | None],
-) -> list[_CheckpointKey]:
-    """Sort checkpoints by their ids, but each after its parent, whichever clock made its id."""
-    ordered: dict[_CheckpointKey, None] = {}
-    for key in sorted(parents, key=lambda key: (key.checkpoint_id, key.checkpoint_ns)):
-        line: dict[_CheckpointKey, None] = {}
-        each: _CheckpointKey | None = key
-        while each is not None and each in parents and not (each in ordered or each in line):
-            line[each] = None
-            each = parents[each]
-        ordered.update(dict.fromkeys(reversed(line)))
-    return list(ordered)
-
-
-def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
-    """Say whether a DeltaChannel may have been written between a checkpoint and its child.
-
-    The child's ``updated_channels`` alone does not tell: with durability "exit" it names what the
-    last superstep of many wrote, and the writes of all of them stand on the one parent. So the
-    channel's count of updates must stand still too.
-    """
-    updated = child.checkpoint.get("updated_channels")
-    before = (record.metadata.get("counters_since_delta_snapshot") or {}).get(channel, (0, 0))
-    after = (child.metadata.get("counters_since_delta_snapshot") or {}).get(channel)
-    return updated is None or channel in updated or after is None or after[0] != before[0]
-
-
-def _ttl(value: Any) -> int | None:
-    if value is not None and (not isinstance(value, int) or value < 1):
-        raise ValueError(
-            f"ttl_seconds must be a whole number of at least 1, or None, not {value!r}"
-        )
-    return value
-
-
-class _Threads:
-    """Reads and changes threads; DynamoDBSaver adds LangGraph's methods and their checks."""
+class _Reader:
+    """Reads threads."""
 
     serde: SerializerProtocol
     consistent_read: bool
-    ttl_seconds: int | None
     _clock: Callable[[], float]
     _checkpoints: _Table
     _writes: _Table
     _workers: _Workers
     _knowledge: _Knowledge
 
-    def _expiry(self, config: RunnableConfig, thread_id: str, now: float) -> tuple[int, int]:
-        """Return when a thread's items, and when its segments, expire that are stored now."""
-        ttl = _ttl(config.get("configurable", {}).get("ttl_seconds", self.ttl_seconds))
-        if ttl is None:
-            return 0, 0
-        # A segment lives for one to two lifetimes of a checkpoint, to the end of a period that
-        # starts at another time for each thread: an active thread stores it once in a period.
-        offset = zlib.crc32(thread_id.encode()) % ttl
-        return int(now) + ttl, ((int(now) + offset) // ttl + 2) * ttl - offset
-
     def _is_live(self, item: _Item) -> bool:
         return not 0 < _expires_at(item) <= self._clock()
 
-    def _parent(self, address: _Address, now: float, *, needed: bool) -> _Known:
-        """Return what the parent's record holds, if it is known or needed."""
-        if not address.checkpoint_id:
-            return _NOTHING_KNOWN
-        key = address.key(address.checkpoint_id)
-        known = self._knowledge.recall(key, now)
-        if known is None and needed and (record := self._read_record(key)):
-            versions = record.checkpoint["channel_versions"]
-            known = _Known(versions, record.channels, record.expires_at, now)
-        return known or _NOTHING_KNOWN
+    def _partition(
+        self, thread_id: str, lower: str, upper: str, *attributes: str
+    ) -> Iterator[_Item]:
+        pages = self._checkpoints.query(thread_id, lower, upper, attributes=attributes)
+        return (item for page in pages for item in page.items)
 
-    def _stored_refs(
-        self, config: RunnableConfig, parent: _Known, thread_id: str, now: float
-    ) -> Iterator[_Ref]:
-        """Return the segments that the parent names, or the checkpoints which a subgraph runs in.
-
-        These LangGraph gives as ``checkpoint_map``. A graph hands its messages down to a subgraph.
-        """
-        outer = (config.get("configurable", {}).get("checkpoint_map") or {}).items()
-        found = (self._knowledge.recall(_CheckpointKey(thread_id, *pair), now) for pair in outer)
-        for known in (parent, *filter(None, found)):
-            for channel in known.channels.values():
-                yield from channel.refs
-
-    def _store_segments(
-        self, thread_id: str, segments: Mapping[_Ref, bytes], *, is_lasting: bool = True
-    ) -> None:
-        now = self._clock()
-        self._checkpoints.batch_put(
-            _encode_segment(thread_id, ref, data, now) for ref, data in segments.items()
+    def _has_items(self, thread_id: str) -> bool:
+        return any(
+            page.items
+            for table in (self._checkpoints, self._writes)
+            for page in table.query(thread_id, limit=1)
         )
-        if is_lasting:
-            self._knowledge.remember_segments(thread_id, segments)
 
     def _load_segments(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, bytes]:
         """Return segments that a checkpoint names; what this process did not know is read."""
@@ -1684,48 +1583,6 @@ class _Threads:
                 raise DamagedCheckpointError(what, key, self._checkpoints.name)
         return segments
 
-    def _known_head(self, key: _CheckpointKey, parent_id: str | None) -> str | None:
-        """Return what the head of a checkpoint's namespace is, if it may be replaced.
-
-        That is so where it is the parent, or the checkpoint itself, put before; or where it is out
-        of date, since a saver that keeps no head has put the parent, which is the newest.
-        """
-        head = self._checkpoints.get(_checkpoints_key(key.thread_id, key.head))
-        found = head["head"]["S"] if head else None
-        if found is None or found not in (parent_id, key.checkpoint_id):
-            # Read after the head: what is put in between has changed it.
-            newest = next(self._newest_first(*key[:2], limit=1), None)
-            newest_id = _record_key(newest).checkpoint_id if newest else None
-            if newest_id != parent_id:
-                raise ConcurrentUpdateError(key, parent_id, newest_id)
-        return found
-
-    def _put_as_head(
-        self, record: _Record, item: _Item, segments: Mapping[_Ref, bytes], *, is_fork: bool
-    ) -> None:
-        """Store a checkpoint if its parent is the head, which it becomes in the same transaction.
-
-        A transaction writes at twice the price. Nothing cheaper is sound: two writes one after the
-        other leave, if cut off between, a head without a checkpoint or one without a head.
-        """
-        key, parent_id = record.key, record.parent_id
-        head = _encode_head(key, record.expires_at)
-        # Where segments come first, so does a look at the head: what is refused stores nothing.
-        expected = self._known_head(key, parent_id) if segments and not is_fork else parent_id
-        self._store_segments(key.thread_id, segments)
-        while True:
-            condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(head)"}
-            if is_fork:
-                condition = {}
-            elif expected:
-                condition = {
-                    "ConditionExpression": "head = :expected",
-                    "ExpressionAttributeValues": {":expected": {"S": expected}},
-                }
-            if self._checkpoints.put_both(item, head, **condition):
-                return
-            expected = self._known_head(key, parent_id)
-
     def _decode_record(self, item: _Item) -> _Record:
         return _decode_record(item, self.serde, self._load_segments, self._checkpoints.name)
 
@@ -1734,53 +1591,10 @@ class _Threads:
             return self._decode_record(item)
         return None
 
-    def _write_items(
-        self, keys: Sequence[_CheckpointKey], *attributes: str, consistent: bool = True
-    ) -> _WriteItems:
-        """Read the writes of checkpoints by one query, with all that is between them."""
-        by_prefix: dict[str, list[_Item]] = {key.writes_prefix: [] for key in keys}
-        pages = self._writes.query(
-            keys[0].thread_id,
-            min(by_prefix),
-            _after(max(by_prefix)),
-            attributes=attributes,
-            consistent=consistent,
-        )
-        for item in (item for page in pages for item in page.items):
-            prefix = _prefix_of_write(item["task_id_idx"]["S"])
-            if prefix in by_prefix:
-                by_prefix[prefix].append(item)
-        return {key: by_prefix[key.writes_prefix] for key in keys}
-
-    def _layout_0_write_items(self, key: _CheckpointKey, *attributes: str) -> list[_Item]:
-        pages = self._writes.query(key.layout_0_writes, attributes=attributes)
-        return [item for page in pages for item in page.items]
-
-    def _pending(
-        self, keys: Sequence[_CheckpointKey], layout_0: Iterable[_CheckpointKey] = ()
-    ) -> _WriteItems:
-        """Read the writes of checkpoints of a namespace, and of some those of layout 0 too."""
-        found = self._write_items(keys, consistent=self.consistent_read)
-        return found | {key: found[key] + self._layout_0_write_items(key) for key in layout_0}
-
-    def _start_pending(self, records: Sequence[_Record]) -> Future[_WriteItems]:
-        layout_0 = [record.key for record in records if record.is_layout_0]
-        return self._workers.start(self._pending, [record.key for record in records], layout_0)
-
-    def _in_order(self, key: _CheckpointKey, items: Iterable[_Item]) -> list[_Write]:
-        """Decode a checkpoint's writes, and sort them as LangGraph applies them.
-
-        Those of layout 0 come last in *items*, and were there before the others.
-        """
-        writes: dict[tuple[str, int], _Write] = {}
-        for item in filter(self._is_live, items):
-            for write in _decode_writes(
-                item, key, self.serde, self._load_segments, self._writes.name
-            ):
-                # Of ordinary writes the first stays, of special ones the last.
-                if write.idx >= 0 or (write.task_id, write.idx) not in writes:
-                    writes[write.task_id, write.idx] = write
-        return sorted(writes.values())
+    def _newest_record(self, thread_id: str, checkpoint_ns: str) -> _Record | None:
+        for item in self._newest_first(thread_id, checkpoint_ns, limit=1):
+            return self._decode_record(item)
+        return None
 
     def _visible(self, items: Iterable[_Item], checkpoint_ns: str) -> Iterator[_Item]:
         """Drop, of a namespace's items newest first, what is expired or behind its veil."""
@@ -1832,10 +1646,137 @@ class _Threads:
 
         return self._visible(items(), checkpoint_ns)
 
-    def _newest_record(self, thread_id: str, checkpoint_ns: str) -> _Record | None:
-        for item in self._newest_first(thread_id, checkpoint_ns, limit=1):
-            return self._decode_record(item)
-        return None
+    def _write_items(
+        self, keys: Sequence[_CheckpointKey], *attributes: str, consistent: bool = True
+    ) -> _WriteItems:
+        """Read the writes of checkpoints by one query, with all that is between them."""
+        by_prefix: dict[str, list[_Item]] = {key.writes_prefix: [] for key in keys}
+        pages = self._writes.query(
+            keys[0].thread_id,
+            min(by_prefix),
+            _after(max(by_prefix)),
+            attributes=attributes,
+            consistent=consistent,
+        )
+        for item in (item for page in pages for item in page.items):
+            prefix = _prefix_of_write(item["task_id_idx"]["S"])
+            if prefix in by_prefix:
+                by_prefix[prefix].append(item)
+        return {key: by_prefix[key.writes_prefix] for key in keys}
+
+    def _layout_0_write_items(self, key: _CheckpointKey, *attributes: str) -> list[_Item]:
+        pages = self._writes.query(key.layout_0_writes, attributes=attributes)
+        return [item for page in pages for item in page.items]
+
+    def _pending(
+        self, keys: Sequence[_CheckpointKey], layout_0: Iterable[_CheckpointKey] = ()
+    ) -> _WriteItems:
+        """Read the writes of checkpoints of a namespace, and of some those of layout 0 too."""
+        found = self._write_items(keys, consistent=self.consistent_read)
+        return found | {key: found[key] + self._layout_0_write_items(key) for key in layout_0}
+
+    def _start_pending(self, records: Sequence[_Record]) -> Future[_WriteItems]:
+        layout_0 = [record.key for record in records if record.is_layout_0]
+        return self._workers.start(self._pending, [record.key for record in records], layout_0)
+
+    def _in_order(self, key: _CheckpointKey, items: Iterable[_Item]) -> list[_Write]:
+        """Decode a checkpoint's writes, and sort them as LangGraph applies them.
+
+        Those of layout 0 come last in *items*, and were there before the others.
+        """
+        writes: dict[tuple[str, int], _Write] = {}
+        for item in filter(self._is_live, items):
+            for write in _decode_writes(
+                item, key, self.serde, self._load_segments, self._writes.name
+            ):
+                # Of ordinary writes the first stays, of special ones the last.
+                if write.idx >= 0 or (write.task_id, write.idx) not in writes:
+                    writes[write.task_id, write.idx] = write
+        return sorted(writes.values())
+
+    def _loaded(self, write: _Write) -> PendingWrite:
+        return write.task_id, write.channel, self.serde.loads_typed((write.type, write.value))
+
+    def _start_parts(
+        self,
+        record: _Record,
+        segments: dict[_Ref, Future[dict[_Ref, bytes]]],
+        writes: Future[_WriteItems] | None,
+    ) -> _Parts:
+        """Start reading what a record needs beside what *segments* and *writes* have on its way."""
+        missing = [ref for ref in record.refs if ref not in segments]
+        for batch in _batches(missing, _MAX_BATCH_GET_KEYS):
+            future = self._workers.start(self._load_segments, record.key, batch)
+            segments.update(dict.fromkeys(batch, future))
+        sends = None
+        if (
+            record.checkpoint["v"] < _FIRST_V_WITH_TASKS
+            # What copy_from() brings has the sends that its source showed.
+            and TASKS not in record.checkpoint["channel_versions"]
+            and record.parent_key
+        ):
+            keys = [record.parent_key]
+            sends = self._workers.start(self._pending, keys, keys)
+        writes = writes or _done(self._pending, [record.key])
+        return _Parts({ref: segments[ref] for ref in record.refs}, sends, writes)
+
+    def _finish(self, record: _Record, parts: _Parts) -> CheckpointTuple:
+        segments = {ref: future.result()[ref] for ref, future in parts.segments.items()}
+        values = {
+            name: _decode_channel(channel, segments, self.serde)
+            for name, channel in record.channels.items()
+        }
+        versions = dict(record.checkpoint["channel_versions"])
+        of_parent = parts.sends.result() if parts.sends else {}
+        sends = [
+            self._loaded(write)[2]
+            for key, items in of_parent.items()
+            for write in self._in_order(key, items)
+            if write.channel == TASKS
+        ]
+        if sends:
+            values[TASKS] = sends
+            versions[TASKS] = max(versions.values(), default=1)
+        checkpoint = {**record.checkpoint, "channel_values": values, "channel_versions": versions}
+        writes = self._in_order(record.key, parts.writes.result()[record.key])
+        return CheckpointTuple(
+            _config(record.key),
+            cast("Checkpoint", checkpoint),
+            cast("CheckpointMetadata", record.metadata),
+            _config(record.parent_key) if record.parent_key else None,
+            [self._loaded(write) for write in writes],
+        )
+
+    def _finish_all(
+        self, records: Iterator[_Record], limit: int, *, are_neighbours: bool
+    ) -> Iterator[CheckpointTuple]:
+        """Read what *limit* records need at first, then further ahead as more are asked for.
+
+        One query has the writes of all that are neighbours in a namespace.
+        """
+        waiting: deque[tuple[_Record, _Parts]] = deque()
+        segments: dict[_Ref, Future[dict[_Ref, bytes]]] = {}
+        while batch := list(islice(records, min(limit, _MAX_LIST_AHEAD))):
+            groups: dict[tuple[str, ...], list[_Record]] = {}
+            for record in batch:
+                apart = record.is_layout_0 or not are_neighbours
+                groups.setdefault(record.key[: 3 if apart else 2], []).append(record)
+            writes: dict[_CheckpointKey, Future[_WriteItems]] = {}
+            for group in groups.values():
+                future = self._start_pending(group)
+                writes.update((record.key, future) for record in group)
+            for record in batch:
+                parts = self._start_parts(record, segments, writes[record.key])
+                waiting.append((record, parts))
+            # While half of these are returned, the next are on their way.
+            while len(waiting) > len(batch) // 2:
+                yield self._finish(*waiting.popleft())
+            limit *= 2
+            if len(segments) > _MAX_LIST_SEGMENTS:
+                # Neighbours share segments: those of earlier records alone are done with.
+                segments = {ref: f for _, parts in waiting for ref, f in parts.segments.items()}
+        while waiting:
+            yield self._finish(*waiting.popleft())
 
     def _subgraphs(self, thread_id: str) -> Iterator[tuple[str, list[_Item] | None]]:
         """Find the namespaces of a thread's subgraphs.
@@ -1926,27 +1867,6 @@ class _Threads:
                 elif one.range_key in read:  # it may have been deleted meanwhile
                     yield read[one.range_key]
 
-    def threads(self) -> Iterator[str]:
-        """Return an iterator of the ids of the threads in the checkpoints table, in no order.
-
-        A thread whose first put() never came, though a put_writes() did, is not there.
-
-        Cost: a scan that skips the rest of a thread when a page ends in it.
-        """
-        start: dict[str, Any] = {"ConsistentRead": self.consistent_read}
-        limit = 16
-        while True:
-            pages = self._checkpoints.scan(_CHECKPOINTS_KEYS, limit, **start)
-            page = next(page for page in pages if page.items or page.is_last)
-            thread_ids = list(dict.fromkeys(item["thread_id"]["S"] for item in page.items))
-            yield from thread_ids
-            if page.is_last:
-                return
-            # DynamoDB takes a start key that no item has: this one is after all of its thread.
-            start["ExclusiveStartKey"] = _checkpoints_key(thread_ids[-1], "\U0010ffff")
-            # Long threads: small pages, as the rest is skipped; short ones: large pages.
-            limit = min(limit * 2, 1024) if len(thread_ids) > 1 else max(limit // 2, 16)
-
     def _list_records(
         self,
         address: _Address | None,
@@ -1967,89 +1887,26 @@ class _Threads:
                     if all(record.metadata.get(name) == value for name, value in filter_.items()):
                         yield record
 
-    def _start_parts(
-        self,
-        record: _Record,
-        segments: dict[_Ref, Future[dict[_Ref, bytes]]],
-        writes: Future[_WriteItems] | None,
-    ) -> _Parts:
-        """Start reading what a record needs beside what *segments* and *writes* have on its way."""
-        missing = [ref for ref in record.refs if ref not in segments]
-        for batch in _batches(missing, _MAX_BATCH_GET_KEYS):
-            future = self._workers.start(self._load_segments, record.key, batch)
-            segments.update(dict.fromkeys(batch, future))
-        sends = None
-        if (
-            record.checkpoint["v"] < _FIRST_V_WITH_TASKS
-            # What copy_from() brings has the sends that its source showed.
-            and TASKS not in record.checkpoint["channel_versions"]
-            and record.parent_key
-        ):
-            keys = [record.parent_key]
-            sends = self._workers.start(self._pending, keys, keys)
-        writes = writes or _done(self._pending, [record.key])
-        return _Parts({ref: segments[ref] for ref in record.refs}, sends, writes)
+    def threads(self) -> Iterator[str]:
+        """Return an iterator of the ids of the threads in the checkpoints table, in no order.
 
-    def _finish(self, record: _Record, parts: _Parts) -> CheckpointTuple:
-        segments = {ref: future.result()[ref] for ref, future in parts.segments.items()}
-        values = {
-            name: _decode_channel(channel, segments, self.serde)
-            for name, channel in record.channels.items()
-        }
-        versions = dict(record.checkpoint["channel_versions"])
-        of_parent = parts.sends.result() if parts.sends else {}
-        sends = [
-            self._loaded(write)[2]
-            for key, items in of_parent.items()
-            for write in self._in_order(key, items)
-            if write.channel == TASKS
-        ]
-        if sends:
-            values[TASKS] = sends
-            versions[TASKS] = max(versions.values(), default=1)
-        checkpoint = {**record.checkpoint, "channel_values": values, "channel_versions": versions}
-        writes = self._in_order(record.key, parts.writes.result()[record.key])
-        return CheckpointTuple(
-            _config(record.key),
-            cast("Checkpoint", checkpoint),
-            cast("CheckpointMetadata", record.metadata),
-            _config(record.parent_key) if record.parent_key else None,
-            [self._loaded(write) for write in writes],
-        )
+        A thread whose first put() never came, though a put_writes() did, is not there.
 
-    def _finish_all(
-        self, records: Iterator[_Record], limit: int, *, are_neighbours: bool
-    ) -> Iterator[CheckpointTuple]:
-        """Read what *limit* records need at first, then further ahead as more are asked for.
-
-        One query has the writes of all that are neighbours in a namespace.
+        Cost: a scan that skips the rest of a thread when a page ends in it.
         """
-        waiting: deque[tuple[_Record, _Parts]] = deque()
-        segments: dict[_Ref, Future[dict[_Ref, bytes]]] = {}
-        while batch := list(islice(records, min(limit, _MAX_LIST_AHEAD))):
-            groups: dict[tuple[str, ...], list[_Record]] = {}
-            for record in batch:
-                apart = record.is_layout_0 or not are_neighbours
-                groups.setdefault(record.key[: 3 if apart else 2], []).append(record)
-            writes: dict[_CheckpointKey, Future[_WriteItems]] = {}
-            for group in groups.values():
-                future = self._start_pending(group)
-                writes.update((record.key, future) for record in group)
-            for record in batch:
-                parts = self._start_parts(record, segments, writes[record.key])
-                waiting.append((record, parts))
-            # While half of these are returned, the next are on their way.
-            while len(waiting) > len(batch) // 2:
-                yield self._finish(*waiting.popleft())
-            limit *= 2
-            if len(segments) > _MAX_LIST_SEGMENTS:
-                # Neighbours share segments: those of earlier records alone are done with.
-                segments = {ref: f for _, parts in waiting for ref, f in parts.segments.items()}
-        while waiting:
-            yield self._finish(*waiting.popleft())
-
-    def _loaded(self, write: _Write) -> PendingWrite:
-        return write.task_id, write.channel, self.serde.loads_typed((write.type, write.value))
+        start: dict[str, Any] = {"ConsistentRead": self.consistent_read}
+        limit = 16
+        while True:
+            pages = self._checkpoints.scan(_CHECKPOINTS_KEYS, limit, **start)
+            page = next(page for page in pages if page.items or page.is_last)
+            thread_ids = list(dict.fromkeys(item["thread_id"]["S"] for item in page.items))
+            yield from thread_ids
+            if page.is_last:
+                return
+            # DynamoDB takes a start key that no item has: this one is after all of its thread.
+            start["ExclusiveStartKey"] = _checkpoints_key(thread_ids[-1], "\U0010ffff")
+            # Long threads: small pages, as the rest is skipped; short ones: large pages.
+            limit = min(limit * 2, 1024) if len(thread_ids) > 1 else max(limit // 2, 16)
 
     def _lineage(self, address: _Address) -> Iterator[_Record]:
         """Read a checkpoint, or the newest, and then its ancestors."""
@@ -2079,6 +1936,147 @@ class _Threads:
                 raise DamagedCheckpointError(what, key, self._checkpoints.name)
             yield record
             child = record
+
+
+# -- Changing -------------------------------------------------------------------------------------
+# What is stored, deleted and copied, below the saver's public methods.
+
+
+class _Summary(NamedTuple):
+    """What is to be known of a checkpoint to decide whether it goes."""
+
+    parent_key: _CheckpointKey | None
+    run_id: Any
+    is_live: bool
+    is_layout_0: bool
+    stored: frozenset[str]
+    pending_deltas: frozenset[str]
+    refs: frozenset[_Ref]
+
+
+_Summaries = Mapping[_CheckpointKey, _Summary]
+
+
+def _newest(summaries: _Summaries) -> set[_CheckpointKey]:
+    """Return the newest checkpoint of each namespace, and what it is rebuilt from."""
+    newest = {key.checkpoint_ns: key for key in sorted(summaries)}.values()
+    return {*newest, *_delta_ancestors(summaries, newest)}
+
+
+def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> set[_CheckpointKey]:
+    """Return the ancestors that the DeltaChannels of checkpoints are rebuilt from.
+
+    These go back to one that holds a value.
+    """
+    ancestors: set[_CheckpointKey] = set()
+    for key in kept:
+        summary = summaries[key]
+        parent_key, missing = summary.parent_key, summary.pending_deltas
+        while missing and parent_key and parent_key in summaries:
+            ancestors.add(parent_key)
+            missing -= summaries[parent_key].stored
+            parent_key = summaries[parent_key].parent_key
+    return ancestors
+
+
+def _ttl(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(
+            f"ttl_seconds must be a whole number of at least 1, or None, not {value!r}"
+        )
+    return value
+
+
+class _Threads(_Reader):
+    """Changes threads; DynamoDBSaver adds LangGraph's methods and their checks."""
+
+    ttl_seconds: int | None
+
+    def _expiry(self, config: RunnableConfig, thread_id: str, now: float) -> tuple[int, int]:
+        """Return when a thread's items, and when its segments, expire that are stored now."""
+        ttl = _ttl(config.get("configurable", {}).get("ttl_seconds", self.ttl_seconds))
+        if ttl is None:
+            return 0, 0
+        # A segment lives for one to two lifetimes of a checkpoint, to the end of a period that
+        # starts at another time for each thread: an active thread stores it once in a period.
+        offset = zlib.crc32(thread_id.encode()) % ttl
+        return int(now) + ttl, ((int(now) + offset) // ttl + 2) * ttl - offset
+
+    def _parent(self, address: _Address, now: float, *, needed: bool) -> _Known:
+        """Return what the parent's record holds, if it is known or needed."""
+        if not address.checkpoint_id:
+            return _NOTHING_KNOWN
+        key = address.key(address.checkpoint_id)
+        known = self._knowledge.recall(key, now)
+        if known is None and needed and (record := self._read_record(key)):
+            versions = record.checkpoint["channel_versions"]
+            known = _Known(versions, record.channels, record.expires_at, now)
+        return known or _NOTHING_KNOWN
+
+    def _stored_refs(
+        self, config: RunnableConfig, parent: _Known, thread_id: str, now: float
+    ) -> Iterator[_Ref]:
+        """Return the segments that the parent names, or the checkpoints which a subgraph runs in.
+
+        These LangGraph gives as ``checkpoint_map``. A graph hands its messages down to a subgraph.
+        """
+        outer = (config.get("configurable", {}).get("checkpoint_map") or {}).items()
+        found = (self._knowledge.recall(_CheckpointKey(thread_id, *pair), now) for pair in outer)
+        for known in (parent, *filter(None, found)):
+            for channel in known.channels.values():
+                yield from channel.refs
+
+    def _store_segments(
+        self, thread_id: str, segments: Mapping[_Ref, bytes], *, is_lasting: bool = True
+    ) -> None:
+        now = self._clock()
+        self._checkpoints.batch_put(
+            _encode_segment(thread_id, ref, data, now) for ref, data in segments.items()
+        )
+        if is_lasting:
+            self._knowledge.remember_segments(thread_id, segments)
+
+    def _known_head(self, key: _CheckpointKey, parent_id: str | None) -> str | None:
+        """Return what the head of a checkpoint's namespace is, if it may be replaced.
+
+        That is so where it is the parent, or the checkpoint itself, put before; or where it is out
+        of date, since a saver that keeps no head has put the parent, which is the newest.
+        """
+        head = self._checkpoints.get(_checkpoints_key(key.thread_id, key.head))
+        found = head["head"]["S"] if head else None
+        if found is None or found not in (parent_id, key.checkpoint_id):
+            # Read after the head: what is put in between has changed it.
+            newest = next(self._newest_first(*key[:2], limit=1), None)
+            newest_id = _record_key(newest).checkpoint_id if newest else None
+            if newest_id != parent_id:
+                raise ConcurrentUpdateError(key, parent_id, newest_id)
+        return found
+
+    def _put_as_head(
+        self, record: _Record, item: _Item, segments: Mapping[_Ref, bytes], *, is_fork: bool
+    ) -> None:
+        """Store a checkpoint if its parent is the head, which it becomes in the same transaction.
+
+        A transaction writes at twice the price. Nothing cheaper is sound: two writes one after the
+        other leave, if cut off between, a head without a checkpoint or one without a head.
+        """
+        key, parent_id = record.key, record.parent_id
+        head = _encode_head(key, record.expires_at)
+        # Where segments come first, so does a look at the head: what is refused stores nothing.
+        expected = self._known_head(key, parent_id) if segments and not is_fork else parent_id
+        self._store_segments(key.thread_id, segments)
+        while True:
+            condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(head)"}
+            if is_fork:
+                condition = {}
+            elif expected:
+                condition = {
+                    "ConditionExpression": "head = :expected",
+                    "ExpressionAttributeValues": {":expected": {"S": expected}},
+                }
+            if self._checkpoints.put_both(item, head, **condition):
+                return
+            expected = self._known_head(key, parent_id)
 
     def _renew(self, address: _Address, delta_channels: Iterable[str], expires_at: int) -> None:
         """Have the checkpoints that DeltaChannels are rebuilt from last until *expires_at*."""
@@ -2132,43 +2130,6 @@ class _Threads:
             lambda item: self._checkpoints.put(item, "attribute_exists(checkpoint_id)"),
             record_items,
         )
-
-    def _partition(
-        self, thread_id: str, lower: str, upper: str, *attributes: str
-    ) -> Iterator[_Item]:
-        pages = self._checkpoints.query(thread_id, lower, upper, attributes=attributes)
-        return (item for page in pages for item in page.items)
-
-    def _has_items(self, thread_id: str) -> bool:
-        return any(
-            page.items
-            for table in (self._checkpoints, self._writes)
-            for page in table.query(thread_id, limit=1)
-        )
-
-    def _everything(self, thread_id: str) -> Iterator[tuple[str, _CheckpointKey, _Item]]:
-        """Read all that a thread has: each item with its kind and, of one, its checkpoint's key.
-
-        Segments come last. What names one was stored after it and is read before it: none that is
-        named can be missed, though the thread is written to meanwhile.
-        """
-        no_key = _CheckpointKey(thread_id, "", "")
-        by_prefix: dict[str, _CheckpointKey] = {}
-        for item in self._partition(thread_id, "", _SEGMENT):
-            kind, key = _kind(item), no_key
-            if kind == "checkpoint":
-                key = _record_key(item)
-                by_prefix[key.writes_prefix] = key
-            yield kind, key, item
-            if _is_layout_0(item):
-                yield from (("write", key, write) for write in self._layout_0_write_items(key))
-        for page in self._writes.query(thread_id):
-            for item in page.items:
-                prefix = _prefix_of_write(item["task_id_idx"]["S"])
-                orphan = no_key._replace(checkpoint_id=prefix.removesuffix(_SEPARATOR))
-                yield "write", by_prefix.get(prefix, orphan), item
-        for item in self._partition(thread_id, _SEGMENT, "\U0010ffff"):
-            yield _kind(item), no_key, item
 
     def _delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
         self._checkpoints.batch_delete(_checkpoints_key(thread_id, key) for key in range_keys)
@@ -2382,11 +2343,7 @@ class _Threads:
     def _copy_page(
         self, items: Sequence[_Item], source: str, target: str, copied: set[_Ref]
     ) -> None:
-        """Copy checkpoints, after their segments and before their writes.
-
-        A copy that is cut off leaves no write that delete_thread() would not find. Segments in
-        *copied* are there already; what is copied is added.
-        """
+        """Copy checkpoints with their segments, but those *copied* already, and their writes."""
         items = [item for item in items if self._is_live(item) and "checkpoint_ns" in item]
         if not items:
             return
@@ -2506,6 +2463,34 @@ class _Threads:
 
 
 # -- Saver ----------------------------------------------------------------------------------------
+
+
+def _oldest_first(
+    parents: Mapping[_CheckpointKey, _CheckpointKey | None],
+) -> list[_CheckpointKey]:
+    """Sort checkpoints by their ids, but each after its parent, whichever clock made its id."""
+    ordered: dict[_CheckpointKey, None] = {}
+    for key in sorted(parents, key=lambda key: (key.checkpoint_id, key.checkpoint_ns)):
+        line: dict[_CheckpointKey, None] = {}
+        each: _CheckpointKey | None = key
+        while each is not None and each in parents and not (each in ordered or each in line):
+            line[each] = None
+            each = parents[each]
+        ordered.update(dict.fromkeys(reversed(line)))
+    return list(ordered)
+
+
+def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
+    """Say whether a DeltaChannel may have been written between a checkpoint and its child.
+
+    The child's ``updated_channels`` alone does not tell: with durability "exit" it names what the
+    last superstep of many wrote, and the writes of all of them stand on the one parent. So the
+    channel's count of updates must stand still too.
+    """
+    updated = child.checkpoint.get("updated_channels")
+    before = (record.metadata.get("counters_since_delta_snapshot") or {}).get(channel, (0, 0))
+    after = (child.metadata.get("counters_since_delta_snapshot") or {}).get(channel)
+    return updated is None or channel in updated or after is None or after[0] != before[0]
 
 
 def _thread_ids_of(source: BaseCheckpointSaver[Any]) -> Iterable[Any]:
@@ -3391,6 +3376,30 @@ class _Operator(DynamoDBSaver):
                     is_open = is_open and len("join:" + "+".join(value)) == len(waited_for)
                 if is_open:
                     yield node
+
+    def _everything(self, thread_id: str) -> Iterator[tuple[str, _CheckpointKey, _Item]]:
+        """Read all that a thread has: each item with its kind and, of one, its checkpoint's key.
+
+        Segments come last. What names one was stored after it and is read before it: none that is
+        named can be missed, though the thread is written to meanwhile.
+        """
+        no_key = _CheckpointKey(thread_id, "", "")
+        by_prefix: dict[str, _CheckpointKey] = {}
+        for item in self._partition(thread_id, "", _SEGMENT):
+            kind, key = _kind(item), no_key
+            if kind == "checkpoint":
+                key = _record_key(item)
+                by_prefix[key.writes_prefix] = key
+            yield kind, key, item
+            if _is_layout_0(item):
+                yield from (("write", key, write) for write in self._layout_0_write_items(key))
+        for page in self._writes.query(thread_id):
+            for item in page.items:
+                prefix = _prefix_of_write(item["task_id_idx"]["S"])
+                orphan = no_key._replace(checkpoint_id=prefix.removesuffix(_SEPARATOR))
+                yield "write", by_prefix.get(prefix, orphan), item
+        for item in self._partition(thread_id, _SEGMENT, "\U0010ffff"):
+            yield _kind(item), no_key, item
 
     def _named(self, key: _CheckpointKey, item: _Item) -> dict[str, tuple[_Ref, _Place]]:
         """Return the segments that a checkpoint or a write names, if its bytes are true."""
