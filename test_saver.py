@@ -1822,6 +1822,30 @@ def test_prune_keeps_the_latest_of_each_namespace(call: Call, lone_saver: Dynamo
 
 
 @SYNC_AND_ASYNC
+def test_prune_spares_writes_whose_checkpoint_may_be_on_its_way(
+    call: Call, make_saver: MakeSaver, thread_id: str
+) -> None:
+    """Writes without a checkpoint go an hour after they were stored, and no earlier."""
+    now = 1_700_000_000.0
+    saver = make_saver(clock=lambda: now)
+    _put(saver, _config(thread_id), 1)
+    for number in (2, 3):
+        saver.put_writes(_config(thread_id, number), [("a", number)], "task")
+
+    now += 3599
+    call(saver, "prune", [thread_id])
+
+    _put(saver, _config(thread_id, 1), 2)
+    assert call(saver, "get_tuple", _config(thread_id)).pending_writes == [("task", "a", 2)]
+
+    now += 1
+    call(saver, "prune", [thread_id])
+
+    _put(saver, _config(thread_id, 2), 3)
+    assert call(saver, "get_tuple", _config(thread_id)).pending_writes == []
+
+
+@SYNC_AND_ASYNC
 def test_prune_can_delete(call: Call, lone_saver: DynamoDBSaver) -> None:
     """The strategy "delete" leaves nothing of the threads that it is given."""
     for thread in ("a", "b", "c"):
@@ -4422,6 +4446,27 @@ def test_layout_0_is_read_by_id(call: Call, old_saver: DynamoDBSaver) -> None:
         (REPORT_TASKS[6], ERROR, "RuntimeError('down')"),
         (REPORT_TASKS[7], ERROR, "RuntimeError('down')"),
     ]
+
+
+@SYNC_AND_ASYNC
+def test_layout_0_writes_that_come_again(call: Call, old_saver: DynamoDBSaver) -> None:
+    """An ordinary write that stands stays, a special one is replaced, and what lacked is added."""
+    config = _old_config("report", REPORT_IDS[-1])
+    again = [("lines", ["again"]), ("sources", ["again"]), ("more", 1)]
+
+    call(old_saver, "put_writes", config, again, REPORT_TASKS[4])
+    call(old_saver, "put_writes", config, [(ERROR, "again")], REPORT_TASKS[6])
+
+    expected = [
+        (REPORT_TASKS[4], "lines", ["news"]),
+        (REPORT_TASKS[4], "sources", ["paper"]),
+        (REPORT_TASKS[4], "more", 1),
+        (REPORT_TASKS[6], ERROR, "again"),
+        (REPORT_TASKS[7], ERROR, "RuntimeError('down')"),
+    ]
+    assert call(old_saver, "get_tuple", config).pending_writes == expected
+    assert call(old_saver, "get_tuple", _old_config("report")).pending_writes == expected
+    assert call(old_saver, "list", config)[0].pending_writes == expected
 
 
 @SYNC_AND_ASYNC
