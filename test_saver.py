@@ -6511,9 +6511,9 @@ _CUTS: Final[tuple[Any, ...]] = (
     ("put_writes", _put_writes, _seen_of_both, _ALL, _ENDS, (_PARTS[1], _FAILS, 1)),
     ("grown put_writes", _grow_writes, _seen_of_both, _ALL, _ENDS, (_PARTS[1], _DIES, 1)),
     ("special put_writes", _put_special_write, _seen_of_both, _ALL, _ENDS, (_PARTS[1], _FAILS, 1)),
-    ("delete_thread", _delete_thread, _seen_of_both, _PARTS, _ENDS[::2], (_PARTS[2], _DIES, 3)),
-    ("copy_thread", _copy_thread, _seen_of_both, _PARTS, _ENDS, (_PARTS[1], _DELETED, 4)),
-    ("prune", _prune, _seen_latest, _PARTS[1:2], _ENDS[::2], (_PARTS[1], _DIES, 3)),
+    ("delete_thread", _delete_thread, _seen_of_both, _PARTS, _ENDS[::2], (_PARTS[2], _DIES, 1)),
+    ("copy_thread", _copy_thread, _seen_of_both, _PARTS, _ENDS, (_PARTS[1], _DELETED, 2)),
+    ("prune", _prune, _seen_latest, _PARTS[1:2], _ENDS[::2], (_PARTS[1], _DIES, 1)),
     ("delete_for_runs", _delete_for_runs, _seen_latest, _PARTS[1:2], _ENDS[:1], None),
 )
 _CUT: Final = [
@@ -6599,20 +6599,25 @@ def test_writes_of_both_kinds_cut_off_show_the_first_of_them(world: World) -> No
     blade.close()
 
 
-@_short_and_long("every", 3, 1)
 @pytest.mark.usefixtures("small")
-def test_a_thread_half_deleted_is_hidden_from_every_question(world: World, every: int) -> None:
-    """What a deletion that was cut off left behind can't be read by id or with ``before`` either."""
+@pytest.mark.parametrize(
+    ("method", "argument"),
+    [("delete_thread", "thread"), ("prune", ["thread"]), ("delete_for_runs", ["run-1"])],
+)
+def test_a_checkpoint_half_deleted_is_hidden_from_every_question(
+    world: World, method: str, argument: Any
+) -> None:
+    """Of what a call that was cut off left behind, none is shown in part, by whatever question."""
     _fill_world(world.saver(), "thread", ("",))
     saved = [world.items(0), world.items(1)]
     blade = Blade(world, dies=True)
     whole = {each["config"]: each for each in _seen(world.saver(), "thread")["all"]}
 
-    for left in world.slice(every):
+    for left in world.slice(1):
         _restore(world, saved)
         blade.arm(left)
         with suppress(Cut):
-            world.saver(blade.client).delete_thread("thread")
+            getattr(world.saver(blade.client), method)(argument)
         saver = world.saver()
         questions = [
             [saver.get_tuple(_config_of("thread", "", _checkpoint_id(number)))] for number in (1, 2)
@@ -6620,6 +6625,7 @@ def test_a_thread_half_deleted_is_hidden_from_every_question(world: World, every
         questions += [
             [*saver.list(_config_of("thread"), before=_config_of("thread", "", _checkpoint_id(9)))],
             [*saver.list(_config_of("thread", "", _checkpoint_id(2)))],
+            [*saver.list(_config_of("thread"))],
         ]
         for answer in questions:
             for each in filter(None, map(_shown, answer)):
