@@ -2703,7 +2703,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             writes = self._workers.start(self._pending, [key])
             if self.refuse_concurrent_updates:
                 items = self._newest_first(*key[:2], limit=1)
-                newest = self._workers.start(next, items, None)
+                newest = self._workers.start(lambda: next(items, None))
             record = self._read_record(key)
         else:
             checkpoint_ns = address.checkpoint_ns or ""
