@@ -2351,7 +2351,8 @@ class _Threads(_Reader):
         writes = self._write_items(keys)
         layout_0 = [key for key, item in zip(keys, items, strict=True) if _is_layout_0(item)]
         found = self._workers.map(self._layout_0_write_items, layout_0)
-        writes |= dict(zip(layout_0, found, strict=True))
+        for key, others in zip(layout_0, found, strict=True):
+            writes[key] += others
         # A prune deletes writes after their checkpoint, a deletion behind a veil: what is still
         # there now, with no veil before it, had all its writes when they were read.
         self._refuse_veiled(source)

@@ -4467,6 +4467,8 @@ def test_layout_0_writes_that_come_again(call: Call, old_saver: DynamoDBSaver) -
     assert call(old_saver, "get_tuple", config).pending_writes == expected
     assert call(old_saver, "get_tuple", _old_config("report")).pending_writes == expected
     assert call(old_saver, "list", config)[0].pending_writes == expected
+    call(old_saver, "copy_thread", "report", "copy")
+    assert call(old_saver, "get_tuple", _old_config("copy")).pending_writes == expected
 
 
 @SYNC_AND_ASYNC
