@@ -747,7 +747,7 @@ def _encode_record(record: _Record, serde: SerializerProtocol, seal: _Sealer) ->
 def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: str) -> _Record:
     key = _record_key(item)
     parent_id = item.get("parent_checkpoint_id", {}).get("S")
-    if "metadata" in item:  # layout 0
+    if is_layout_0 := "metadata" in item:
         checkpoint, metadata = (
             serde.loads_typed((item["type"]["S"], item[name]["B"]))
             for name in ("checkpoint", "metadata")
@@ -763,7 +763,7 @@ def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: s
             name: _Channel(type_, head, skip, tuple(_Ref(*ref) for ref in refs), tail)
             for name, (type_, head, skip, refs, tail) in plain.items()
         }
-    expires_at, is_layout_0 = _expires_at(item), _is_layout_0(item)
+    expires_at = _expires_at(item)
     return _Record(key, parent_id, checkpoint, metadata, channels, expires_at, is_layout_0)
 
 
@@ -1204,6 +1204,10 @@ class _Table:
             ConsistentRead=consistent,
         )
 
+    def items(self, *args: Any, **options: Any) -> Iterator[_Item]:
+        """Query as query() does, and return the items of all pages."""
+        return chain.from_iterable(page.items for page in self.query(*args, **options))
+
     def query_index(
         self,
         index: Mapping[str, Any],
@@ -1540,18 +1544,9 @@ class _Reader:
     def _is_live(self, item: _Item) -> bool:
         return not 0 < _expires_at(item) <= self._clock()
 
-    def _partition(
-        self, thread_id: str, lower: str, upper: str, *attributes: str
-    ) -> Iterator[_Item]:
-        pages = self._checkpoints.query(thread_id, lower, upper, attributes=attributes)
-        return (item for page in pages for item in page.items)
-
     def _has_items(self, thread_id: str) -> bool:
-        return any(
-            page.items
-            for table in (self._checkpoints, self._writes)
-            for page in table.query(thread_id, limit=1)
-        )
+        tables = (self._checkpoints, self._writes)
+        return any(item for table in tables for item in table.items(thread_id, limit=1))
 
     def _load_segments(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, bytes]:
         """Return segments that a checkpoint names; what this process did not know is read."""
@@ -1634,15 +1629,14 @@ class _Reader:
                 upper = prefix + through_id
                 veil = self._checkpoints.get(veil_key, consistent=self.consistent_read)
                 yield from [veil] if veil else []
-            for page in self._checkpoints.query(
+            yield from self._checkpoints.items(
                 thread_id,
                 prefix,
                 upper,
                 newest_first=True,
                 limit=limit,
                 consistent=self.consistent_read,
-            ):
-                yield from page.items
+            )
 
         return self._visible(items(), checkpoint_ns)
 
@@ -1650,23 +1644,21 @@ class _Reader:
         self, keys: Sequence[_CheckpointKey], *attributes: str, consistent: bool = True
     ) -> _WriteItems:
         """Read the writes of checkpoints by one query, with all that is between them."""
-        by_prefix: dict[str, list[_Item]] = {key.writes_prefix: [] for key in keys}
-        pages = self._writes.query(
+        found: _WriteItems = {key: [] for key in keys}
+        by_prefix = {key.writes_prefix: key for key in keys}
+        for item in self._writes.items(
             keys[0].thread_id,
             min(by_prefix),
             _after(max(by_prefix)),
             attributes=attributes,
             consistent=consistent,
-        )
-        for item in (item for page in pages for item in page.items):
-            prefix = _prefix_of_write(item["task_id_idx"]["S"])
-            if prefix in by_prefix:
-                by_prefix[prefix].append(item)
-        return {key: by_prefix[key.writes_prefix] for key in keys}
+        ):
+            if key := by_prefix.get(_prefix_of_write(item["task_id_idx"]["S"])):
+                found[key].append(item)
+        return found
 
     def _layout_0_write_items(self, key: _CheckpointKey, *attributes: str) -> list[_Item]:
-        pages = self._writes.query(key.layout_0_writes, attributes=attributes)
-        return [item for page in pages for item in page.items]
+        return list(self._writes.items(key.layout_0_writes, attributes=attributes))
 
     def _pending(
         self, keys: Sequence[_CheckpointKey], layout_0: Iterable[_CheckpointKey] = ()
@@ -2159,7 +2151,7 @@ class _Threads(_Reader):
         """Read all of a thread's checkpoints."""
         summaries: dict[_CheckpointKey, _Summary] = {}
         same: dict[_Ref, _Ref] = {}  # most checkpoints name what their neighbours do
-        for item in self._partition(thread_id, "", _PRUNED):
+        for item in self._checkpoints.items(thread_id, "", _PRUNED):
             if _kind(item) == "checkpoint":
                 record = self._decode_record(item)
                 refs = (*record.refs, *_body_refs(item))
@@ -2182,8 +2174,9 @@ class _Threads(_Reader):
         segments: set[str] = set()
         spared: set[str] = set()
         done: list[str] = []
-        for item in self._partition(
-            thread_id, _PRUNED, _after(_SEGMENT), "checkpoint_id", "stored_at", "segments"
+        attributes = ("checkpoint_id", "stored_at", "segments")
+        for item in self._checkpoints.items(
+            thread_id, _PRUNED, _after(_SEGMENT), attributes=attributes
         ):
             range_key = item["checkpoint_id"]["S"]
             is_old = int(item["stored_at"]["N"]) <= then
@@ -2359,7 +2352,9 @@ class _Threads(_Reader):
         range_keys = [item["checkpoint_id"]["S"] for item in items]
         still_there = {
             item["checkpoint_id"]["S"]
-            for item in self._partition(source, range_keys[0], range_keys[-1], "checkpoint_id")
+            for item in self._checkpoints.items(
+                source, range_keys[0], range_keys[-1], attributes=("checkpoint_id",)
+            )
         }
         items = [item for item in items if item["checkpoint_id"]["S"] in still_there]
         writes = {key: writes[key] for key in map(_record_key, items)}
@@ -2389,7 +2384,7 @@ class _Threads(_Reader):
         """
         keys: set[_CheckpointKey] = set()
         attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "veil", "ttl")
-        for item in self._partition(thread_id, "", _PRUNED, *attributes):
+        for item in self._checkpoints.items(thread_id, "", _PRUNED, attributes=attributes):
             if "veil" in item:
                 raise DynamoDBSaverError(
                     f"Thread {thread_id!r} is under an unfinished {item['veil']['S']}; finish that "
@@ -2927,7 +2922,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             veils: list[str] = []
             others: list[str] = []
             for item in page.items:
-                (veils if "through" in item else others).append(item["checkpoint_id"]["S"])
+                (veils if _kind(item) == "veil" else others).append(item["checkpoint_id"]["S"])
             self._delete(thread_id, others)
             self._delete(thread_id, veils)
 
@@ -3386,7 +3381,7 @@ class _Operator(DynamoDBSaver):
         """
         no_key = _CheckpointKey(thread_id, "", "")
         by_prefix: dict[str, _CheckpointKey] = {}
-        for item in self._partition(thread_id, "", _SEGMENT):
+        for item in self._checkpoints.items(thread_id, "", _SEGMENT):
             kind, key = _kind(item), no_key
             if kind == "checkpoint":
                 key = _record_key(item)
@@ -3394,19 +3389,23 @@ class _Operator(DynamoDBSaver):
             yield kind, key, item
             if _is_layout_0(item):
                 yield from (("write", key, write) for write in self._layout_0_write_items(key))
-        for page in self._writes.query(thread_id):
-            for item in page.items:
-                prefix = _prefix_of_write(item["task_id_idx"]["S"])
-                orphan = no_key._replace(checkpoint_id=prefix.removesuffix(_SEPARATOR))
-                yield "write", by_prefix.get(prefix, orphan), item
-        for item in self._partition(thread_id, _SEGMENT, "\U0010ffff"):
+        for item in self._writes.items(thread_id):
+            prefix = _prefix_of_write(item["task_id_idx"]["S"])
+            orphan = no_key._replace(checkpoint_id=prefix.removesuffix(_SEPARATOR))
+            yield "write", by_prefix.get(prefix, orphan), item
+        for item in self._checkpoints.items(thread_id, _SEGMENT, "\U0010ffff"):
             yield _kind(item), no_key, item
 
-    def _named(self, key: _CheckpointKey, item: _Item) -> dict[str, tuple[_Ref, _Place]]:
-        """Return the segments that a checkpoint or a write names, if its bytes are true."""
+    def _named(
+        self, key: _CheckpointKey, item: _Item, record: _Record | None
+    ) -> dict[str, tuple[_Ref, _Place]]:
+        """Return the segments that a checkpoint, with its *record*, or a write names.
+
+        Raises: DamagedCheckpointError: the write's bytes are not true.
+        """
         refs, place = _body_refs(item), (key, self.writes_table_name)
-        if _is_record(item):
-            refs, place = [*refs, *self._decode_record(item).refs], (key, self._checkpoints.name)
+        if record:
+            refs, place = [*refs, *record.refs], (key, self.checkpoints_table_name)
         elif "channel" not in item:  # layout 0 has no digest
             _verify(item, place)
         return {ref.range_key: (ref, place) for ref in refs}
@@ -3421,7 +3420,8 @@ class _Operator(DynamoDBSaver):
             amounts = {"items": 1, "bytes": size, "write_units": -(-size // 1024)}
             kinds.setdefault(kind, Counter()).update(amounts)
             if kind in ("checkpoint", "write"):
-                named.update(list(self._named(key, item)))
+                record = self._decode_record(item) if kind == "checkpoint" else None
+                named.update(list(self._named(key, item, record)))
             elif kind == "segment":
                 unshared_bytes += size * named[item["checkpoint_id"]["S"]]
         total = sum(kinds.values(), Counter[str]())
@@ -3473,8 +3473,9 @@ class _Operator(DynamoDBSaver):
                     record = self._decode_record(item)
                     stored = frozenset(record.channels)
                     lines[key] = _Line(record.parent_key, stored, record.pending_deltas)
-                if kind in ("checkpoint", "write"):
-                    named.update(self._named(key, item))
+                    named.update(self._named(key, item, record))
+                elif kind == "write":
+                    named.update(self._named(key, item, None))
                 elif name in named:
                     _decode_segment(item, *named.pop(name))
                 elif kind in ("segment", "veil"):

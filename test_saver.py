@@ -200,13 +200,16 @@ def tables(endpoint: Endpoint) -> Iterator[Tables]:
         yield endpoint.tables
 
 
+@contextmanager
+def _lone(client: Any) -> Iterator[DynamoDBSaver]:
+    with _tables(client, make=True) as tables, DynamoDBSaver(*tables, client=client) as saver:
+        yield saver
+
+
 @pytest.fixture
 def lone_saver(endpoint: Endpoint) -> Iterator[DynamoDBSaver]:
     """Make a saver with tables of its own."""
-    with (
-        _tables(endpoint.client, make=True) as tables,
-        DynamoDBSaver(*tables, client=endpoint.client) as saver,
-    ):
+    with _lone(endpoint.client) as saver:
         yield saver
 
 
@@ -2240,8 +2243,7 @@ def test_expired_items_are_neither_rebuilt_from_nor_copied(
         call(saver, "get_delta_channel_history", config=second, channels=["a"])
     call(saver, "copy_thread", thread_id, f"{thread_id} copy")
     other = make_saver(clock=lambda: now[0])
-    with ExitStack() as stack:
-        target = stack.enter_context(_lone(saver))
+    with _lone(saver.client) as target:
         call(target, "copy_from", saver, [thread_id])
         assert _told(target, thread_id) == live
     assert [each[1] for each in live] == [_id(2)]
@@ -2249,16 +2251,6 @@ def test_expired_items_are_neither_rebuilt_from_nor_copied(
     now[0] += 40
     for name in (thread_id, f"{thread_id} copy"):
         assert _told(other, name) == {}
-
-
-@contextmanager
-def _lone(saver: DynamoDBSaver) -> Iterator[DynamoDBSaver]:
-    """Make a saver with the same client and tables of its own."""
-    with (
-        _tables(saver.client, make=True) as tables,
-        DynamoDBSaver(*tables, client=saver.client) as lone,
-    ):
-        yield lone
 
 
 @SYNC_AND_ASYNC
@@ -3562,8 +3554,7 @@ def _aws_source(endpoint: Endpoint, stack: ExitStack) -> Any:
 
 
 def _own_source(endpoint: Endpoint, stack: ExitStack) -> Any:
-    tables = stack.enter_context(_tables(endpoint.client, make=True))
-    return stack.enter_context(DynamoDBSaver(*tables, client=endpoint.client))
+    return stack.enter_context(_lone(endpoint.client))
 
 
 SOURCES: Final[dict[str, Callable[[Endpoint, ExitStack], Any]]] = {
