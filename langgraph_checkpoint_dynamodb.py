@@ -19,7 +19,6 @@ Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the r
     checkpoints  checkpoint  <id>                          checkpoint_ns parent_checkpoint_id? type
                                                            checkpoint? segments? digest run_id? ttl?
     checkpoints  subgraph    ~c<ns><id>                    the same
-    checkpoints  head        ~h<ns>                        head ttl?
     checkpoints  pruned      ~p<uuid>                      segments stored_at ttl
     checkpoints  segment     ~s<digest>[:<expiry>]         segment stored_at ttl?
     checkpoints  veil        }                             checkpoint_ns veil through
@@ -50,9 +49,7 @@ Rules:
     may name them again, so they are spared for a while.
  9. The checkpoints table may have an index named ``run_id``, with the hash key ``run_id`` and the
     range key ``thread_id``: it holds the keys of the checkpoints that have a ``run_id``.
-10. A head is the id of the checkpoint that was put last in its namespace, where savers refuse
-    concurrent updates.
-11. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
+10. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
     ``metadata``, in the root namespace; a write item with ``channel`` and ``value``, the hash key
     ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
 """
@@ -113,7 +110,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = [
-    "ConcurrentUpdateError",
     "DamagedCheckpointError",
     "DynamoDBSaver",
     "DynamoDBSaverError",
@@ -163,11 +159,6 @@ _MAX_PRUNED_REFS: Final = 10_000
 # How many checkpoints' channels a process remembers, at about 10 KB each.
 _KNOWN_CHECKPOINTS: Final = 1024
 _DEFAULT_ATTEMPTS: Final = 6
-# What may cancel a transaction, and is over when it is sent again. From the API reference of
-# TransactWriteItems.
-_CANCELLED_FOR_NOW: Final = frozenset(
-    {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-)
 # Collection spares what was stored, or lost its last name, within this time: a put that builds
 # on it may be under way. A put in turn builds only on what it saw within half of it.
 _GRACE_SECONDS: Final = 3600.0
@@ -204,29 +195,11 @@ class DamagedCheckpointError(DynamoDBSaverError):
         self.table_name = table_name
 
 
-class ConcurrentUpdateError(DynamoDBSaverError):
-    """A checkpoint's parent is no longer the newest: another run has gone on from it.
-
-    Nothing of the checkpoint is stored. ``thread_id``, ``checkpoint_ns`` and ``checkpoint_id`` name
-    the parent (None: the namespace was empty), ``newest_id`` the newest now (None: it is empty).
-    """
-
-    def __init__(self, key: _CheckpointKey, parent_id: str | None, newest_id: str | None) -> None:
-        super().__init__(
-            f"The newest checkpoint of thread {key.thread_id!r}, namespace {key.checkpoint_ns!r}, "
-            f"is {newest_id!r}, no longer {parent_id!r}: another run has gone on from there, or it "
-            f"was deleted; run the graph again, or name a checkpoint_id to fork from it on purpose"
-        )
-        self.thread_id, self.checkpoint_ns, _ = key
-        self.checkpoint_id, self.newest_id = parent_id, newest_id
-
-
 # -- Keys -----------------------------------------------------------------------------------------
 # The only code that knows how a key is spelled.
 
 _SEPARATOR: Final = ":::"
 _SUBGRAPH: Final = "~c"
-_HEAD: Final = "~h"
 _PRUNED: Final = "~p"
 _SEGMENT: Final = "~s"
 _VEIL: Final = "}"
@@ -253,10 +226,6 @@ class _CheckpointKey(NamedTuple):
     @property
     def range_key(self) -> str:
         return _range_prefix(self.checkpoint_ns) + self.checkpoint_id
-
-    @property
-    def head(self) -> str:
-        return _HEAD + _namespace_prefix(self.checkpoint_ns)
 
     @property
     def writes_prefix(self) -> str:
@@ -362,11 +331,6 @@ def _address(config: RunnableConfig) -> _Address:
         checkpoint_ns,
         configurable.get("checkpoint_id") or None,
     )
-
-
-# In the config of an older checkpoint that was asked for by its id: a run may go on from there.
-# LangGraph keeps what starts with "__" out of the metadata.
-_FORK_OF: Final = "__fork_of"
 
 
 def _config(key: _CheckpointKey) -> RunnableConfig:
@@ -767,7 +731,7 @@ def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: s
     return _Record(key, parent_id, checkpoint, metadata, channels, expires_at, is_layout_0)
 
 
-_KINDS: Final = {_HEAD: "head", _PRUNED: "pruned", _SEGMENT: "segment"}
+_KINDS: Final = {_PRUNED: "pruned", _SEGMENT: "segment"}
 
 
 def _kind(item: _Item) -> str:
@@ -917,14 +881,6 @@ def _decode_segment(item: _Item, ref: _Ref, place: _Place) -> bytes:
         what = f"Segment {ref.range_key!r} is not what was stored"
         raise DamagedCheckpointError(what, *place)
     return data
-
-
-def _encode_head(key: _CheckpointKey, expires_at: int) -> _Item:
-    return {
-        **_checkpoints_key(key.thread_id, key.head),
-        "head": {"S": key.checkpoint_id},
-        **_expiring(expires_at),
-    }
 
 
 def _encode_pruned(thread_id: str, refs: Sequence[_Ref], now: float) -> _Item:
@@ -1147,29 +1103,6 @@ class _Table:
             standing: _Item = cast("Any", error.response).get("Item", {})
             return standing
         return None
-
-    def put_both(self, item: _Item, other: _Item, **condition: Any) -> bool:
-        """Put two items or neither; return whether *condition* held for the other one."""
-        puts = [
-            {"Put": {"TableName": self.name, "Item": item}},
-            {"Put": {"TableName": self.name, "Item": other, **condition}},
-        ]
-        for attempt in range(self._attempts):
-            _back_off(attempt)
-            try:
-                self._call("transact_write_items", TransactItems=puts)
-            except ClientError as error:
-                # Another transaction, or a throttled partition, cancels one: botocore leaves it to
-                # us to send it again.
-                reasons = cast("Any", error.response).get("CancellationReasons", [])
-                codes = {reason["Code"] for reason in reasons} - {"None"}
-                if "ConditionalCheckFailed" in codes:
-                    return False
-                if attempt == self._attempts - 1 or not codes or codes - _CANCELLED_FOR_NOW:
-                    raise
-            else:
-                return True
-        raise AssertionError("the last attempt returns or raises")
 
     def delete(self, key: _Item, **condition: Any) -> None:
         """Delete an item, if *condition* holds."""
@@ -2028,48 +1961,6 @@ class _Threads(_Reader):
         if is_lasting:
             self._knowledge.remember_segments(thread_id, segments)
 
-    def _known_head(self, key: _CheckpointKey, parent_id: str | None) -> str | None:
-        """Return what the head of a checkpoint's namespace is, if it may be replaced.
-
-        That is so where it is the parent, or the checkpoint itself, put before; or where it is out
-        of date, since a saver that keeps no head has put the parent, which is the newest.
-        """
-        head = self._checkpoints.get(_checkpoints_key(key.thread_id, key.head))
-        found = head["head"]["S"] if head else None
-        if found is None or found not in (parent_id, key.checkpoint_id):
-            # Read after the head: what is put in between has changed it.
-            newest = next(self._newest_first(*key[:2], limit=1), None)
-            newest_id = _record_key(newest).checkpoint_id if newest else None
-            if newest_id != parent_id:
-                raise ConcurrentUpdateError(key, parent_id, newest_id)
-        return found
-
-    def _put_as_head(
-        self, record: _Record, item: _Item, segments: Mapping[_Ref, bytes], *, is_fork: bool
-    ) -> None:
-        """Store a checkpoint if its parent is the head, which it becomes in the same transaction.
-
-        A transaction writes at twice the price. Nothing cheaper is sound: two writes one after the
-        other leave, if cut off between, a head without a checkpoint or one without a head.
-        """
-        key, parent_id = record.key, record.parent_id
-        head = _encode_head(key, record.expires_at)
-        # Where segments come first, so does a look at the head: what is refused stores nothing.
-        expected = self._known_head(key, parent_id) if segments and not is_fork else parent_id
-        self._store_segments(key.thread_id, segments)
-        while True:
-            condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(head)"}
-            if is_fork:
-                condition = {}
-            elif expected:
-                condition = {
-                    "ConditionExpression": "head = :expected",
-                    "ExpressionAttributeValues": {":expected": {"S": expected}},
-                }
-            if self._checkpoints.put_both(item, head, **condition):
-                return
-            expected = self._known_head(key, parent_id)
-
     def _renew(self, address: _Address, delta_channels: Iterable[str], expires_at: int) -> None:
         """Have the checkpoints that DeltaChannels are rebuilt from last until *expires_at*."""
         missing = set(delta_channels)
@@ -2544,11 +2435,6 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             days; they are never returned. What a ``DeltaChannel`` is rebuilt from lives up to
             twice as long.
         consistent_read: False reads at half the price, and may miss what was just written.
-        refuse_concurrent_updates: True makes put() raise ConcurrentUpdateError, and store nothing,
-            where its parent is no longer the newest checkpoint of its namespace, as when a user
-            sends twice. A run that was given the ``checkpoint_id`` of an older one forks from it
-            all the same. All savers that write to a thread should have it. put() then writes at
-            twice the price, 2 units more, and with new segments asks for the head first.
         max_workers: how many async calls, and how many requests of calls that fan out, run at
             once; each has threads of its own, started as they are needed.
         cache_bytes: how much of the values of the threads that it reads and writes the saver keeps
@@ -2557,8 +2443,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
 
     Raises:
         TypeError: *client_config* has an unknown option.
-        ValueError: both *client* and *client_config* are given, an option is named twice, a
-            number is out of range, or *refuse_concurrent_updates* comes without consistent reads.
+        ValueError: both *client* and *client_config* are given, an option is named twice, or
+            a number is out of range.
         botocore.exceptions.NoRegionError: no region is configured.
     """
 
@@ -2572,7 +2458,6 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         serde: SerializerProtocol | None = None,
         ttl_seconds: int | None = None,
         consistent_read: bool = True,
-        refuse_concurrent_updates: bool = False,
         max_workers: int = 64,
         cache_bytes: int = 16 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
@@ -2591,10 +2476,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         self.checkpoints_table_name = checkpoints_table_name
         self.writes_table_name = writes_table_name
         self.ttl_seconds = _ttl(ttl_seconds)
-        if refuse_concurrent_updates and not consistent_read:
-            raise ValueError("refuse_concurrent_updates needs consistent reads; drop one of both")
         self.consistent_read = consistent_read
-        self.refuse_concurrent_updates = refuse_concurrent_updates
         self.client = client or _create_client(client_config or {}, max_workers)
         self._closes_client = client is None
         self._clock = clock
@@ -2693,13 +2575,10 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             at half the price, of segments.
         """
         address = _address(config)
-        writes = newest = None
+        writes = None
         if address.checkpoint_id:
             key = address.key(address.checkpoint_id)
             writes = self._workers.start(self._pending, [key])
-            if self.refuse_concurrent_updates:
-                items = self._newest_first(*key[:2], limit=1)
-                newest = self._workers.start(lambda: next(items, None))
             record = self._read_record(key)
         else:
             checkpoint_ns = address.checkpoint_ns or ""
@@ -2714,12 +2593,7 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         if record.is_layout_0:
             writes = self._start_pending([record])
         self._knowledge.remember(record, self._clock())
-        found = self._finish(record, self._start_parts(record, {}, writes))
-        if newest and (item := newest.result()) and _record_key(item) != record.key:
-            # LangGraph hands this on to the puts of a run that goes on from here.
-            named = {**record.key._asdict(), _FORK_OF: record.key.checkpoint_id}
-            found = found._replace(config={"configurable": named})
-        return found
+        return self._finish(record, self._start_parts(record, {}, writes))
 
     def list(
         self,
@@ -2790,8 +2664,6 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
 
         Raises:
             ValueError: as get_tuple().
-            ConcurrentUpdateError: the saver has ``refuse_concurrent_updates``, and the parent is
-                no longer the newest.
         Cost: 1 request; before it, one for every 25 new segments, side by side. A write unit for
             each KB. A get of the parent first, where this process neither stored nor read it in
             the last half hour and *checkpoint* leaves out a value that it may have. Where items
@@ -2833,13 +2705,8 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
         if pending and not _lasts(parent.expires_at, expires_at):
             self._renew(address, pending, expires_at)
         item = _encode_record(record, self.serde, seal)
-        if self.refuse_concurrent_updates:
-            forked = config.get("configurable", {}).get(_FORK_OF, "")
-            is_fork = forked == address.checkpoint_id
-            self._put_as_head(record, item, seal.fresh, is_fork=is_fork)
-        else:
-            self._store_segments(key.thread_id, seal.fresh)
-            self._checkpoints.put(item)
+        self._store_segments(key.thread_id, seal.fresh)
+        self._checkpoints.put(item)
         self._knowledge.remember(record, now)
         return _config(key)
 
@@ -3111,7 +2978,6 @@ class DynamoDBSaver(_Threads, BaseCheckpointSaver[Any]):
             **key._asdict(),
             "checkpoint_id": parent_id,
             "checkpoint_map": shown.metadata.get("parents"),
-            _FORK_OF: parent_id,  # it may have had children before
         }
         self.put({"configurable": configurable}, checkpoint, shown.metadata, versions)
         self._put_shown_writes(key, shown.pending_writes or ())

@@ -71,7 +71,6 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, TASKS, _D
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, Interrupt, Send, StateSnapshot, interrupt
 from moto import mock_aws
-from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.table import Table as MotoTable
 from moto.server import ThreadedMotoServer
 from typing_extensions import TypedDict
@@ -140,13 +139,10 @@ def endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
     with ExitStack() as stack:
         if request.param == "moto":
             logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it logs each request
-            # Of two puts at once it would lose one, where their hash key is new to it; two
-            # transactions may both find that their condition holds, and one that is cancelled
-            # takes back what others put meanwhile.
+            # Of two puts at once it would lose one, where their hash key is new to it.
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             lock = threading.RLock()
-            for owner, name in ((MotoTable, "put_item"), (DynamoDBBackend, "transact_write_items")):
-                patch.setattr(owner, name, _alone(lock, getattr(owner, name)))
+            patch.setattr(MotoTable, "put_item", _alone(lock, MotoTable.put_item))
             server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
             server.start()
             stack.callback(server.stop)
@@ -3288,241 +3284,6 @@ def test_run_costs_puts_and_queries(lone_saver: DynamoDBSaver, call: Call, durab
     kinds = {module._kind(each) for each in _stored(lone_saver) if "thread_id" in each}
     assert kinds == {"checkpoint"}
     assert set(requests.names) <= {"PutItem", "Query", "GetItem"}
-
-
-# -- Concurrent updates ---------------------------------------------------------------------------
-
-
-class _Log(TypedDict):
-    log: Annotated[list[str], operator.add]
-
-
-def _two_steps(saver: BaseCheckpointSaver[Any]) -> Any:
-    builder = StateGraph(_Log)
-    builder.add_sequence([("one", lambda _: {"log": ["1"]}), ("two", lambda _: {"log": ["2"]})])
-    return builder.set_entry_point("one").compile(checkpointer=saver)
-
-
-@pytest.fixture
-def strict_saver(make_saver: MakeSaver) -> DynamoDBSaver:
-    """Make a saver that refuses concurrent updates."""
-    return make_saver(refuse_concurrent_updates=True)
-
-
-@SYNC_AND_ASYNC
-@pytest.mark.parametrize("size", [10, 5000])
-def test_second_put_on_one_parent_is_refused(
-    call: Call, no_tables: Tables, make_saver: MakeSaver, size: int
-) -> None:
-    """Of two checkpoints with one parent the second raises, says so, and stores nothing."""
-    one, two = (make_saver(no_tables, refuse_concurrent_updates=True) for _ in range(2))
-    one.setup()
-    parent = _put(one, _config("thread"), 1)
-    _put(one, parent, 2, {"text": _words(size)})
-    before = sorted(map(repr, _stored(one)))
-    checkpoint = _checkpoint(3, {"text": _words(size, 1)})
-
-    with pytest.raises(module.ConcurrentUpdateError) as caught:
-        call(two, "put", parent, checkpoint, {"source": "loop"}, checkpoint["channel_versions"])
-
-    assert sorted(map(repr, _stored(one))) == before
-    error = caught.value
-    assert (error.thread_id, error.checkpoint_ns) == ("thread", "")
-    assert (error.checkpoint_id, error.newest_id) == (_id(1), _id(2))
-    assert str(error) == (
-        f"The newest checkpoint of thread 'thread', namespace '', is '{_id(2)}', no longer "
-        f"'{_id(1)}': another run has gone on from there, or it was deleted; run the graph again, "
-        f"or name a checkpoint_id to fork from it on purpose"
-    )
-
-
-def test_put_on_an_empty_namespace_is_refused_once_it_has_a_checkpoint(
-    strict_saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """Of two first checkpoints the second is refused; another namespace has its own."""
-    _put(strict_saver, _config(thread_id), 1)
-    _put(strict_saver, _config(thread_id, ns="sub"), 2)
-
-    with pytest.raises(module.ConcurrentUpdateError, match=f"is '{_id(1)}', no longer None"):
-        _put(strict_saver, _config(thread_id), 3)
-
-
-def test_put_on_a_deleted_parent_is_refused(
-    make_saver: MakeSaver, strict_saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """A run that goes on while its thread is deleted elsewhere does not bring it back."""
-    parent = _put(strict_saver, _config(thread_id), 1, {"text": _words(5000)})
-    make_saver().delete_thread(thread_id)
-
-    with pytest.raises(module.ConcurrentUpdateError, match=f"is None, no longer '{_id(1)}'"):
-        _put(strict_saver, parent, 2, {"text": _words(5000)})
-
-    assert list(strict_saver.list(_config(thread_id))) == []
-
-
-def test_copy_from_keeps_the_head(
-    strict_saver: DynamoDBSaver, source: BaseCheckpointSaver[Any], thread_id: str
-) -> None:
-    """What is copied, forks among it, is not refused; and after it the newest is the head."""
-    older = _put(source, _config(thread_id), 1)
-    for number in (2, 3):
-        newest = _put(source, older, number)
-
-    strict_saver.copy_from(source, [thread_id])
-
-    with pytest.raises(module.ConcurrentUpdateError, match=f"is '{_id(3)}', no longer '{_id(2)}'"):
-        _put(strict_saver, _config(thread_id, 2), 4)
-    _put(strict_saver, newest, 5)
-    assert _numbers(list(strict_saver.list(_config(thread_id)))) == [5, 3, 2, 1]
-
-
-def test_put_again_is_not_refused(strict_saver: DynamoDBSaver, thread_id: str) -> None:
-    """A put that is made again, since its answer did not arrive, is no concurrent update."""
-    parent = _put(strict_saver, _config(thread_id), 1)
-    for _ in range(2):
-        _put(strict_saver, parent, 2, {"a": 1})
-
-    assert next(strict_saver.list(_config(thread_id))).config == _config(thread_id, 2)
-
-
-def test_put_goes_on_from_a_saver_that_keeps_no_head(
-    make_saver: MakeSaver, strict_saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """A thread of a saver without the option goes on, before and after it had a head."""
-    lax_saver = make_saver()
-    config = _config(thread_id)
-    for number, saver in enumerate(
-        [lax_saver, lax_saver, strict_saver, strict_saver, lax_saver, strict_saver], 1
-    ):
-        config = _put(saver, config, number)
-
-    with pytest.raises(module.ConcurrentUpdateError):
-        _put(strict_saver, _config(thread_id, 5), 7)
-
-
-@SYNC_AND_ASYNC
-@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_second_run_of_two_at_once_is_refused(
-    call: Call, make_saver: MakeSaver, thread_id: str, durability: str
-) -> None:
-    """Of two runs that start from one state one ends, the other raises; its input is not there."""
-    graphs = [_two_steps(make_saver(refuse_concurrent_updates=True)) for _ in range(2)]
-    config = _config(thread_id)
-    call(graphs[0], "invoke", {"log": ["in"]}, config, durability=durability)
-    at_once = threading.Barrier(2, timeout=30)
-    for graph in graphs:
-        saver = graph.checkpointer
-        saver.get_tuple = _after_all(at_once, saver.get_tuple)
-
-    def run(number: int) -> str:
-        try:
-            call(graphs[number], "invoke", {"log": [f"in{number}"]}, config, durability=durability)
-        except module.ConcurrentUpdateError:
-            return "refused"
-        return "done"
-
-    with ThreadPoolExecutor(2) as pool:
-        ends = list(pool.map(run, range(2)))
-
-    assert sorted(ends) == ["done", "refused"]
-    winner = f"in{ends.index('done')}"
-    values = _two_steps(make_saver()).get_state(config).values
-    assert values == {"log": ["in", "1", "2", winner, "1", "2"]}
-
-
-def _after_all(barrier: threading.Barrier, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method that returns, the first time, when all others have what it returns."""
-    calls = itertools.count()
-
-    def read(*args: Any) -> Any:
-        answer = method(*args)
-        if not next(calls):
-            barrier.wait()
-        return answer
-
-    return read
-
-
-@SYNC_AND_ASYNC
-@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_fork_that_is_asked_for_is_not_refused(
-    call: Call, strict_saver: DynamoDBSaver, thread_id: str, durability: str
-) -> None:
-    """A run, a replay and an update of an older checkpoint's id go on from it."""
-    graph = _two_steps(strict_saver)
-    config = _config(thread_id)
-    for text in ("a", "b"):
-        call(graph, "invoke", {"log": [text]}, config, durability=durability)
-    old = next(
-        state.config
-        for state in call(graph, "get_state_history", config)
-        if state.values["log"] == ["a", "1", "2"]
-    )
-
-    ran = call(graph, "invoke", {"log": ["c"]}, old, durability=durability)
-    updated = call(graph, "update_state", old, {"log": ["d"]}, as_node="one")
-    went_on = call(graph, "invoke", None, updated, durability=durability)
-    call(graph, "invoke", None, old, durability=durability)
-
-    assert ran["log"] == ["a", "1", "2", "c", "1", "2"]
-    assert went_on["log"] == ["a", "1", "2", "d", "2"]
-    assert all(module._FORK_OF not in each.metadata for each in strict_saver.list(config))
-
-
-def test_fork_in_one_run_does_not_open_the_head_to_another(
-    strict_saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """That somebody looks at an older checkpoint by its id does not let another run go on there."""
-    parent = _put(strict_saver, _config(thread_id), 1)
-    loaded = strict_saver.get_tuple(_config(thread_id))
-    assert loaded
-    _put(strict_saver, parent, 2)
-    strict_saver.get_tuple(_config(thread_id, 1))
-
-    with pytest.raises(module.ConcurrentUpdateError):
-        _put(strict_saver, loaded.config, 3)
-
-
-def test_of_many_puts_at_once_one_is_stored(make_saver: MakeSaver, thread_id: str) -> None:
-    """16 savers put a child of one checkpoint at once: one is stored, 15 raise, in each round."""
-    savers = [make_saver(refuse_concurrent_updates=True) for _ in range(16)]
-    parent = _put(savers[0], _config(thread_id), 0)
-    numbers = itertools.count(1)
-
-    def put(job: tuple[DynamoDBSaver, RunnableConfig, int]) -> RunnableConfig | None:
-        saver, parent, number = job
-        with suppress(module.ConcurrentUpdateError):
-            return _put(saver, parent, number, {"text": _words(20 + 3000 * (number % 2), number)})
-        return None
-
-    with ThreadPoolExecutor(16) as pool:
-        for _ in range(5):
-            jobs = [(saver, parent, next(numbers)) for saver in savers]
-            stored = [config for config in pool.map(put, jobs) if config]
-            assert len(stored) == 1
-            (parent,) = stored
-
-    found = [each.config for each in savers[0].list(_config(thread_id))]
-    assert (len(found), found[0]) == (6, parent)
-
-
-def test_refusing_concurrent_updates_costs_no_more_requests(
-    strict_saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """A put is one request, a transaction of two items, where no segment is new."""
-    parent = _put(strict_saver, _config(thread_id), 1)
-
-    with Requests(strict_saver) as requests:
-        _put(strict_saver, parent, 2)
-
-    assert requests.names == ["TransactWriteItems"]
-    assert len(requests.sent[0][1]["TransactItems"]) == 2
-
-
-def test_refusing_concurrent_updates_needs_consistent_reads(make_saver: MakeSaver) -> None:
-    """A read that may miss the newest checkpoint can't tell which is the newest."""
-    with pytest.raises(ValueError, match=r"^refuse_concurrent_updates needs consistent "):
-        make_saver(refuse_concurrent_updates=True, consistent_read=False)
 
 
 # -- Copies from other savers ---------------------------------------------------------------------
@@ -8073,14 +7834,6 @@ def _run_needed(world: World) -> None:
     saver.delete_for_runs(["run-5"])
 
 
-def _update_late(world: World) -> None:
-    """Go on from a parent from which another run went on."""
-    saver = world.saver(refuse_concurrent_updates=True)
-    stored = _tell_all(saver, _secret_config())
-    for number in (3, 4):
-        _tell_all(saver, stored, id=_checkpoint_id(number))
-
-
 def _copy_veiled(world: World) -> None:
     """Copy a thread that is being deleted."""
     saver = _secretive(world)
@@ -8157,7 +7910,6 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _damaged("segment", None),
     _lineage_cut,
     _run_needed,
-    _update_late,
     _no_table,
     *(_troubled("ThrottlingException", name) for name in _CALLS),
     *(_troubled("time-out", name) for name in ("put", "get_tuple")),
@@ -8167,11 +7919,6 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _made(client=1, client_config={"aws_secret_access_key": SECRET}),
     _made("", "writes", client_config={"aws_secret_access_key": SECRET}),
     _made(client_config={"aws_secret_access_key": SECRET}, max_workers=0),
-    _made(
-        client_config={"aws_secret_access_key": SECRET},
-        consistent_read=False,
-        refuse_concurrent_updates=True,
-    ),
     _set_up(
         1,
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -9122,9 +8869,7 @@ LAYOUT_PATTERNS: Final = {
 def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: MakeSaver) -> None:
     """The table in the module's docstring names each kind of item with each of its attributes."""
     tables = (lone_saver.checkpoints_table_name, lone_saver.writes_table_name)
-    savers = (
-        make_saver(tables, ttl_seconds=ttl, refuse_concurrent_updates=True) for ttl in (None, 60)
-    )
+    savers = (make_saver(tables, ttl_seconds=ttl) for ttl in (None, 60))
     for saver, thread_id in zip(savers, "ab", strict=True):
         for ns in ("", "child"):
             stored = _put(saver, _config(thread_id, ns=ns), 1, {"text": "x" * 2000})
@@ -9388,7 +9133,7 @@ def test_documents_name_the_actions_of_a_method(
         run = {"run_id": "run"} if number < 3 else {}
         config = _put(lone_saver, config, number, {"text": f"{number}" * 2000}, **run)
         lone_saver.put_writes(config, [("text", number)], "task")
-    saver = make_saver(tables, ttl_seconds=60, refuse_concurrent_updates=method == "put")
+    saver = make_saver(tables, ttl_seconds=60)
 
     with Requests(saver) as requests:
         CALLS_OF[method](saver, config)
@@ -9396,8 +9141,7 @@ def test_documents_name_the_actions_of_a_method(
     asked: tuple[set[str], set[str]] = (set(), set())
     for name, params in requests.sent:
         for table in params.get("RequestItems") or [params.get("TableName", tables[0])]:
-            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
-            asked[tables.index(table)].add(name.replace("TransactWriteItems", "PutItem"))
+            asked[tables.index(table)].add(name)
     documented = _documented_actions(method)
     assert asked[0] <= documented[0]
     assert asked[1] <= documented[1]
