@@ -89,7 +89,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.base import Checkpoint
     from typing_extensions import Self
 
 # -- Fixtures -------------------------------------------------------------------------------------
@@ -266,24 +265,34 @@ def _id(number: int) -> str:
     return f"1ef00000-0000-6000-8000-{number:012}"
 
 
-def _config(thread_id: Any, number: int | None = None, *, ns: str | None = "") -> RunnableConfig:
+def _config(thread_id: Any, at: int | str | None = None, *, ns: str | None = "") -> Any:
+    """Return a config, *at* a checkpoint by number or id; without one it means the newest."""
     configurable = {"thread_id": thread_id}
     if ns is not None:
         configurable["checkpoint_ns"] = ns
-    if number is not None:
-        configurable["checkpoint_id"] = _id(number)
+    if at is not None:
+        configurable["checkpoint_id"] = _id(at) if isinstance(at, int) else at
     return {"configurable": configurable}
 
 
-def _checkpoint(number: int, values: Mapping[str, Any] | None = None) -> Checkpoint:
+def _checkpoint(
+    at: int | str,
+    values: Mapping[str, Any] | None = None,
+    versions: Mapping[str, Any] | int | None = None,
+) -> Any:
+    """Return a checkpoint of a number or id; all its channels have that version, unless told."""
     values = dict(values or {})
+    if versions is None:
+        versions = at if isinstance(at, int) else 1
+    if isinstance(versions, int):
+        versions = dict.fromkeys(values, versions)
     return {
         "v": 4,
-        "id": _id(number),
+        "id": _id(at) if isinstance(at, int) else at,
         "ts": "2026-11-22T12:00:00+00:00",
         "channel_values": values,
-        "channel_versions": dict.fromkeys(values, number),
-        "versions_seen": {"__input__": {}, "node": dict.fromkeys(values, number)},
+        "channel_versions": dict(versions),
+        "versions_seen": {"__input__": {}, "node": dict(versions)},
         "updated_channels": sorted(values),
     }
 
@@ -1940,7 +1949,7 @@ def _put_deltas(saver: BaseCheckpointSaver[Any], thread_id: str) -> RunnableConf
 
     The third has a snapshot. Each is of a run of its own.
     """
-    config = _config(thread_id)
+    config: RunnableConfig = _config(thread_id)
     for number in range(10):
         checkpoint = _checkpoint(number, {"snapshot": number, "delta": ["seed"]})
         if number != 3:
@@ -5722,15 +5731,17 @@ class World:
             params["Limit"] = min(self.page_limit, params.get("Limit", 1000))
 
 
-@pytest.fixture(name="world")
-def _world(endpoint: Endpoint) -> Iterator[World]:
+@pytest.fixture
+def world(endpoint: Endpoint) -> Iterator[World]:
+    """Make a world, and drop its tables."""
     world = World(endpoint)
     yield world
     world.close()
 
 
-@pytest.fixture(name="small")
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the module's limits so low that a hundred bytes reach them."""
     for name, value in SMALL.items():
         monkeypatch.setattr(module, name, value)
 
@@ -6787,8 +6798,8 @@ def _live(saver: DynamoDBSaver, namespaces: Sequence[str]) -> list[Any]:
     return seen
 
 
-@pytest.fixture(name="naps")
-def _naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Keep botocore and the saver from waiting, and return how long they would have."""
     naps: list[float] = []
     monkeypatch.setattr(time, "sleep", naps.append)
@@ -8320,7 +8331,7 @@ def _python_m(*argv: str, **options: Any) -> Answer:
 
 def _two_alike(saver: DynamoDBSaver, thread_id: str, ns: str = "") -> RunnableConfig:
     """Store two checkpoints that share two segments, and a write of each."""
-    config = _config(thread_id, ns=ns)
+    config: RunnableConfig = _config(thread_id, ns=ns)
     values = {"messages": [USERS_WORDS], "text": _words(9000), "more": _words(9000, 1)}
     for number in (1, 2):
         checkpoint = _checkpoint(number, values)
@@ -9365,7 +9376,7 @@ def _latest(config: Any) -> RunnableConfig:
     return {"configurable": {"thread_id": config["configurable"]["thread_id"]}}
 
 
-def _later(config: Any) -> RunnableConfig:
+def _later(config: Any) -> Any:
     return _config(config["configurable"]["thread_id"], 99)
 
 
