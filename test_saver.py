@@ -314,6 +314,20 @@ def _put(
     )
 
 
+def _words(size: int, seed: int = 0) -> str:
+    """Return a text that compression leaves large, the same each time."""
+    generator = random.Random(size + seed)
+    return base64.b64encode(generator.randbytes(size)).decode()[:size]
+
+
+def _messages(count: int, start: int = 0) -> list[AnyMessage]:
+    """Return messages of a chat, numbered on from *start*."""
+    return [
+        (HumanMessage, AIMessage)[i % 2](f"{i} {_words(300, i)}", id=str(i))
+        for i in range(start, start + count)
+    ]
+
+
 def _numbers(tuples: Sequence[CheckpointTuple]) -> list[int]:
     return [int(each.checkpoint["id"][-12:]) for each in tuples]
 
@@ -600,24 +614,14 @@ def test_segments_know_where_any_msgpack_object_ends(value: Any) -> None:
     assert module._msgpack_end(data + b"\xc1more", 0) == len(data)
 
 
-def messages(count: int, start: int = 0) -> list[Any]:
-    """Return messages that differ from those of another start."""
-    rng = random.Random(start)
-    words = [f"word{number}" for number in range(500)]
-    return [
-        HumanMessage(" ".join(rng.choices(words, k=60)), id=f"{start}-{index}")
-        for index in range(count)
-    ]
-
-
 @pytest.mark.parametrize(
     ("edit", "most"),
     [
-        (lambda value: value + messages(1, 7), 1),
+        (lambda value: value + _messages(1, 7000), 1),
         (lambda value: value[1:], 0),
-        (lambda value: value[150:] + messages(2, 7), 1),
-        (lambda value: value[:200] + messages(1, 8) + value[201:], 6),
-        (lambda value: messages(1, 9) + value, 4),
+        (lambda value: value[150:] + _messages(2, 7000), 1),
+        (lambda value: value[:200] + _messages(1, 8000) + value[201:], 6),
+        (lambda value: _messages(1, 9000) + value, 4),
         (lambda value: value + value, 5),
         (lambda value: value[:-50], 6),
     ],
@@ -626,7 +630,7 @@ def messages(count: int, start: int = 0) -> list[Any]:
 @pytest.mark.parametrize("wrap", [list, _DeltaSnapshot], ids=["list", "snapshot"])
 def test_segments_survive_a_change_elsewhere(edit: Any, most: int, wrap: Any) -> None:
     """A list that changes in one place, or a DeltaChannel's snapshot of it, has few new segments."""
-    value = messages(400)
+    value = _messages(400)
     _, before = cut(wrap(value))
 
     data, after = cut(wrap(edit(value)), before)
@@ -639,7 +643,7 @@ def test_segments_survive_a_change_elsewhere(edit: Any, most: int, wrap: Any) ->
 
 def test_segments_of_a_dict_survive_a_change_elsewhere() -> None:
     """A dict of which one entry changes has few new segments."""
-    value = {f"key {index}": message for index, message in enumerate(messages(400))}
+    value = {f"key {index}": message for index, message in enumerate(_messages(400))}
     _, before = cut(value)
 
     _, after = cut(value | {"key 100": "changed"}, before)
@@ -1398,18 +1402,6 @@ def test_metadata_is_merged_with_the_config(
     assert found.metadata == expected
     assert len(call(saver, "list", _config(thread_id), filter=expected)) == 1
     assert call(saver, "list", _config(thread_id), filter={"tenant": "other"}) == []
-
-
-def _words(size: int, seed: int = 0) -> str:
-    # Random, so that compression does not make it small, and the same each time.
-    generator = random.Random(size + seed)
-    return base64.b64encode(generator.randbytes(size)).decode()[:size]
-
-
-def _messages(count: int) -> list[AnyMessage]:
-    return [
-        (HumanMessage, AIMessage)[i % 2](f"{i} {_words(300, i)}", id=str(i)) for i in range(count)
-    ]
 
 
 @SYNC_AND_ASYNC
