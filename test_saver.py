@@ -3644,7 +3644,7 @@ def _lead(
 
 
 def _told(saver: BaseCheckpointSaver[Any], thread_id: Any) -> dict[tuple[str, ...], Any]:
-    """Return all that a saver shows of a thread."""
+    """Return all that a saver shows of a thread, exactly, and under no name: copies are equal."""
     return {
         _triple(each.config)[1:]: (
             each.checkpoint,
@@ -8121,7 +8121,7 @@ def _no_table(world: World) -> None:
 
 
 class _Unknown:
-    """What no serde knows."""
+    """A type that no serde knows, and that shows a secret."""
 
     def __repr__(self) -> str:
         return SECRET
