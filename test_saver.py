@@ -88,7 +88,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.base import Checkpoint
     from typing_extensions import Self
 
 # -- Fixtures -------------------------------------------------------------------------------------
@@ -262,24 +261,34 @@ def _id(number: int) -> str:
     return f"1ef00000-0000-6000-8000-{number:012}"
 
 
-def _config(thread_id: Any, number: int | None = None, *, ns: str | None = "") -> RunnableConfig:
+def _config(thread_id: Any, at: int | str | None = None, *, ns: str | None = "") -> Any:
+    """Return a config, *at* a checkpoint by number or id; without one it means the newest."""
     configurable = {"thread_id": thread_id}
     if ns is not None:
         configurable["checkpoint_ns"] = ns
-    if number is not None:
-        configurable["checkpoint_id"] = _id(number)
+    if at is not None:
+        configurable["checkpoint_id"] = _id(at) if isinstance(at, int) else at
     return {"configurable": configurable}
 
 
-def _checkpoint(number: int, values: Mapping[str, Any] | None = None) -> Checkpoint:
+def _checkpoint(
+    at: int | str,
+    values: Mapping[str, Any] | None = None,
+    versions: Mapping[str, Any] | int | None = None,
+) -> Any:
+    """Return a checkpoint of a number or id; all its channels have that version, unless told."""
     values = dict(values or {})
+    if versions is None:
+        versions = at if isinstance(at, int) else 1
+    if isinstance(versions, int):
+        versions = dict.fromkeys(values, versions)
     return {
         "v": 4,
-        "id": _id(number),
+        "id": _id(at) if isinstance(at, int) else at,
         "ts": "2026-11-22T12:00:00+00:00",
         "channel_values": values,
-        "channel_versions": dict.fromkeys(values, number),
-        "versions_seen": {"__input__": {}, "node": dict.fromkeys(values, number)},
+        "channel_versions": dict(versions),
+        "versions_seen": {"__input__": {}, "node": dict(versions)},
         "updated_channels": sorted(values),
     }
 
@@ -299,6 +308,20 @@ def _put(
         {"source": "loop", "step": number, "parents": {}, **metadata},  # type: ignore[typeddict-item]
         checkpoint["channel_versions"],
     )
+
+
+def _words(size: int, seed: int = 0) -> str:
+    """Return a text that compression leaves large, the same each time."""
+    generator = random.Random(size + seed)
+    return base64.b64encode(generator.randbytes(size)).decode()[:size]
+
+
+def _messages(count: int, start: int = 0) -> list[AnyMessage]:
+    """Return messages of a chat, numbered on from *start*."""
+    return [
+        (HumanMessage, AIMessage)[i % 2](f"{i} {_words(300, i)}", id=str(i))
+        for i in range(start, start + count)
+    ]
 
 
 def _numbers(tuples: Sequence[CheckpointTuple]) -> list[int]:
@@ -587,24 +610,14 @@ def test_segments_know_where_any_msgpack_object_ends(value: Any) -> None:
     assert module._msgpack_end(data + b"\xc1more", 0) == len(data)
 
 
-def messages(count: int, start: int = 0) -> list[Any]:
-    """Return messages that differ from those of another start."""
-    rng = random.Random(start)
-    words = [f"word{number}" for number in range(500)]
-    return [
-        HumanMessage(" ".join(rng.choices(words, k=60)), id=f"{start}-{index}")
-        for index in range(count)
-    ]
-
-
 @pytest.mark.parametrize(
     ("edit", "most"),
     [
-        (lambda value: value + messages(1, 7), 1),
+        (lambda value: value + _messages(1, 7000), 1),
         (lambda value: value[1:], 0),
-        (lambda value: value[150:] + messages(2, 7), 1),
-        (lambda value: value[:200] + messages(1, 8) + value[201:], 6),
-        (lambda value: messages(1, 9) + value, 4),
+        (lambda value: value[150:] + _messages(2, 7000), 1),
+        (lambda value: value[:200] + _messages(1, 8000) + value[201:], 6),
+        (lambda value: _messages(1, 9000) + value, 4),
         (lambda value: value + value, 5),
         (lambda value: value[:-50], 6),
     ],
@@ -613,7 +626,7 @@ def messages(count: int, start: int = 0) -> list[Any]:
 @pytest.mark.parametrize("wrap", [list, _DeltaSnapshot], ids=["list", "snapshot"])
 def test_segments_survive_a_change_elsewhere(edit: Any, most: int, wrap: Any) -> None:
     """A list that changes in one place, or a DeltaChannel's snapshot of it, has few new segments."""
-    value = messages(400)
+    value = _messages(400)
     _, before = cut(wrap(value))
 
     data, after = cut(wrap(edit(value)), before)
@@ -626,7 +639,7 @@ def test_segments_survive_a_change_elsewhere(edit: Any, most: int, wrap: Any) ->
 
 def test_segments_of_a_dict_survive_a_change_elsewhere() -> None:
     """A dict of which one entry changes has few new segments."""
-    value = {f"key {index}": message for index, message in enumerate(messages(400))}
+    value = {f"key {index}": message for index, message in enumerate(_messages(400))}
     _, before = cut(value)
 
     _, after = cut(value | {"key 100": "changed"}, before)
@@ -1387,18 +1400,6 @@ def test_metadata_is_merged_with_the_config(
     assert call(saver, "list", _config(thread_id), filter={"tenant": "other"}) == []
 
 
-def _words(size: int, seed: int = 0) -> str:
-    # Random, so that compression does not make it small, and the same each time.
-    generator = random.Random(size + seed)
-    return base64.b64encode(generator.randbytes(size)).decode()[:size]
-
-
-def _messages(count: int) -> list[AnyMessage]:
-    return [
-        (HumanMessage, AIMessage)[i % 2](f"{i} {_words(300, i)}", id=str(i)) for i in range(count)
-    ]
-
-
 @SYNC_AND_ASYNC
 @pytest.mark.parametrize(
     "make_values",
@@ -1508,10 +1509,10 @@ def crowd(endpoint: Endpoint) -> Iterator[DynamoDBSaver]:
         pytest.param({}, {"before": 4}, [3, 2, 1], id="before"),
         pytest.param({"ns": "ab"}, {"before": 8}, [5, 2], id="before in a namespace"),
         pytest.param({}, {"before": 1}, [], id="before the oldest"),
-        pytest.param({"number": 5}, {}, [5], id="one id"),
-        pytest.param({"ns": "ab", "number": 5}, {}, [5], id="one id in its namespace"),
-        pytest.param({"ns": "", "number": 5}, {}, [], id="one id in another namespace"),
-        pytest.param({"number": 5}, {"before": 5}, [], id="one id that is not before"),
+        pytest.param({"at": 5}, {}, [5], id="one id"),
+        pytest.param({"ns": "ab", "at": 5}, {}, [5], id="one id in its namespace"),
+        pytest.param({"ns": "", "at": 5}, {}, [], id="one id in another namespace"),
+        pytest.param({"at": 5}, {"before": 5}, [], id="one id that is not before"),
         pytest.param({}, {"filter": {"odd": 0}}, [8, 6, 4, 2], id="filter"),
         pytest.param({}, {"filter": {}}, [9, 8, 7, 6, 5, 4, 3, 2, 1], id="empty filter"),
         pytest.param({}, {"filter": {"odd": 0, "step": 4}}, [4], id="filter on two"),
@@ -1936,7 +1937,7 @@ def _put_deltas(saver: BaseCheckpointSaver[Any], thread_id: str) -> RunnableConf
 
     The third has a snapshot. Each is of a run of its own.
     """
-    config = _config(thread_id)
+    config: RunnableConfig = _config(thread_id)
     for number in range(10):
         checkpoint = _checkpoint(number, {"snapshot": number, "delta": ["seed"]})
         if number != 3:
@@ -3404,7 +3405,7 @@ def _lead(
 
 
 def _told(saver: BaseCheckpointSaver[Any], thread_id: Any) -> dict[tuple[str, ...], Any]:
-    """Return all that a saver shows of a thread."""
+    """Return all that a saver shows of a thread, exactly, and under no name: copies are equal."""
     return {
         _triple(each.config)[1:]: (
             each.checkpoint,
@@ -5483,15 +5484,17 @@ class World:
             params["Limit"] = min(self.page_limit, params.get("Limit", 1000))
 
 
-@pytest.fixture(name="world")
-def _world(endpoint: Endpoint) -> Iterator[World]:
+@pytest.fixture
+def world(endpoint: Endpoint) -> Iterator[World]:
+    """Make a world, and drop its tables."""
     world = World(endpoint)
     yield world
     world.close()
 
 
-@pytest.fixture(name="small")
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the module's limits so low that a hundred bytes reach them."""
     for name, value in SMALL.items():
         monkeypatch.setattr(module, name, value)
 
@@ -6548,8 +6551,8 @@ def _live(saver: DynamoDBSaver, namespaces: Sequence[str]) -> list[Any]:
     return seen
 
 
-@pytest.fixture(name="naps")
-def _naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Keep botocore and the saver from waiting, and return how long they would have."""
     naps: list[float] = []
     monkeypatch.setattr(time, "sleep", naps.append)
@@ -7871,7 +7874,7 @@ def _no_table(world: World) -> None:
 
 
 class _Unknown:
-    """What no serde knows."""
+    """A type that no serde knows, and that shows a secret."""
 
     def __repr__(self) -> str:
         return SECRET
@@ -8067,7 +8070,7 @@ def _python_m(*argv: str, **options: Any) -> Answer:
 
 def _two_alike(saver: DynamoDBSaver, thread_id: str, ns: str = "") -> RunnableConfig:
     """Store two checkpoints that share two segments, and a write of each."""
-    config = _config(thread_id, ns=ns)
+    config: RunnableConfig = _config(thread_id, ns=ns)
     values = {"messages": [USERS_WORDS], "text": _words(9000), "more": _words(9000, 1)}
     for number in (1, 2):
         checkpoint = _checkpoint(number, values)
@@ -9110,7 +9113,7 @@ def _latest(config: Any) -> RunnableConfig:
     return {"configurable": {"thread_id": config["configurable"]["thread_id"]}}
 
 
-def _later(config: Any) -> RunnableConfig:
+def _later(config: Any) -> Any:
     return _config(config["configurable"]["thread_id"], 99)
 
 
