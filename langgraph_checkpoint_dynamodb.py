@@ -77,7 +77,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
@@ -168,6 +168,17 @@ _DEFAULT_ATTEMPTS: Final = 6
 _CANCELLED_FOR_NOW: Final = frozenset(
     {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 )
+# Codes of an error that says: not now. Botocore has retried such a request before it raises one:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+_REFUSALS: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+    }
+)
+# A copy holds so many batches of segments in memory.
+_COPY_BATCHES: Final = 16
 # Collection spares what was stored, or lost its last name, within this time: a put that builds
 # on it may be under way. A put in turn builds only on what it saw within half of it.
 _GRACE_SECONDS: Final = 3600.0
@@ -1064,33 +1075,178 @@ def _lean_session() -> Any:
     return lean
 
 
+def _back_off(attempt: int) -> None:
+    """Sleep before every attempt except the first (0): exponential back-off with full jitter."""
+    if attempt:
+        time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
+
+
+class _Job(NamedTuple):
+    """A request of a bulk call: its items, and how its last attempts went."""
+
+    items: Sequence[Any]
+    level: int = 0  # of _back_off() before the next
+    refused: int = 0  # attempts in a row, none of whose items was taken
+    progress: int = 0  # of the whole bulk call when the first of them began
+    since: float = 0.0  # and the time then
+
+
+class _Pace:
+    """How fast a bulk call goes, and whether it goes on.
+
+    The number of requests in flight grows by one when all of a request is taken, and halves when
+    some of it is refused. A call of any size goes on as long as anything of it is taken. It is over
+    when a request was refused *attempts* times in a row and nothing else of the call was taken
+    meanwhile. Attempts that botocore made count: with the default of six, a call ends after 31
+    seconds in which nothing was taken at the most, and 16 on average, if DynamoDB refuses whole
+    requests (botocore sleeps); after 3 and 1.6 if it answers that all items are undone (we do).
+    """
+
+    def __init__(self, most_in_flight: int, attempts: int = 1, items: int = 0) -> None:
+        self.limit = self._most_in_flight = most_in_flight
+        self.is_over = False
+        self.undone = items
+        self.refused = 0
+        self.idle_seconds = 0.0
+        self.error: ClientError | None = None
+        self._attempts = attempts
+        self._progress = 0  # answers that took something
+        self._level = 0  # less by one with each success: the next refusal does not start at none
+        self._lock = threading.Lock()
+
+    def attempt(self, send: Callable[[Sequence[Any]], Sequence[Any]], job: _Job) -> _Job | None:
+        """Send a job once, after back-off; *send* returns the items undone. Return the rest."""
+        items, level, refused, progress, since = job
+        _back_off(level)
+        if self.is_over:
+            return job
+        if not refused or progress != self._progress:
+            refused, progress, since = 0, self._progress, time.monotonic()
+        attempts, error = 1, None
+        try:
+            undone = send(items)
+        except ClientError as raised:
+            if raised.response["Error"]["Code"] not in _REFUSALS:
+                raise
+            undone, error = items, raised
+            attempts += raised.response["ResponseMetadata"].get("RetryAttempts", 0)
+        with self._lock:
+            taken = len(items) - len(undone)
+            self.undone -= taken
+            self._progress += bool(taken)
+            if not undone:
+                self.limit = min(self.limit + 1, self._most_in_flight)
+                self._level = max(self._level - 1, 0)
+                return None
+            self.limit = max(self.limit // 2, 1)
+            self.error = error or self.error
+            if self._progress == progress:
+                refused += attempts
+                if refused >= self._attempts:
+                    self.is_over = True
+                    self.refused, self.idle_seconds = refused, time.monotonic() - since
+            self._level = max(self._level, refused, 1)
+            return _Job(undone, self._level, refused, progress, since)
+
+
+def _done(function: Callable[..., T], *args: Any) -> Future[T]:
+    """Call *function* here; otherwise as _Workers.start()."""
+    future: Future[T] = Future()
+    future.set_result(function(*args))
+    return future
+
+
 class _Workers:
     """Threads for requests side by side.
 
-    What runs on them never waits for them: a pool that waits on itself stalls.
+    What runs on them never waits for them, as a pool that waits on itself stalls: what it starts,
+    it does itself.
     """
 
     def __init__(self, max_workers: int) -> None:
-        self._pool = ThreadPoolExecutor(max_workers, "dynamodb-saver-request")
+        self.max_workers = max_workers
+        self._here = threading.local()
+        self._pool = ThreadPoolExecutor(
+            max_workers, "dynamodb-saver-request", setattr, (self._here, "is_worker", True)
+        )
 
     def start(self, function: Callable[..., T], *args: Any) -> Future[T]:
+        if getattr(self._here, "is_worker", False):
+            return _done(function, *args)
         return self._pool.submit(copy_context().run, function, *args)
 
     def map(self, function: Callable[[A], T], arguments: Iterable[A]) -> list[T]:
-        """Call *function* for each of *arguments*, the last in this thread."""
-        arguments = list(arguments)
-        futures = [self.start(function, argument) for argument in arguments[:-1]]
-        last = [function(argument) for argument in arguments[-1:]]
-        return [future.result() for future in futures] + last
+        """Call *function* for each of *arguments*, in this thread and others, as drain() does."""
+        answers: dict[int, T] = {}
+
+        def call(job: tuple[int, A]) -> None:
+            answers[job[0]] = function(job[1])
+
+        self.drain(enumerate(arguments), call, _Pace(self.max_workers))
+        return [answers[index] for index in range(len(answers))]
+
+    def drain(self, jobs: Iterable[A], do: Callable[[A], A | None], pace: _Pace) -> None:
+        """Call *do* for each job, and for the rest that it returns, side by side as *pace* says.
+
+        Nothing goes on behind the caller's back: after an exception, Ctrl-C too, no job begins,
+        and the requests in flight are waited for (a second Ctrl-C ends that).
+        """
+        _Lanes(self, jobs, do, pace).run()
 
     def close(self) -> None:
         self._pool.shutdown()
 
 
-def _back_off(attempt: int) -> None:
-    """Wait before an attempt but the first (0), exponentially longer, with full jitter."""
-    if attempt:
-        time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
+class _Lanes(Generic[A]):
+    """Jobs that are done side by side: lane 0 is the caller's thread, the others are workers.
+
+    A lane does one job after the other, and ends when so many in flight are too many.
+    """
+
+    def __init__(
+        self, workers: _Workers, jobs: Iterable[A], do: Callable[[A], A | None], pace: _Pace
+    ) -> None:
+        self._workers = workers
+        self._jobs = deque(jobs)
+        self._do = do
+        self._pace = pace
+        self._lanes: dict[int, Future[None]] = {}
+        self._errors: list[BaseException] = []
+
+    def run(self) -> None:
+        try:
+            while self._jobs and not self._pace.is_over:
+                for index in range(1, min(self._pace.limit, len(self._jobs))):
+                    if index not in self._lanes or self._lanes[index].done():
+                        self._lanes[index] = self._workers.start(self._run_lane, index)
+                self._do_next()
+                if not self._jobs:
+                    self._await_lanes()  # a job in flight there may leave a rest
+        finally:
+            self._pace.is_over = True
+            self._await_lanes()
+        if self._errors:
+            raise self._errors[0]
+
+    def _run_lane(self, index: int) -> None:
+        try:
+            while self._jobs and index < self._pace.limit and not self._pace.is_over:
+                self._do_next()
+        except BaseException as error:  # noqa: BLE001  the caller's thread raises it
+            self._pace.is_over = True
+            self._errors.append(error)
+
+    def _do_next(self) -> None:
+        try:
+            job = self._jobs.popleft()
+        except IndexError:
+            return  # another lane was faster
+        if (rest := self._do(job)) is not None:
+            self._jobs.appendleft(rest)
+
+    def _await_lanes(self) -> None:
+        # A lane that has not begun may never do so, in a pool that is busy with other calls.
+        wait([each for each in self._lanes.values() if not each.cancel()])
 
 
 class _Page(NamedTuple):
@@ -1269,10 +1425,24 @@ class _Table:
 
     def batch_get(self, keys: Sequence[_Item], *, consistent: bool) -> Iterator[_Item]:
         """Get items, a batch after the other; those that are not there are left out."""
-        for batch in _batches(keys, _MAX_BATCH_GET_KEYS):
+        found: list[_Item] = []
+
+        def send(batch: Sequence[_Item]) -> Sequence[_Item]:
             request = {"Keys": batch, "ConsistentRead": consistent}
-            for answer in self._until_done("batch_get_item", request):
-                yield from answer["Responses"].get(self.name, ())
+            answer = self._call("batch_get_item", RequestItems={self.name: request})
+            found.extend(answer["Responses"].get(self.name, ()))
+            undone = answer.get("UnprocessedKeys", {}).get(self.name)
+            left: Sequence[_Item] = undone["Keys"] if undone else ()
+            return left
+
+        pace = _Pace(1, self._attempts, len(keys))
+        for batch in _batches(keys, _MAX_BATCH_GET_KEYS):
+            job: _Job | None = _Job(batch)
+            while job and not pace.is_over:
+                job = pace.attempt(send, job)
+                yield from found
+                found.clear()
+        self._check("batch_get_item", pace)
 
     def batch_put(self, items: Iterable[_Item]) -> None:
         self._batch_write([{"PutRequest": {"Item": item}} for item in items])
@@ -1281,33 +1451,50 @@ class _Table:
         self._batch_write([{"DeleteRequest": {"Key": key}} for key in keys])
 
     def _batch_write(self, requests: Sequence[_Item]) -> None:
-        def write(batch: Sequence[_Item]) -> None:
-            for _ in self._until_done("batch_write_item", batch):
-                pass
+        def send(batch: Sequence[_Item]) -> Sequence[_Item]:
+            answer = self._call("batch_write_item", RequestItems={self.name: batch})
+            undone: Sequence[_Item] = answer.get("UnprocessedItems", {}).get(self.name, ())
+            return undone
 
-        self._workers.map(write, _batches(requests, _MAX_BATCH_WRITE_ITEMS))
+        self._in_bulk("batch_write_item", send, _batches(requests, _MAX_BATCH_WRITE_ITEMS))
 
-    def _until_done(self, operation: str, request: Any) -> Iterator[dict[str, Any]]:
-        """Send a batch, and again what it left undone, until nothing is.
+    def put_all(self, puts: Iterable[tuple[_Item, str, _Item | None]]) -> None:
+        """Put items one by one, side by side, each with the arguments of put()."""
 
-        Botocore retries a request that fails; one that is carried out in part is ours to retry,
-        as often as the client's ``retries`` say, after exponential back-off with full jitter:
-        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
-        """
-        undone = "UnprocessedKeys" if operation == "batch_get_item" else "UnprocessedItems"
-        for attempt in range(self._attempts):
-            _back_off(attempt)
-            answer = self._call(operation, RequestItems={self.name: request})
-            yield answer
-            request = answer.get(undone, {}).get(self.name)
-            if not request:
-                return
-        count = len(request["Keys"] if isinstance(request, dict) else request)
-        raise DynamoDBSaverError(
-            f"{operation} left {count} items of table {self.name!r} undone after "
-            f"{self._attempts} attempts: DynamoDB throttles; call again later, or raise "
-            f"total_max_attempts in the retries of the client's config"
-        )
+        def send(batch: Sequence[tuple[_Item, str, _Item | None]]) -> Sequence[Any]:
+            self.put(*batch[0])
+            return ()
+
+        self._in_bulk("put_item", send, [[each] for each in puts])
+
+    def delete_all(self, keys: Iterable[_Item], **condition: Any) -> None:
+        """Delete items one by one, side by side, each if *condition* holds."""
+
+        def send(batch: Sequence[_Item]) -> Sequence[Any]:
+            self.delete(batch[0], **condition)
+            return ()
+
+        self._in_bulk("delete_item", send, [[key] for key in keys])
+
+    def _in_bulk(
+        self,
+        operation: str,
+        send: Callable[[Sequence[Any]], Sequence[Any]],
+        batches: Sequence[Sequence[Any]],
+    ) -> None:
+        pace = _Pace(self._workers.max_workers, self._attempts, sum(map(len, batches)))
+        self._workers.drain(map(_Job, batches), partial(pace.attempt, send), pace)
+        self._check(operation, pace)
+
+    def _check(self, operation: str, pace: _Pace) -> None:
+        """Raise DynamoDBSaverError if a bulk call ended before all was done."""
+        if pace.undone:
+            raise DynamoDBSaverError(
+                f"{operation} left {pace.undone} items of table {self.name!r} undone after "
+                f"{pace.refused} attempts: DynamoDB throttles, and took none for "
+                f"{pace.idle_seconds:.1f} seconds; call again later, or raise total_max_attempts "
+                f"in the retries of the client's config"
+            ) from pace.error
 
     def create(self, index: Mapping[str, Any] | None = None) -> None:
         """Create the table, and its *index*, unless it is there, and wait until it serves.
@@ -1521,13 +1708,6 @@ class _Parts(NamedTuple):
     segments: Mapping[_Ref, Future[dict[_Ref, bytes]]]
     sends: Future[_WriteItems] | None
     writes: Future[_WriteItems]
-
-
-def _done(function: Callable[..., T], *args: Any) -> Future[T]:
-    """Call *function* here; otherwise as _Workers.start()."""
-    future: Future[T] = Future()
-    future.set_result(function(*args))
-    return future
 
 
 class _Reader:
@@ -2114,13 +2294,11 @@ class _Threads(_Reader):
                     again = self._encode_again(item, record.key, seal)
                     write_items.append((again, item["digest"]))
         self._store_segments(records[0].key.thread_id, seal.fresh)
-        self._workers.map(
-            lambda job: self._writes.put(job[0], "digest = :digest", {":digest": job[1]}),
-            write_items,
+        self._writes.put_all(
+            (item, "digest = :digest", {":digest": digest}) for item, digest in write_items
         )
-        self._workers.map(
-            lambda item: self._checkpoints.put(item, "attribute_exists(checkpoint_id)"),
-            record_items,
+        self._checkpoints.put_all(
+            (item, "attribute_exists(checkpoint_id)", None) for item in record_items
         )
 
     def _delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
@@ -2260,7 +2438,7 @@ class _Threads(_Reader):
             "ConditionExpression": "stored_at <= :then",
             "ExpressionAttributeValues": {":then": {"N": str(int(then))}},
         }
-        self._workers.map(partial(self._checkpoints.delete, **condition), keys)
+        self._checkpoints.delete_all(keys, **condition)
 
     def _threads_of_runs(self, run_ids: Collection[str], *, use_index: bool) -> set[str]:
         """Find the threads that hold checkpoints of runs, by the table's index or by a scan.
@@ -2327,11 +2505,16 @@ class _Threads(_Reader):
             )
 
     def _copy_segments(
-        self, source: str, target: str, named_by: Sequence[tuple[_Ref, _CheckpointKey]]
+        self, source: str, target: str, named_by: Mapping[_Ref, _CheckpointKey]
     ) -> None:
-        # Not remembered: a whole thread's would drive out those of the threads that are in use.
-        segments = self._read_segments(source, dict(named_by))
-        self._store_segments(target, segments, is_lasting=False)
+        batches = map(dict, _batches(list(named_by.items()), _MAX_BATCH_WRITE_ITEMS))
+        # So many at once are held in memory, and are one bulk call to what throttles.
+        while some := list(islice(batches, _COPY_BATCHES)):
+            read = self._workers.map(partial(self._read_segments, source), some)
+            # Not remembered: a whole thread's would drive out those of the threads in use.
+            self._store_segments(
+                target, dict(chain.from_iterable(map(dict.items, read))), is_lasting=False
+            )
 
     def _copy_page(
         self, items: Sequence[_Item], source: str, target: str, copied: set[_Ref]
@@ -2365,8 +2548,7 @@ class _Threads(_Reader):
         ):
             refs = self._decode_record(item).refs if _is_record(item) else []
             named_by |= {ref: key for ref in (*_body_refs(item), *refs) if ref not in copied}
-        batches = _batches(list(named_by.items()), _MAX_BATCH_WRITE_ITEMS)
-        self._workers.map(partial(self._copy_segments, source, target), batches)
+        self._copy_segments(source, target, named_by)
         copied.update(named_by)
         self._checkpoints.batch_put(
             _moved(item, _record_key(item), target, self._checkpoints.name) for item in items
