@@ -1097,9 +1097,10 @@ class _Pace:
     The number of requests in flight grows by one when all of a request is taken, and halves when
     some of it is refused. A call of any size goes on as long as anything of it is taken. It is over
     when a request was refused *attempts* times in a row and nothing else of the call was taken
-    meanwhile. Attempts that botocore made count: with the default of six, a call ends after 31
-    seconds in which nothing was taken at the most, and 16 on average, if DynamoDB refuses whole
-    requests (botocore sleeps); after 3 and 1.6 if it answers that all items are undone (we do).
+    meanwhile. Attempts that botocore made count. With the default of six, a call ends after at
+    most 31 seconds in which nothing was taken if DynamoDB refuses whole requests, since botocore
+    sleeps up to 1, 2, 4, 8 and 16 seconds; after at most 3.1 if it answers that all items are
+    undone. What the requests themselves take comes on top.
     """
 
     def __init__(self, most_in_flight: int, attempts: int = 1, items: int = 0) -> None:
@@ -1117,8 +1118,9 @@ class _Pace:
     def attempt(self, send: Callable[[Sequence[Any]], Sequence[Any]], job: _Job) -> _Job | None:
         """Send a job once, after back-off; *send* returns the items undone. Return the rest."""
         items, level, refused, progress, since = job
-        _back_off(level)
-        if self.is_over:
+        if not self.is_over:
+            _back_off(level)
+        if self.is_over:  # by now
             return job
         if not refused or progress != self._progress:
             refused, progress, since = 0, self._progress, time.monotonic()
@@ -1145,7 +1147,8 @@ class _Pace:
                 if refused >= self._attempts:
                     self.is_over = True
                     self.refused, self.idle_seconds = refused, time.monotonic() - since
-            self._level = max(self._level, refused, 1)
+            if not self.is_over:
+                self._level = max(self._level, refused, 1)
             return _Job(undone, self._level, refused, progress, since)
 
 
