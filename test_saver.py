@@ -19,6 +19,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -6615,7 +6616,11 @@ def test_a_day_that_stays_bad_ends_in_an_error(
 ) -> None:
     """Where no request succeeds, a call raises after as many attempts as the client's retries say."""
     _fill_world(world.saver(), "thread")
-    errors = {"reset": ConnectionClosedError, "time-out": ReadTimeoutError}
+    errors: dict[str, Any] = {
+        "reset": ConnectionClosedError,
+        "time-out": ReadTimeoutError,
+        "ThrottlingException": (ClientError, DynamoDBSaverError),  # of one request, of many
+    }
 
     for call in _CALLS.values():
         trouble = Trouble(world, kind, float("inf"), attempts)
@@ -6704,6 +6709,417 @@ def test_a_thread_of_many_pages_asks_for_what_a_page_holds(
 
     assert len(found) == len(again) == 20
     assert 1000 < max(limits) < 10_000
+
+
+class Clock:
+    """Time that passes only while all that runs is asleep, and then at once."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.now = 0.0
+        self.busy = 0  # requests that a server is at work on
+        self._wakes: list[float] = []
+        self._change = threading.Condition()
+
+    def monotonic(self) -> float:
+        """Return the seconds since the start."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass to the first who wakes, when nothing has happened for a millisecond."""
+        with self._change:
+            wake = self.now + seconds
+            self._wakes.append(wake)
+            while self.now < wake:
+                is_quiet = not self._change.wait(0.001) and not self.busy
+                if is_quiet and self.now < wake == min(self._wakes):
+                    self.now = wake
+                    self._change.notify_all()
+            self._wakes.remove(wake)
+
+
+@pytest.fixture(name="clock")
+def _clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Have botocore and the saver sleep by a clock of ours."""
+    clock = Clock()
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    return clock
+
+
+class Partition:
+    """Stands before a server as a partition of DynamoDB does for each hash key.
+
+    It takes so many write and read units a second, and has saved up those of one second. Of a
+    batch it does what that is enough for, and leaves the rest undone; a request that it is not
+    enough for is a ProvisionedThroughputExceededException. Nor does it read more bytes at once
+    than *answer_bytes*. A request takes five milliseconds.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        clock: Clock,
+        *,
+        attempts: int = 6,
+        answer_bytes: float = 16 * 1024 * 1024,
+    ) -> None:
+        """Make a client to which the partitions are open, without limits."""
+        self.client = world.client(retries={"mode": "standard", "total_max_attempts": attempts})
+        self.client.meta.events.register("before-send.dynamodb", self._send)
+        self._units: dict[str, float] = {}
+        self._first: float | None = None
+        self.sent: Counter[str] = Counter()
+        self.refused = 0  # in part or in whole
+        self._clock = clock
+        self._answer_bytes = answer_bytes
+        self._bytes: dict[tuple[str, ...], float] = {}
+        self._saved: dict[tuple[str, ...], tuple[float, float]] = {}
+        self._lock = threading.Lock()
+        self._http = URLLib3Session(
+            max_pool_connections=64,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        )
+
+    def limit(
+        self, write_units: float = 1000, read_units: float = 3000, saved: float | None = None
+    ) -> None:
+        """Take no more than so many units a second from now on, and at first what is *saved*."""
+        self._units = {"write": write_units, "read": read_units}
+        self._first = saved
+
+    def unlimit(self) -> None:
+        """Take everything again."""
+        self._units = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _send(self, request: Any, **_: Any) -> AWSResponse:
+        target = request.headers["X-Amz-Target"]
+        operation = (target if isinstance(target, str) else target.decode()).partition(".")[2]
+        asked = json.loads(request.body)
+        undone: Any = None
+        if self._units:
+            self._clock.sleep(0.005)
+        with self._lock:
+            self.sent[operation] += 1
+            is_taken = True
+            if "RequestItems" in asked:
+                ((table, batch),) = asked["RequestItems"].items()
+                entries = batch["Keys"] if operation == "BatchGetItem" else batch
+                taken, left = self._divide(table, entries)
+                now, later = (
+                    {table: batch | {"Keys": part} if operation == "BatchGetItem" else part}
+                    for part in (taken, left)
+                )
+                asked["RequestItems"], undone = now, later if left else None
+                is_taken = bool(taken)
+            elif operation in ("PutItem", "DeleteItem"):
+                entry = {"Item": asked["Item"]} if "Item" in asked else {"Key": asked["Key"]}
+                is_taken = not self._divide(asked["TableName"], [{"Request": entry}])[1]
+            self.refused += not is_taken or undone is not None
+            if not is_taken:
+                return _answer(request, 400, "ProvisionedThroughputExceededException")
+            self._clock.busy += 1
+        request.body = json.dumps(asked).encode()
+        request.headers["Content-Length"] = str(len(request.body))
+        try:
+            answer = self._http.send(request)
+        finally:
+            with self._lock:
+                self._clock.busy -= 1
+        body = json.loads(answer.content)
+        if undone:
+            body["UnprocessedKeys" if operation == "BatchGetItem" else "UnprocessedItems"] = undone
+        return AWSResponse(request.url, answer.status_code, {}, _Body(json.dumps(body).encode()))
+
+    def _divide(self, table: str, entries: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Return what of a batch is done now, and what is not."""
+        taken: list[Any] = []
+        left: list[Any] = []
+        answer_bytes = 0.0
+        for entry in entries:
+            request = next(iter(entry.values())) if len(entry) == 1 else {}
+            item = request.get("Item") or request.get("Key") or entry
+            names = TABLE_KEYS["thread_id" not in item]
+            key = (table, *(item[name]["S"] for name in names))
+            if "Item" in request:
+                # Base64 makes four bytes of three.
+                self._bytes[key] = len(json.dumps(item)) * 3 / 4
+            size = self._bytes.get(key, 0)
+            if entry is item:
+                answer_bytes += size
+                is_due = answer_bytes <= self._answer_bytes and self._draw("read", key, size / 8192)
+            else:
+                is_due = self._draw("write", key, size / 1024)
+            (taken if is_due else left).append(entry)
+        return taken, left
+
+    def _draw(self, kind: str, key: tuple[str, ...], units: float) -> bool:
+        if not self._units:
+            return True
+        rate = self._units[kind]
+        first = rate if self._first is None else self._first
+        bucket = kind, *key[:2]
+        saved, since = self._saved.get(bucket, (first, self._clock.now))
+        saved = min(max(rate, first), saved + rate * (self._clock.now - since))
+        is_due = saved >= max(1, units)
+        self._saved[bucket] = saved - max(1, units) * is_due, self._clock.now
+        return is_due
+
+
+TABLE_KEYS: Final = (
+    ("thread_id", "checkpoint_id"),
+    ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx"),
+)
+
+
+def _noise(size: int, seed: int = 0) -> list[bytes]:
+    """Return a value of so many bytes that no compression makes fewer."""
+    noise = random.Random(seed)
+    return [noise.randbytes(min(2000, size - start)) for start in range(0, size, 2000)]
+
+
+def _put_noise(saver: DynamoDBSaver, count: int, size: int, thread_id: str = "thread") -> Any:
+    """Put checkpoints that each have a value of so many bytes, and no other's."""
+    config = _config_of(thread_id)
+    for number in range(count):
+        checkpoint = _checkpoint_of(_checkpoint_id(number), {"x": _noise(size, number)}, number + 1)
+        config = saver.put(config, checkpoint, {}, {"x": number + 1})
+    return config
+
+
+def _value_of(found: Any) -> Any:
+    return found.checkpoint["channel_values"]["x"]
+
+
+@pytest.fixture(name="partition")
+def _partition(world: World, clock: Clock) -> Iterator[Partition]:
+    partition = Partition(world, clock)
+    yield partition
+    partition.close()
+
+
+@pytest.mark.parametrize("size", [3, 8])
+def test_throttled_put_stores_a_value_of_any_size(
+    world: World, partition: Partition, size: int
+) -> None:
+    """One partition takes 1 MB a second; put() of a larger value once left some of it undone."""
+    saver = world.saver(partition.client)
+    partition.limit()
+
+    config = _put_noise(saver, 1, size * 1024 * 1024)
+
+    assert _value_of(world.saver().get_tuple(config)) == _noise(size * 1024 * 1024)
+    assert partition.refused > 1
+
+
+def test_throttled_put_writes_stores_writes_of_any_size(world: World, partition: Partition) -> None:
+    """Large pending writes are stored at the rate at which a partition takes them."""
+    saver = world.saver(partition.client)
+    config = _put_noise(saver, 1, 1)
+    writes = [("x", _noise(2_000_000, 1)), ("__interrupt__", _noise(2_000_000, 2)), ("y", 1)]
+    partition.limit()
+
+    saver.put_writes(config, writes, "task")
+
+    found: Any = world.saver().get_tuple(config)
+    assert sorted(found.pending_writes) == sorted(("task", *write) for write in writes)
+    assert partition.refused > 1
+
+
+def test_throttled_copy_and_deletion_leave_nothing_out(world: World, partition: Partition) -> None:
+    """A thread of many times what a partition takes in a second is copied, pruned and deleted."""
+    saver = world.saver(partition.client)
+    count = 200 // world.slowness
+    _put_noise(saver, count, 6000)
+    for number in range(0, count, 7):
+        saver.put_writes(
+            _config_of("thread", "", _checkpoint_id(number)), [("y", _noise(3000, number))], "task"
+        )
+    expected = [*map(_shown, world.saver().list(_config_of("thread")))]
+    partition.limit(300 / world.slowness, 900 / world.slowness)
+    refused = []
+
+    saver.copy_thread("thread", "copy")
+    refused.append(partition.refused)
+    found = [*map(_shown, world.saver().list(_config_of("copy")))]
+    saver.prune(["copy"], grace_seconds=0)
+    refused.append(partition.refused)
+    kept = world.saver().get_tuple(_config_of("copy"))
+    kept_items = world.items(0, "copy")
+    saver.delete_thread("thread")
+    refused.append(partition.refused)
+
+    assert repr(found).replace("'copy'", "'thread'") == repr(expected)
+    assert len(found) == count
+    assert _value_of(kept) == _noise(6000, count - 1)
+    assert 2 <= len(kept_items) <= 4
+    assert not world.items(0, "thread")
+    assert not world.items(1, "thread")
+    assert 0 < refused[0] < refused[1] < refused[2]
+
+
+def test_throttled_puts_of_single_items_are_all_done(world: World, partition: Partition) -> None:
+    """Items that are put one by one, each on a condition, all get there or fail their condition."""
+    table = world.saver(partition.client)._checkpoints
+    keys = [{"thread_id": {"S": "thread"}, "checkpoint_id": {"S": f"{n:03}"}} for n in range(200)]
+    table.batch_put(key | {"blob": {"B": b"old"}} for key in keys[:100])
+    partition.limit()
+
+    table.put_all(
+        (key | {"blob": {"B": _noise(10_000, n)[0] * 5}}, "attribute_exists(thread_id)", None)
+        for n, key in enumerate(keys)
+    )
+
+    found = {item["checkpoint_id"]["S"]: item["blob"]["B"] for item in world.items(0)}
+    assert found == {f"{n:03}": _noise(10_000, n)[0] * 5 for n in range(100)}
+    assert partition.refused
+
+
+@pytest.mark.parametrize("answer_bytes", [300_000, 16 * 1024 * 1024])
+def test_reads_go_on_past_what_one_answer_holds(
+    world: World, clock: Clock, answer_bytes: int
+) -> None:
+    """With one attempt, a batch is read on as long as each answer has some of it."""
+    partition = Partition(world, clock, attempts=1, answer_bytes=answer_bytes)
+    config = _put_noise(world.saver(partition.client), 1, 3_000_000)
+
+    found: Any = world.saver(partition.client).get_tuple(config)
+    listed = [*world.saver(partition.client).list(_config_of("thread"))]
+
+    assert [_value_of(found), *map(_value_of, listed)] == [_noise(3_000_000)] * 2
+    assert bool(partition.refused) == (answer_bytes < 3_000_000)
+    partition.close()
+
+
+def test_throttled_reads_get_everything(world: World, partition: Partition) -> None:
+    """A value larger than what a partition gives in a second is read, and so is a list of many."""
+    saver = world.saver(partition.client)
+    _put_noise(saver, 4, 1_000_000)
+    partition.limit(1000, 100)
+
+    found: Any = world.saver(partition.client).get_tuple(_config_of("thread"))
+    listed = [*world.saver(partition.client).list(_config_of("thread"))]
+
+    assert _value_of(found) == _noise(1_000_000, 3)
+    assert [*map(_value_of, listed)] == [_noise(1_000_000, n) for n in (3, 2, 1, 0)]
+    assert partition.refused > 1
+
+
+def test_throttling_without_end_ends_in_an_error(
+    world: World, clock: Clock, partition: Partition
+) -> None:
+    """Where a partition takes nothing at all, a call ends after the client's attempts, and says so."""
+    saver = world.saver(partition.client)
+    partition.limit(0, 0)
+
+    with pytest.raises(DynamoDBSaverError) as caught:
+        _put_noise(saver, 1, 100_000)
+
+    undone = re.search(r"left (\d+) items", str(caught.value))
+    assert undone
+    assert str(caught.value) == (
+        f"batch_write_item left {undone[1]} items of table {world.tables[0]!r} undone after 6 "
+        f"attempts: DynamoDB throttles, and took none for {clock.now:.1f} seconds; call again "
+        f"later, or raise total_max_attempts in the retries of the client's config"
+    )
+    assert isinstance(caught.value.__cause__, ClientError)
+    assert partition.sent["BatchWriteItem"] == 6
+    assert clock.now < 32
+    assert 2 < int(undone[1]) <= 25
+    assert not world.items(0)
+
+
+def test_throttling_that_begins_amid_a_call_ends_in_an_error(
+    world: World, partition: Partition
+) -> None:
+    """Of a put of 3 MB, what the partition has saved up is taken; then the call ends."""
+    saver = world.saver(partition.client)
+    partition.limit(0, 0, saved=1000)
+
+    with pytest.raises(DynamoDBSaverError, match="undone after") as caught:
+        _put_noise(saver, 1, 3_000_000)
+
+    undone = re.search(r"left (\d+) items", str(caught.value))
+    assert undone
+    stored = len(world.items(0))
+    partition.unlimit()
+    _put_noise(saver, 1, 3_000_000)
+    assert stored > 10
+    # All the segments, and the checkpoint.
+    assert len(world.items(0)) == stored + int(undone[1]) + 1
+
+
+class StopError(Exception):
+    """Ends a call from within one of its requests."""
+
+
+@pytest.mark.parametrize("error", [StopError, KeyboardInterrupt])
+@pytest.mark.parametrize("is_callers", [True, False], ids=["caller", "worker"])
+@pytest.mark.usefixtures("small")
+def test_nothing_goes_on_after_a_call_has_raised(
+    world: World, error: type[BaseException], *, is_callers: bool
+) -> None:
+    """An exception in one of many requests lets no other begin, and waits for those in flight."""
+    client = world.client()
+    saver = world.saver(client, max_workers=2)
+    _put_noise(saver, 60, 100)
+    begun, ended, both = [0], [0], threading.Barrier(2)
+
+    def begin(**_: Any) -> None:
+        begun[0] += 1
+        if begun[0] > 2:
+            return
+        # Two are in flight, one of them from the caller's thread, when one of them raises.
+        both.wait(60)
+        if (threading.current_thread() is threading.main_thread()) == is_callers:
+            begun[0] -= 1
+            raise error
+        time.sleep(0.1)
+
+    def end(**_: Any) -> None:
+        ended[0] += 1
+
+    client.meta.events.register("before-call.dynamodb.BatchWriteItem", begin)
+    client.meta.events.register("after-call.dynamodb.BatchWriteItem", end)
+    keys = [{key: item[key] for key in TABLE_KEYS[0]} for item in world.items(0)]
+
+    with pytest.raises(error):
+        saver._checkpoints.batch_delete(keys)
+
+    assert begun == ended
+    left = len(world.items(0))
+    saver.close()
+    assert len(world.items(0)) == left > 0
+    assert begun[0] < len(keys) // 6  # a batch of SMALL
+
+
+@pytest.mark.parametrize("max_workers", [1, 3])
+def test_workers_never_wait_for_workers(max_workers: int) -> None:
+    """Work on the pool that fans out again, or starts some and waits for it, comes to its end."""
+    workers = module._Workers(max_workers)
+
+    def inner(number: int) -> int:
+        return workers.start(lambda: number + 1).result()
+
+    def outer(number: int) -> list[int]:
+        return workers.map(inner, range(number))
+
+    answers: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: answers.extend(
+            [workers.map(outer, range(40)), workers.start(outer, 3).result()]
+        ),
+        daemon=True,
+    )
+    thread.start()
+    thread.join(60)
+
+    assert answers == [[[*range(1, number + 1)] for number in range(40)], [1, 2, 3]]
+    workers.close()
 
 
 # -- Damage ---------------------------------------------------------------------------------------
