@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import nox
 from nox.project import dependency_groups, load_toml, python_versions
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -41,6 +42,10 @@ PYTHONS = python_versions(PYPROJECT)
 MODULE = "langgraph_checkpoint_dynamodb"
 TYPED = [f"{MODULE}.py", "__main__.py", "test_saver.py", "bench.py", "noxfile.py", "examples"]
 IN_CI = os.environ.get("CI") == "true"
+
+# The version of each package in the environments of all sessions but `lowest` and `newest`, so that
+# a release of one of them turns no other session red.
+CONSTRAINTS = HERE / ".ci" / "constraints.txt"
 
 # Amazon's emulator, version 1.25.1, as AWS Amplify publishes it to npm.
 EMULATOR = "amplify-dynamodb-simulator@2.9.30"
@@ -71,7 +76,7 @@ if "PYENV_ROOT" in os.environ:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Run an agent that is killed, goes on, waits for a person and ends, on DynamoDB Local."""
-    session.install(".", *dependency_groups(PYPROJECT, "demo"))
+    _install(session, ".", *dependency_groups(PYPROJECT, "demo"))
     with contextlib.ExitStack() as stack:
         url = _any_dynamodb(session, stack)
         session.run("python", "examples/approval_agent.py", env={"DYNAMODB_LOCAL_URL": url})
@@ -79,16 +84,16 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on the installed wheel, with the Python that runs nox."""
-    session.install(".", *dependency_groups(PYPROJECT, "test", "sources"))
+    """Run the tests on the installed wheel; ``nox -s tests -- -k NAME`` some of them."""
+    _install(session, ".", *dependency_groups(PYPROJECT, "test", "sources"))
     _test(session)
 
 
 @nox.session
 def histories(session: nox.Session) -> None:
     """Run the long form of histories, crash points, bad days, damage and crowds: many minutes."""
-    session.install(".", *dependency_groups(PYPROJECT, "test", "sources"))
-    options = ["-m", "long", "--no-cov", "--numprocesses=0", "--timeout=1800"]
+    _install(session, ".", *dependency_groups(PYPROJECT, "test", "sources"))
+    options = ["-m", "long", "--numprocesses=0", "--timeout=1800"]
     session.posargs[:] = [*options, *session.posargs]
     _test(session)
 
@@ -96,7 +101,7 @@ def histories(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def pythons(session: nox.Session) -> None:
     """Run the tests on every supported Python that this machine has."""
-    session.install(".", *dependency_groups(PYPROJECT, "test", "sources"))
+    _install(session, ".", *dependency_groups(PYPROJECT, "test", "sources"))
     _test(session)
 
 
@@ -104,20 +109,57 @@ def pythons(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests on the lowest Python with the lowest versions that pyproject.toml allows."""
     bounds = map(Requirement, PYPROJECT["project"]["dependencies"])
-    floors = [
-        f"{bound.name}=={spec.version}"
+    floors = {
+        bound.name: spec.version
         for bound in bounds
         for spec in bound.specifier
         if spec.operator == ">="
-    ]
-    session.install(".", *dependency_groups(PYPROJECT, "test"), *floors)
+    }
+    # boto3, which moto needs, has botocore's version; without it here pip searches for minutes.
+    wanted = {**floors, "boto3": floors["botocore"]}
+    free = {*wanted, "s3transfer"}
+    kept = [line for line in _constraints() if Requirement(line).name not in free]
+    constraints = Path(session.create_tmp()).resolve() / "constraints.txt"
+    constraints.write_text("\n".join([*kept, *(f"{name}=={wanted[name]}" for name in wanted)]))
+    session.install(".", *dependency_groups(PYPROJECT, "test"), "--constraint", str(constraints))
+    for name, floor in floors.items():
+        code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
+        installed = str(session.run("python", "-c", code, silent=True, log=False)).strip()
+        session.log(f"{name} {installed}")
+        if Version(installed) != Version(floor):
+            session.error(f"{name} {installed} is installed, but pyproject.toml allows {floor}")
     _test(session)
+
+
+@nox.session
+def newest(session: nox.Session) -> None:
+    """Run the tests with the newest release of every package, whatever the constraints say."""
+    eager = ["--upgrade", "--upgrade-strategy", "eager"]
+    session.install(*eager, ".", *dependency_groups(PYPROJECT, "test", "sources"))
+    _test(session)
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    """Write the newest release of every package, for each supported Python, to the constraints."""
+    session.install("uv")
+    groups = ("test", "sources", "lint", "types", "build", "demo", "moto", "bench")
+    requirements = Path(session.create_tmp()).resolve() / "requirements.in"
+    wanted = [*PYPROJECT["project"]["dependencies"], *dependency_groups(PYPROJECT, *groups)]
+    requirements.write_text("\n".join(wanted))
+    made = session.run(
+        *("uv", "pip", "compile", "--universal", "--python-version", PYTHONS[0], "--upgrade"),
+        *("--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"),
+        *("--quiet", str(requirements)),
+        silent=True,
+    )
+    CONSTRAINTS.write_text(f"# Made by `nox -s constraints`.\n{str(made).strip()}\n")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format; ``nox -s lint -- --fix`` mends what can be mended."""
-    session.install(*dependency_groups(PYPROJECT, "lint"))
+    _install(session, *dependency_groups(PYPROJECT, "lint"))
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *(["--fix"] if fix else []))
     session.run("ruff", "format", *([] if fix else ["--check", "--diff"]))
@@ -127,7 +169,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the module, the tests, the examples and this file, with two checkers."""
-    session.install(*PYPROJECT["project"]["dependencies"], *dependency_groups(PYPROJECT, "types"))
+    wanted = [*PYPROJECT["project"]["dependencies"], *dependency_groups(PYPROJECT, "types")]
+    _install(session, *wanted)
     session.run("mypy", *TYPED)
     # Not the tests: StateGraph.add_node is overloaded for more kinds of state than pyright infers;
     # nor the benchmark, which puts a hook in every botocore client.
@@ -138,7 +181,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the wheel and the sdist; use the wheel, and the copied file, as a stranger would."""
-    session.install(*dependency_groups(PYPROJECT, "build"))
+    _install(session, *dependency_groups(PYPROJECT, "build"))
     dist = HERE / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", str(dist), silent=True)
@@ -153,13 +196,15 @@ def build(session: nox.Session) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     if names != {f"{MODULE}/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}:
         session.error(f"the wheel holds {sorted(names)}")
+    _compare_with_repository(session, next(dist.glob("*.tar.gz")))
 
     # A stranger's environment holds the wheel and what it asks for, and nothing of the checkout.
     tmp = Path(session.create_tmp()).resolve()
     clean, copied = tmp / "clean", tmp / "copied"
     session.run("python", "-m", "venv", "--clear", str(clean))
     python = str(clean / ("Scripts" if os.name == "nt" else "bin") / "python")
-    session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
+    pip = (python, "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS))
+    session.run(*pip, str(wheel), external=True)
     consumer = tmp / "consumer.py"
     consumer.write_text(CONSUMER)
     with contextlib.ExitStack() as stack:
@@ -177,6 +222,19 @@ def build(session: nox.Session) -> None:
         session.chdir(copied)
         session.run(python, "consumer.py", external=True)
         _command_line(session, python, env)
+
+
+def _compare_with_repository(session: nox.Session, sdist: Path) -> None:
+    """Fail where *sdist* lacks a file that git tracks; without git there is nothing to compare."""
+    try:
+        done = subprocess.run(["git", "ls-files"], cwd=HERE, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as err:
+        session.warn(f"the sdist is not compared with the repository ({err})")
+        return
+    with tarfile.open(sdist) as tar:
+        packed = {name.partition("/")[2] for name in tar.getnames()}
+    if missing := sorted({*done.stdout.decode().splitlines()} - packed):
+        session.error(f"the sdist lacks {missing}; name them in pyproject.toml's only-include")
 
 
 def _command_line(session: nox.Session, python: str, env: dict[str, str]) -> None:
@@ -301,7 +359,7 @@ def _any_dynamodb(session: nox.Session, stack: contextlib.ExitStack) -> str:
     """Give the URL of DynamoDB Local or, where there can be none, of moto's server."""
     url = stack.enter_context(_dynamodb_local(session))
     if url is None:
-        session.install(*dependency_groups(PYPROJECT, "moto"))
+        _install(session, *dependency_groups(PYPROJECT, "moto"))
         url = stack.enter_context(_moto(session))
     return url
 
@@ -408,15 +466,33 @@ if not layer or not all(os.path.exists(m.__spec__.cached) for m in layer if m.__
 """
 
 
+# -- Environments -------------------------------------------------------
+
+
+def _install(session: nox.Session, *requirements: str) -> None:
+    """Install *requirements* in the versions of the constraints."""
+    session.install(*requirements, "--constraint", str(CONSTRAINTS))
+
+
+def _constraints() -> list[str]:
+    """Return the lines of the constraints, a requirement each."""
+    lines = CONSTRAINTS.read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 # -- Tests --------------------------------------------------------------
 
 
 def _test(session: nox.Session) -> None:
-    """Run pytest on the installed package, never on the flat file beside the tests."""
+    """Run pytest on the installed package, never on the flat file beside the tests.
+
+    The coverage counts for a run of everything only: with arguments of your own there is no gate.
+    """
     with _dynamodb_local(session) as url:
         env = {"DYNAMODB_LOCAL_URL": url}
         # `pytest` does not put the working folder on the path; `python -c` in a test would.
-        command = ["pytest", "--cov", "--numprocesses=auto", *session.posargs]
+        coverage = [] if session.posargs else ["--cov"]
+        command = ["pytest", *coverage, "--numprocesses=auto", *session.posargs]
         session.run(*command, env={**env, "PYTHONSAFEPATH": "1"})
 
 

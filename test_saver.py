@@ -9588,6 +9588,35 @@ def test_documents_name_the_public_names() -> None:
     assert f"## {module.__version__}" in changelog.replace("[", "").replace("]", "")
 
 
+def test_documents_name_the_sessions_of_nox() -> None:
+    """Each session that a document calls is in the noxfile; the workflow runs every Python."""
+    folder = Path(__file__).parent
+    texts = {
+        name: (folder / name).read_text()
+        for name in ("README.md", "CONTRIBUTING.md", ".github/workflows/ci.yml", ".ci/run")
+    }
+    noxfile = (folder / "noxfile.py").read_text()
+    workflow = texts[".github/workflows/ci.yml"]
+
+    called = re.findall(r"nox -s ((?:[a-z]+ )*[a-z]+)", "\n".join(texts.values()))
+    named = {name for names in called for name in names.split()}
+    named |= set(re.findall(r"session: \[?(\w+)", workflow))
+
+    assert named >= {
+        "tests",
+        "lowest",
+        "newest",
+        "constraints",
+        "pythons",
+        "lint",
+        "types",
+        "build",
+    }
+    assert named - set(re.findall(r"^@nox\.session.*\ndef (\w+)", noxfile, re.MULTILINE)) == set()
+    pythons = re.findall(r"Python :: (3\.\d+)", (folder / "pyproject.toml").read_text())
+    assert f"python: {json.dumps(pythons)}" in workflow
+
+
 def test_documents_policy_for_tenants_fits_the_keys(lone_saver: DynamoDBSaver) -> None:
     """All that a tenant's saver asks for lies under the leading keys that the README grants."""
     policies = [json.loads(each) for each in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]

@@ -78,7 +78,7 @@ def model(state: State) -> dict[str, list[AIMessage]]:
         return {"messages": [AIMessage(f"{known[-1]}, for {known[0]}")]}
     tools = ["order"] if known else ["price", "stock"]
     args = {"article": "espresso machine"}
-    calls = [ToolCall(name=name, args=args, id=f"call-{name}") for name in tools]
+    calls = [ToolCall(name=name, args=args, id=f"call-{name}", type="tool_call") for name in tools]
     return {"messages": [AIMessage("", tool_calls=calls)]}
 
 
