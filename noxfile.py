@@ -163,7 +163,7 @@ def lint(session: nox.Session) -> None:
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *(["--fix"] if fix else []))
     session.run("ruff", "format", *([] if fix else ["--check", "--diff"]))
-    session.run("cfn-lint", "examples/lambda/template.yaml")
+    session.run("cfn-lint", *map(str, sorted(Path("examples").glob("*/template.yaml"))))
 
 
 @nox.session
@@ -176,6 +176,34 @@ def types(session: nox.Session) -> None:
     # nor the benchmark, which puts a hook in every botocore client.
     checked = [name for name in TYPED if name not in {"test_saver.py", "bench.py"}]
     session.run("pyright", *checked, env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # it is pinned
+
+
+@nox.session
+def server(session: nox.Session) -> None:
+    """Run the example of LangGraph's Agent Server on DynamoDB Local, through a restart."""
+    session.install(".", *dependency_groups(PYPROJECT, "server"))
+    with contextlib.ExitStack() as stack:
+        env = {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": _any_dynamodb(session, stack)}
+        session.run("python", "examples/agent_server/drive.py", env=env)
+
+
+@nox.session
+def infrastructure(session: nox.Session) -> None:
+    """Compare templates, CDK app and Terraform with setup(); run a graph on the stacks. Needs node.
+
+    The CDK app is synthesized as the CDK's own command line does it.
+    """
+    if shutil.which("node") is None:
+        session.error("node, which the CDK runs on, is not installed")
+    session.install(".", *dependency_groups(PYPROJECT, "infrastructure"))
+    synthesized = Path(session.create_tmp()).resolve() / "cdk"
+    shutil.rmtree(synthesized, ignore_errors=True)
+    for name, context in (("plain", "{}"), ("indexed", '{"run_index": "true"}')):
+        env = {"CDK_OUTDIR": str(synthesized / name), "CDK_CONTEXT_JSON": context}
+        session.run("python", "examples/cdk/app.py", env=env, silent=True)
+    session.run("cfn-lint", *map(str, sorted(synthesized.glob("*/*.template.json"))))
+    session.run("cfn-lint", *map(str, sorted(Path("examples").glob("*/template.yaml"))))
+    session.run("python", "examples/check_infrastructure.py", str(synthesized))
 
 
 @nox.session
