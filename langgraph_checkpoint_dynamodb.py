@@ -93,7 +93,7 @@ from functools import partial
 from hashlib import blake2b
 from itertools import chain, groupby, islice, pairwise, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, TypeVar, cast
 from uuid import UUID
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -414,11 +414,14 @@ def _address(config: RunnableConfig) -> _Address:
     checkpoint_ns = configurable.get("checkpoint_ns")
     if checkpoint_ns is not None:
         checkpoint_ns = _text("checkpoint_ns", checkpoint_ns, max_bytes=_MAX_TEXT_BYTES)
-    return _Address(
+    address = _Address(
         _thread_id(configurable["thread_id"]),
         checkpoint_ns,
         configurable.get("checkpoint_id") or None,
     )
+    if address.checkpoint_id:
+        address.key(address.checkpoint_id)
+    return address
 
 
 def _config(key: _CheckpointKey) -> RunnableConfig:
@@ -754,8 +757,8 @@ def _loads(serde: SerializerProtocol, type_: str, data: bytes, place: _Place) ->
     except Exception as error:
         # A serde may raise anything.
         raise DamagedCheckpointError(
-            f"Bytes of type {type_!r} can't be decoded ({type(error).__name__}); are they another "
-            f"serializer's?",
+            f"Bytes of type {type_!r} can't be decoded ({type(error).__name__}); another serializer "
+            f"may have written them",
             *place,
         ) from error
 
@@ -1015,6 +1018,11 @@ class _Veil(NamedTuple):
 
     reason: str
     through: str
+
+    def refuse(self, whose: str) -> NoReturn:
+        raise DynamoDBSaverError(
+            f"{whose} is under an unfinished {self.reason}; finish that first, by the same call"
+        )
 
 
 def _encode_veil(thread_id: str, checkpoint_ns: str, veil: _Veil) -> _Item:
@@ -2090,13 +2098,13 @@ class _Store:
 
     def refuse_veiled(self, thread_id: str, name: str = "thread_id") -> None:
         if veil := self.veil(thread_id):
-            raise DynamoDBSaverError(
-                f"{name} {thread_id!r} is under an unfinished {veil.reason}; finish that first, by "
-                f"the same call"
-            )
+            veil.refuse(f"{name} {thread_id!r}")
 
-    def hide(self, thread_id: str, reason: str, source: str) -> None:
-        """Hide what a thread has, or gets from *source*, but nothing that a later run adds.
+    def hide(self, veils: Iterable[_Item]) -> None:
+        self.checkpoints.batch_put(veils)
+
+    def veils(self, thread_id: str, reason: str, source: str) -> list[_Item]:
+        """Return what hides all that a thread has, or gets from *source*, but no later run's.
 
         A veil reaches to this machine's time, and, where its clock is behind, to what is there: to
         the newest checkpoint of its namespace, and to where a veil before it reached.
@@ -2116,7 +2124,7 @@ class _Store:
             return _encode_veil(thread_id, checkpoint_ns, _Veil(reason, max([now, *ends])))
 
         namespaces = [("", None), *self.subgraphs(source)]
-        self.checkpoints.batch_put(self.workers.map(veil, namespaces))
+        return self.workers.map(veil, namespaces)
 
     def reveal(self, thread_id: str) -> None:
         prefixes = map(_range_prefix, self.namespaces(thread_id))
@@ -2225,6 +2233,7 @@ class _Reader:
 
     def _finish(self, parts: _Parts) -> CheckpointTuple:
         record, place = parts.record, (parts.record.key, self._store.checkpoints.name)
+        items = parts.writes()[record.key]  # first, as it may be read just now
         segments = {ref: future.result()[ref] for ref, future in parts.segments.items()}
         values = {
             name: _decode_value(channel, segments, self._serde, place)
@@ -2233,21 +2242,20 @@ class _Reader:
         versions = dict(record.checkpoint["channel_versions"])
         sends = [
             self._loaded(write, key)[2]
-            for key, items in parts.sends().items()
-            for write in self._in_order(key, items)
+            for key, found in parts.sends().items()
+            for write in self._in_order(key, found)
             if write.channel == TASKS
         ]
         if sends:
             values[TASKS] = sends
             versions[TASKS] = max(versions.values(), default=1)
         checkpoint = {**record.checkpoint, "channel_values": values, "channel_versions": versions}
-        writes = self._in_order(record.key, parts.writes()[record.key])
         return CheckpointTuple(
             _config(record.key),
             cast("Checkpoint", checkpoint),
             cast("CheckpointMetadata", record.metadata),
             _config(record.parent_key) if record.parent_key else None,
-            [self._loaded(write, record.key) for write in writes],
+            [self._loaded(write, record.key) for write in self._in_order(record.key, items)],
         )
 
     def _in_order(self, key: _CheckpointKey, items: Iterable[_Item]) -> list[_Write]:
@@ -2737,20 +2745,20 @@ class _Remover:
         store = self._store
         store.cache.forget(thread_id)
         writes = store.writes.query(_writes_hash_key(thread_id), attributes=_WRITES_KEYS)
-        # Nothing is hidden before both tables have answered.
+        veils = store.veils(thread_id, "deletion", thread_id)
         first = next(writes)
-        store.hide(thread_id, "deletion", thread_id)
+        store.hide(veils)  # now that both tables have answered
         for page in chain([first], writes):
             store.writes.batch_delete(page.items)
         attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "digest", "through")
         for page in store.checkpoints.query(thread_id, attributes=attributes):
             store.delete_layout_0_writes(map(_record_key, filter(_is_layout_0, page.items)))
-            veils: list[str] = []
-            others: list[str] = []
-            for item in page.items:
-                (veils if _kind(item) == "veil" else others).append(item["checkpoint_id"]["S"])
-            store.delete(thread_id, others)
-            store.delete(thread_id, veils)
+            # The veils of a page last: they hide the rest of it.
+            in_order = sorted(page.items, key=lambda item: _kind(item) == "veil")
+            range_keys = [item["checkpoint_id"]["S"] for item in in_order]
+            others = sum(_kind(item) != "veil" for item in in_order)
+            store.delete(thread_id, range_keys[:others])
+            store.delete(thread_id, range_keys[others:])
 
     def prune(self, thread_id: str, grace_seconds: float) -> None:
         self._shrink(thread_id, _newest, grace_seconds)
@@ -2974,7 +2982,7 @@ class _Copier:
                     f"to another thread"
                 )
         store.refuse_veiled(source, "source_thread_id")
-        store.hide(target, reason, source)
+        store.hide(store.veils(target, reason, source))
         copied: set[_Ref] = set()
         for page in store.checkpoints.query(source, *_ALL_CHECKPOINTS):
             items = [
@@ -3084,14 +3092,15 @@ class _Importer:
 
         Raises: DynamoDBSaverError: it is being copied to or deleted.
         """
-        self._store.refuse_veiled(thread_id, "Thread")
         keys: set[_CheckpointKey] = set()
-        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "through", "ttl")
+        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "veil", "through", "ttl")
         for item in self._store.checkpoints.items(
             thread_id, *_ALL_CHECKPOINTS, attributes=attributes
         ):
+            if (kind := _kind(item)) == "veil":
+                _decode_veil(item).refuse(f"Thread {thread_id!r}")
             # A subgraph's checkpoint of layout 0 has another range key.
-            if _kind(item) == "checkpoint" and self._store.is_live(item):
+            if kind == "checkpoint" and self._store.is_live(item):
                 key = _record_key(item)
                 if key.range_key == item["checkpoint_id"]["S"]:
                     keys.add(key)
@@ -3633,10 +3642,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             that are not in the cache. A read unit for each 4 KB of checkpoint, of writes and,
             at half the price, of segments.
         """
-        address = _address(config)
-        if address.checkpoint_id:
-            address.key(address.checkpoint_id)
-        return self._reader().get_tuple(address)
+        return self._reader().get_tuple(_address(config))
 
     def list(
         self,
@@ -3673,8 +3679,6 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         if limit is not None and not isinstance(limit, int):
             raise TypeError(f"limit must be an integer, not {limit!r}")
         address = _address(config) if config else None
-        if address and address.checkpoint_id:
-            address.key(address.checkpoint_id)
         before_id = None
         if before and (before_id := (before.get("configurable") or {}).get("checkpoint_id")):
             before_id = _checkpoint_id(before_id)
@@ -3930,10 +3934,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             by side, one for the writes of every 64 ancestors whose children may have updated one of
             the channels.
         """
-        address = _address(config)
-        if address.checkpoint_id:
-            address.key(address.checkpoint_id)
-        return self._reader().delta_history(address, channels)
+        return self._reader().delta_history(_address(config), channels)
 
     def threads(self) -> Iterator[str]:
         """Return an iterator of the ids of the threads in the checkpoints table, in no order.

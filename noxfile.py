@@ -249,7 +249,6 @@ def build(session: nox.Session) -> None:
         shutil.copy(consumer, copied)
         session.chdir(copied)
         session.run(python, "consumer.py", external=True)
-        _command_line(session, python, env)
 
 
 def _compare_with_repository(session: nox.Session, sdist: Path) -> None:
@@ -351,7 +350,7 @@ def layer(session: nox.Session) -> None:
         lambdas = ["--no-compile", "--platform", f"manylinux2014_{machine}"]
         session.run(*pip, *lambdas, "--target", str(content), *wanted, silent=True)
         _cut(content)
-    (content / f"{MODULE}.py").write_bytes(_without_command_line())
+    shutil.copy(HERE / f"{MODULE}.py", content)
     for file in content.rglob("*.so"):
         if int.from_bytes(file.read_bytes()[18:20], "little") != elf_machine:
             session.error(f"{file.name} is not for {options.arch}")
@@ -390,15 +389,6 @@ def _any_dynamodb(session: nox.Session, stack: contextlib.ExitStack) -> str:
         _install(session, *dependency_groups(PYPROJECT, "moto"))
         url = stack.enter_context(_moto(session))
     return url
-
-
-def _without_command_line() -> bytes:
-    """Return the module without its last section: it would be loaded, and nobody has a shell."""
-    source, section, _ = (HERE / f"{MODULE}.py").read_bytes().partition(b"\n\n\n# -- Command line")
-    if not section:
-        message = f"{MODULE}.py has no section 'Command line'"
-        raise ValueError(message)
-    return source + b"\n"
 
 
 def _cut(content: Path) -> None:
