@@ -756,11 +756,11 @@ def _loads(serde: SerializerProtocol, type_: str, data: bytes, place: _Place) ->
         return serde.loads_typed((type_, data))
     except Exception as error:
         # A serde may raise anything.
-        raise DamagedCheckpointError(
-            f"Bytes of type {type_!r} can't be decoded ({type(error).__name__}); another serializer "
-            f"may have written them",
-            *place,
-        ) from error
+        what = (
+            f"Bytes of type {type_!r} can't be decoded ({type(error).__name__}); another "
+            f"serializer may have written them"
+        )
+        raise DamagedCheckpointError(what, *place) from error
 
 
 @contextmanager
@@ -3327,7 +3327,13 @@ class _Inspector:
                         )
                         continue
                     # A deferred node's channel holds beside it whether all other nodes are done.
-                    value, is_open = value if isinstance(value, (list, tuple)) else (value, True)
+                    is_open = True
+                    if (
+                        isinstance(value, (list, tuple))
+                        and len(value) == 2
+                        and value[1] in (True, False)
+                    ):
+                        value, is_open = value
                     # "join:a+b:c" waits for a and b; a name may hold "+", so lengths are compared.
                     if name.startswith("join:"):
                         is_open = is_open and len("join:" + "+".join(value)) == len(waited_for)
