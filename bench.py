@@ -1437,8 +1437,8 @@ def _print_goals(costs: dict[str, list[Paid]]) -> None:
         return float(statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in pairs))
 
     goals = (
-        ("client ready, of boto3.client", ratio("ready", BOTO3), 0.60),
-        ("client ready, of botocore's", ratio("ready", STOCK), 0.70),
+        ("client ready, of boto3.client", ratio("ready", BOTO3), 0.48),
+        ("client ready, of botocore's", ratio("ready", STOCK), 0.55),
         ("client made, of botocore's", ratio("makes", STOCK), 0.30),
         ("MB beside botocore's", _median(costs[LEAN], "peak") - _median(costs[STOCK], "peak"), -8),
         ("ms of the import alone", _median(costs[IMPORTED], "imports"), 10),

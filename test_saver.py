@@ -7,6 +7,7 @@ import ast
 import asyncio
 import base64
 import concurrent.futures
+import gc
 import hashlib
 import importlib
 import inspect
@@ -1601,6 +1602,32 @@ def test_client_names_its_defaults(make_client: Any) -> None:
     assert (config.connect_timeout, config.read_timeout) == (5, 10)
     assert (config.max_pool_connections, config.tcp_keepalive) == (128, True)
     assert f"langgraph-checkpoint-dynamodb/{__version__}" in config.user_agent_extra
+    # The fixtures' clients have botocore's default, so all that is sent is checked by it there.
+    assert not config.parameter_validation
+    assert Config().parameter_validation
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+@pytest.mark.parametrize("options", [{"region_name": "eu-west-1"}, {"region_name": "no region"}])
+def test_making_a_client_leaves_the_garbage_collector_as_it_was(
+    make_client: Any, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], *, is_enabled: bool
+) -> None:
+    """It does not run while a client is made, and is on again afterwards, also after an error."""
+    seen: list[bool] = []
+    lean_session = module._lean_session
+    monkeypatch.setattr(
+        module, "_lean_session", lambda: seen.append(gc.isenabled()) or lean_session()
+    )
+    was_enabled = gc.isenabled()
+    (gc.enable if is_enabled else gc.disable)()
+
+    try:
+        with suppress(botocore.exceptions.InvalidRegionError):
+            make_client(options)
+
+        assert (seen, gc.isenabled()) == ([False], is_enabled)
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
 
 
 def test_client_reads_models_of_the_user(home: Path, make_client: Any) -> None:
