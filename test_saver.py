@@ -53,6 +53,7 @@ from botocore.awsrequest import AWSHTTPConnection, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, NoRegionError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
+from botocore.validate import ParamValidationDecorator
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -1596,15 +1597,20 @@ def test_client_without_a_region_is_refused_as_botocore_refuses_it(make_client: 
 
 def test_client_names_its_defaults(make_client: Any) -> None:
     """Retries, timeouts, keep-alive and user agent are ours, whatever botocore's defaults are."""
-    config = make_client({"region_name": "eu-west-1"}).meta.config
+    client = make_client({"region_name": "eu-west-1"})
+    config = client.meta.config
 
     assert config.retries == {"mode": "standard", "total_max_attempts": 6}
     assert (config.connect_timeout, config.read_timeout) == (5, 10)
     assert (config.max_pool_connections, config.tcp_keepalive) == (128, True)
     assert f"langgraph-checkpoint-dynamodb/{__version__}" in config.user_agent_extra
-    # The fixtures' clients have botocore's default, so all that is sent is checked by it there.
-    assert not config.parameter_validation
-    assert Config().parameter_validation
+    assert not isinstance(client._serializer, ParamValidationDecorator)
+
+
+def test_client_of_the_tests_checks_all_that_is_sent(endpoint: Endpoint) -> None:
+    """Our own clients check no shapes, so botocore does it for each request of these tests."""
+    with pytest.raises(botocore.exceptions.ParamValidationError):
+        endpoint.client.get_item(TableName="checkpoints", Key={"thread_id": {"S": 1}})
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])
@@ -1615,9 +1621,12 @@ def test_making_a_client_leaves_the_garbage_collector_as_it_was(
     """It does not run while a client is made, and is on again afterwards, also after an error."""
     seen: list[bool] = []
     lean_session = module._lean_session
-    monkeypatch.setattr(
-        module, "_lean_session", lambda: seen.append(gc.isenabled()) or lean_session()
-    )
+
+    def make() -> Any:
+        seen.append(gc.isenabled())
+        return lean_session()
+
+    monkeypatch.setattr(module, "_lean_session", make)
     was_enabled = gc.isenabled()
     (gc.enable if is_enabled else gc.disable)()
 
@@ -1811,7 +1820,7 @@ def fresh_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_importing_loads_nothing_of_botocore_but_its_exceptions(fresh_process: Any) -> None:
     """After LangGraph, the import of the module brings botocore's exceptions and what they need."""
     names = [name for name in fresh_process["by_import"] if not name.startswith("langgraph")]
-    allowed = re.compile(r"botocore(\.exceptions|\.vendored(\.requests\b.*)?)?")
+    allowed = re.compile(r"gc|botocore(\.exceptions|\.vendored(\.requests\b.*)?)?")
 
     assert "botocore.exceptions" in names
     assert [name for name in names if not allowed.fullmatch(name)] == []
@@ -6549,12 +6558,12 @@ def test_workers_never_wait_for_workers(max_workers: int) -> None:
         return workers.start(lambda: number + 1).result()
 
     def outer(number: int) -> list[int]:
-        return workers.map(inner, range(number))
+        return workers.side_by_side(inner, range(number))
 
     answers: list[Any] = []
     thread = threading.Thread(
         target=lambda: answers.extend(
-            [workers.map(outer, range(40)), workers.start(outer, 3).result()]
+            [workers.side_by_side(outer, range(40)), workers.start(outer, 3).result()]
         ),
         daemon=True,
     )
