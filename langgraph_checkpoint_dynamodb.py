@@ -1241,77 +1241,6 @@ def _back_off(attempt: int) -> None:
         time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
 
 
-class _Job(NamedTuple):
-    """A request of a bulk call: its items, and how its last attempts went."""
-
-    items: Sequence[Any]
-    level: int = 0  # of _back_off() before the next
-    refused: int = 0  # attempts in a row, none of whose items was taken
-    progress: int = 0  # of the whole bulk call when the first of them began
-    since: float = 0.0  # and the time then
-
-
-class _Pace:
-    """How fast a bulk call goes, and whether it goes on.
-
-    The number of requests in flight grows by one when all of a request is taken, and halves when
-    some of it is refused. A call of any size goes on as long as anything of it is taken. It is over
-    when a request was refused *attempts* times in a row and nothing else of the call was taken
-    meanwhile. Attempts that botocore made count. With the default of six, a call ends after at
-    most 31 seconds in which nothing was taken if DynamoDB refuses whole requests, since botocore
-    sleeps up to 1, 2, 4, 8 and 16 seconds; after at most 3.1 if it answers that all items are
-    undone. What the requests themselves take comes on top.
-    """
-
-    def __init__(self, most_in_flight: int, attempts: int = 1, items: int = 0) -> None:
-        self.limit = self._most_in_flight = most_in_flight
-        self.is_over = False
-        self.undone = items
-        self.refused = 0
-        self.idle_seconds = 0.0
-        self.error: ClientError | None = None
-        self._attempts = attempts
-        self._progress = 0  # answers that took something
-        self._level = 0  # less by one with each success: the next refusal does not start at none
-        self._lock = threading.Lock()
-
-    def attempt(self, send: Callable[[Sequence[Any]], Sequence[Any]], job: _Job) -> _Job | None:
-        """Send a job once, after back-off; *send* returns the items undone. Return the rest."""
-        items, level, refused, progress, since = job
-        if not self.is_over:
-            _back_off(level)
-        if self.is_over:  # by now
-            return job
-        if not refused or progress != self._progress:
-            refused, progress, since = 0, self._progress, time.monotonic()
-        attempts, error = 1, None
-        try:
-            undone = send(items)
-        except ClientError as raised:
-            if raised.response["Error"]["Code"] not in _REFUSALS:
-                raise
-            undone, error = items, raised
-            attempts += raised.response["ResponseMetadata"].get("RetryAttempts", 0)
-        with self._lock:
-            taken = len(items) - len(undone)
-            self.undone -= taken
-            self._progress += bool(taken)
-            if not undone:
-                self.limit = min(self.limit + 1, self._most_in_flight)
-                self._level = max(self._level - 1, 0)
-                return None
-            self.limit = max(self.limit // 2, 1)
-            self.error = error or self.error
-            if self._progress == progress:
-                refused += attempts
-                if refused >= self._attempts:
-                    self.is_over = True
-                    self.refused, self.idle_seconds = refused, time.monotonic() - since
-            if not self.is_over:
-                self._level = max(self._level, refused, 1)
-            return _Job(undone, self._level, refused, progress, since)
-
-
 def _done(function: Callable[..., T], *args: Any) -> Future[T]:
     """Call *function* here; otherwise as _Workers.start()."""
     future: Future[T] = Future()
@@ -1322,8 +1251,8 @@ def _done(function: Callable[..., T], *args: Any) -> Future[T]:
 class _Workers:
     """Threads for requests side by side.
 
-    What runs on them never waits for them, as a pool that waits on itself stalls: what it starts,
-    it does itself.
+    What runs on them never waits for them, as a pool that waits on itself stalls: it does itself
+    the work that it starts.
     """
 
     def __init__(self, max_workers: int) -> None:
@@ -1339,77 +1268,29 @@ class _Workers:
         return self._pool.submit(copy_context().run, function, *args)
 
     def side_by_side(self, function: Callable[[A], T], arguments: Iterable[A]) -> list[T]:
-        """Call *function* for each of *arguments*, in this thread and others, as drain() does."""
-        answers: dict[int, T] = {}
+        """Call *function* for each of *arguments*, the last in this thread.
 
-        def call(job: tuple[int, A]) -> None:
-            answers[job[0]] = function(job[1])
-
-        self.drain(enumerate(arguments), call, _Pace(self.max_workers))
-        return [answers[index] for index in range(len(answers))]
-
-    def drain(self, jobs: Iterable[A], do: Callable[[A], A | None], pace: _Pace) -> None:
-        """Call *do* for each job, and for the rest that it returns, side by side as *pace* says.
-
-        Nothing goes on behind the caller's back: after an exception, Ctrl-C too, no job begins,
-        and the requests in flight are waited for (a second Ctrl-C ends that).
+        Nothing goes on behind the caller's back: after an exception, Ctrl-C too, no call begins,
+        and those under way are waited for.
         """
-        _Lanes(self, jobs, do, pace).run()
+        arguments = list(arguments)
+        futures = [self.start(function, argument) for argument in arguments[:-1]]
+        try:
+            last = [function(argument) for argument in arguments[-1:]]
+            return [future.result() for future in futures] + last
+        finally:
+            wait([future for future in futures if not future.cancel()])
 
     def close(self) -> None:
         self._pool.shutdown()
 
 
-class _Lanes(Generic[A]):
-    """Jobs that are done side by side: lane 0 is the caller's thread, the others are workers.
+class _Sent(NamedTuple):
+    """What a request of a bulk call left undone, in how many attempts of botocore's."""
 
-    A lane does one job after the other, and ends when so many in flight are too many.
-    """
-
-    def __init__(
-        self, workers: _Workers, jobs: Iterable[A], do: Callable[[A], A | None], pace: _Pace
-    ) -> None:
-        self._workers = workers
-        self._jobs = deque(jobs)
-        self._do = do
-        self._pace = pace
-        self._lanes: dict[int, Future[None]] = {}
-        self._errors: list[BaseException] = []
-
-    def run(self) -> None:
-        try:
-            while self._jobs and not self._pace.is_over:
-                for index in range(1, min(self._pace.limit, len(self._jobs))):
-                    if index not in self._lanes or self._lanes[index].done():
-                        self._lanes[index] = self._workers.start(self._run_lane, index)
-                self._do_next()
-                if not self._jobs:
-                    self._await_lanes()  # a job in flight there may leave a rest
-        finally:
-            self._pace.is_over = True
-            self._await_lanes()
-        if self._errors:
-            raise self._errors[0]
-
-    def _run_lane(self, index: int) -> None:
-        try:
-            while self._jobs and index < self._pace.limit and not self._pace.is_over:
-                self._do_next()
-        except BaseException as error:  # noqa: BLE001  the caller's thread raises it
-            self._pace.is_over = True
-            self._errors.append(error)
-
-    def _do_next(self) -> None:
-        try:
-            job = self._jobs.popleft()
-        except IndexError:
-            return  # another lane was faster
-        if (rest := self._do(job)) is not None:
-            self._jobs.appendleft(rest)
-
-    def _await_lanes(self) -> None:
-        # A lane that has not begun may never do so, in a pool that is busy with other calls.
-        wait([each for each in self._lanes.values() if not each.cancel()])
+    undone: Sequence[Any]
+    attempts: int = 1
+    error: ClientError | None = None
 
 
 class _Page(NamedTuple):
@@ -1604,14 +1485,10 @@ class _Table:
             left: Sequence[_Item] = undone["Keys"] if undone else ()
             return left
 
-        pace = _Pace(1, self._attempts, len(keys))
         for batch in _batches(keys, _MAX_BATCH_GET_KEYS):
-            job: _Job | None = _Job(batch)
-            while job and not pace.is_over:
-                job = pace.attempt(send, job)
-                yield from found
-                found.clear()
-        self._check("batch_get_item", pace)
+            self._in_bulk("batch_get_item", send, [batch])
+            yield from found
+            found.clear()
 
     def batch_put(self, items: Iterable[_Item]) -> None:
         self._batch_write([{"PutRequest": {"Item": item}} for item in items])
@@ -1649,21 +1526,53 @@ class _Table:
         self,
         operation: str,
         send: Callable[[Sequence[Any]], Sequence[Any]],
-        batches: Sequence[Sequence[Any]],
+        batches: Iterable[Sequence[Any]],
     ) -> None:
-        pace = _Pace(self._workers.max_workers, self._attempts, sum(map(len, batches)))
-        self._workers.drain(map(_Job, batches), partial(pace.attempt, send), pace)
-        self._check(operation, pace)
+        """Send batches side by side, round after round, and again what *send* returns as undone.
 
-    def _check(self, operation: str, pace: _Pace) -> None:
-        """Raise DynamoDBSaverError if a bulk call ended before all was done."""
-        if pace.undone:
-            raise DynamoDBSaverError(
-                f"{operation} left {pace.undone} items of table {self.name!r} undone after "
-                f"{pace.refused} attempts: DynamoDB throttles, and took none for "
-                f"{pace.idle_seconds:.1f} seconds; call again later, or raise total_max_attempts "
-                f"in the retries of the client's config"
-            ) from pace.error
+        DynamoDB throttles a partition that gets more than it takes: https://docs.aws.amazon.com/
+        amazondynamodb/latest/developerguide/bp-partition-key-design.html. After a round of which
+        some was refused, half as many go at once, after back-off; after one of which all was taken,
+        twice as many. A call of any size goes on as long as anything of it is taken. It is over
+        after as many attempts in a row as the client makes for one request, botocore's own counted,
+        of which nothing was taken: with six, after 31 seconds at the most where DynamoDB refuses
+        whole requests and botocore sleeps, after 3 where it answers that all items are undone.
+        """
+        left, width, level = deque(batches), self._workers.max_workers, 0
+        refused, since = 0, time.monotonic()
+        while left:
+            _back_off(level)
+            batches = [left.popleft() for _ in range(min(width, len(left)))]
+            answers = self._workers.side_by_side(partial(self._attempt, send), batches)
+            undone = [answer.undone for answer in answers if answer.undone]
+            left.extendleft(reversed(undone))
+            if not undone:
+                width, level = min(2 * width, self._workers.max_workers), max(level - 1, 0)
+            else:
+                width, level = max(width // 2, 1), level + 1
+            if sum(map(len, undone)) < sum(map(len, batches)):
+                refused, since, level = 0, time.monotonic(), min(level, 4)
+            else:
+                refused += max(answer.attempts for answer in answers)
+            if refused >= self._attempts:
+                errors = [answer.error for answer in answers if answer.error]
+                raise DynamoDBSaverError(
+                    f"{operation} left {sum(map(len, left))} items of table {self.name!r} undone "
+                    f"after {refused} attempts: DynamoDB throttles, and took none for "
+                    f"{time.monotonic() - since:.1f} seconds; call again later, or raise "
+                    f"total_max_attempts in the retries of the client's config"
+                ) from next(iter(errors), None)
+
+    def _attempt(
+        self, send: Callable[[Sequence[Any]], Sequence[Any]], batch: Sequence[Any]
+    ) -> _Sent:
+        try:
+            return _Sent(send(batch))
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _REFUSALS:
+                raise
+            retries = error.response["ResponseMetadata"].get("RetryAttempts", 0)
+            return _Sent(batch, 1 + retries, error)
 
 
 class _Schema:
