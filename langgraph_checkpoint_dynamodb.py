@@ -1911,21 +1911,17 @@ class _Store:
         limit = 16
 
         def pages_after(last: _Item | None) -> Iterator[_Page]:
-            # Whatever a forged item says of its namespace, this goes on after it.
-            start = (
-                max(
-                    _namespace_range(last["checkpoint_ns"]["S"])[1],
-                    last["checkpoint_id"]["S"] + "\0",
-                )
-                if last
-                else lower
-            )
+            start = lower
+            if last:
+                # A forged item may name another namespace than its key does: go on after both.
+                end = _namespace_range(_record_key(last).checkpoint_ns)[1]
+                start = max(end, last["checkpoint_id"]["S"] + "\0")
             return self.checkpoints.query(
                 thread_id, start, upper, limit=limit, consistent=self.consistent_read
             )
 
         for page in _groups(pages_after):
-            by_namespace = groupby(page.items, key=lambda item: item["checkpoint_ns"]["S"])
+            by_namespace = groupby(page.items, key=lambda item: _record_key(item).checkpoint_ns)
             found = [(checkpoint_ns, list(items)) for checkpoint_ns, items in by_namespace]
             limit *= 4
             if not page.is_last:

@@ -27,7 +27,9 @@ import textwrap
 import threading
 import time
 import traceback
+import tracemalloc
 import weakref
+import zlib
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -1299,6 +1301,40 @@ def test_keys_replace_a_long_namespace(checkpoint_ns: str) -> None:
     assert key.writes_prefix == f"~c33:#{digest}:1:::"
 
 
+def test_keys_of_writes_are_no_key_of_layout_0() -> None:
+    """A thread's id may look like a hash key of layout 0: its writes stand under another."""
+    old = module._CheckpointKey("a", "", "1ef")
+    alike = old.layout_0_writes
+
+    hash_key = module._writes_hash_key(alike)
+
+    assert (alike, module._writes_hash_key("a:")) == ("a:::1ef:::", "a:")
+    assert re.fullmatch(r"#[0-9a-f]{32}", hash_key)
+    # Nor does one that looks like such a digest share it.
+    assert module._writes_hash_key(hash_key) not in (hash_key, alike)
+    assert module._writes_hash_key("#general") == "#general"
+
+
+@given(st.tuples(IDS, IDS, TEXT), st.data())
+def test_keys_of_layout_0_are_never_shared(one: tuple[str, str, str], data: st.DataObject) -> None:
+    """Whatever is parted at another separator has another hash key, or is not read as layout 0."""
+    other = data.draw(st.just(one) | _parted(list(one), ":::").map(tuple))
+    keys = []
+    for parts in (one, other):
+        thread_id, checkpoint_id, checkpoint_ns = (*parts, "", "")[:3]
+        try:
+            keys.append(module._checkpoint_key(module._thread_id(thread_id), "", checkpoint_id))
+        except ValueError:
+            reject()
+        keys[-1] = keys[-1]._replace(checkpoint_ns=checkpoint_ns)
+        if ":::" in checkpoint_ns:
+            reject()
+
+    assert (keys[0].layout_0_writes == keys[1].layout_0_writes) == (keys[0] == keys[1])
+    for thread_id in one:
+        assert module._writes_hash_key(thread_id) != keys[0].layout_0_writes
+
+
 # -- Segments -------------------------------------------------------------------------------------
 
 ANY_VALUES: Final = st.recursive(
@@ -1449,6 +1485,108 @@ def test_items_of_a_newer_version_are_refused(part: bytes) -> None:
 
     with pytest.raises(DamagedCheckpointError, match="a format written by a newer version"):
         module._unpack(part, 1024, (key, "checkpoints"))
+
+
+# What forges an item: a call that runs as it is built, in LangGraph's msgpack.
+FORGED_CALL: Final = ormsgpack.packb(
+    {"x": ormsgpack.Ext(0, ormsgpack.packb(["os", "putenv", "FORGED"]))}
+)
+
+
+def _sizes_near(limit: int) -> st.SearchStrategy[int]:
+    return st.integers(limit - 300, limit + 300)
+
+
+@st.composite
+def _near_400_kb(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw arguments of put() and put_writes() whose items have about 400 KB."""
+    size = draw(_sizes_near(module._MAX_ITEM_BYTES))
+    ns = "n" * draw(st.sampled_from([0, 5, 512, 513, 65_536]))
+    run_id = "r" * draw(st.sampled_from([0, 36, 2048]))
+    path = "p" * draw(st.sampled_from([0, 30, 65_536]))
+    rest = len(ns) + len(run_id) + len(path)
+    noise = random.Random(size).randbytes(
+        max(0, size - draw(st.sampled_from([0, rest, 200 + rest])))
+    )
+    return {"ns": ns, "run_id": run_id, "path": path, "noise": noise}
+
+
+@settings(max_examples=40)
+@given(_near_400_kb())
+def test_items_near_400_kb_can_be_stored(judge: DynamoDBSaver, given_: dict[str, Any]) -> None:
+    """Whatever else is in an item beside its bytes: it fits, and comes back."""
+    thread_id = f"thread-{uuid4()}"
+    config = _config(thread_id, ns=given_["ns"])
+    metadata = {"run_id": given_["run_id"], "noise": given_["noise"]}
+
+    stored = _put(judge, config, 1, {}, **metadata)
+    judge.put_writes(stored, [("x", given_["noise"])], "task", given_["path"])
+
+    found: Any = judge.get_tuple(stored)
+    assert {name: found.metadata[name] for name in metadata} == metadata
+    assert found.pending_writes == [("task", "x", given_["noise"])]
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [("__pregel_tasks", Send("node" * 10, number)) for number in range(10_000)],
+        [("x", None)] * 110_000,
+        [("x", n) if n % 2 else (ERROR, n) for n in range(40_000)],
+    ],
+    ids=["10,000 sends", "110,000 tiny", "every other one special"],
+)
+def test_items_of_many_writes_can_be_stored(judge: DynamoDBSaver, writes: list[Any]) -> None:
+    """The list of indices is short however many writes a call has, or they are refused."""
+    stored = _put(judge, _config(f"thread-{uuid4()}"), 1)
+    if len(writes) == 40_000:
+        with pytest.raises(ValueError, match=r"^the list of indices of writes has [\d,]+ bytes"):
+            judge.put_writes(stored, writes, "task")
+        return
+
+    judge.put_writes(stored, writes, "task")
+
+    found: Any = judge.get_tuple(stored)
+    assert [(channel, value) for _, channel, value in found.pending_writes] == writes
+
+
+@given(st.lists(st.integers(0, 200), unique=True).map(sorted))
+def test_items_list_indices_as_ranges(indices: list[int]) -> None:
+    """What is listed reads back, in one range where nothing is left out."""
+    encoded = module._encode_idx(indices or [-1])
+
+    found = [idx for range_ in module._decode_idx(encoded) for idx in range_]
+
+    assert found == (indices or [-1])
+    assert module._encode_idx(range(100_000)) == "0..99999"
+
+
+@pytest.mark.parametrize(
+    ("value", "max_bytes", "what"),
+    [
+        ({"metadata": {"run_id": "r" * 2049}}, 2048, "metadata['run_id'] has 2,049 bytes"),
+        ({"ns": "n" * 65_537}, 65_536, "checkpoint_ns has 65,537 bytes"),
+        ({"thread_id": "t" * 1025, "metadata": {"run_id": "r"}}, 1024, "thread_id of a run has"),
+        ({"path": "p" * 65_537}, 65_536, "task_path has 65,537 bytes"),
+    ],
+)
+def test_items_that_could_not_be_stored_are_refused(
+    idle_saver: DynamoDBSaver, value: dict[str, Any], max_bytes: int, what: str
+) -> None:
+    """What DynamoDB would refuse is refused before the first request, with its limit."""
+    config = _config(value.get("thread_id", "t"), ns=value.get("ns", ""))
+
+    def ask() -> None:
+        if "path" in value:
+            idle_saver.put_writes(_config("t", 1), [("x", 1)], "task", value["path"])
+        else:
+            _put(idle_saver, config, 1, **value.get("metadata", {}))
+
+    with Requests(idle_saver) as requests, pytest.raises(ValueError, match=re.escape(what)) as told:
+        ask()
+
+    assert f"may have {max_bytes:,}" in str(told.value)
+    assert requests.names == []
 
 
 # -- Client ---------------------------------------------------------------------------------------
@@ -2226,6 +2364,62 @@ def test_setup_refuses_a_run_index_of_other_keys(
     )
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda saver: saver.get_tuple(_config("t")),
+        lambda saver: saver.get_tuple(_config("t", 1)),
+        lambda saver: _put(saver, _config("t"), 1),
+        lambda saver: [*saver.list(_config("t"))],
+        lambda saver: saver.delete_thread("t"),
+        lambda saver: saver.warm(),
+    ],
+    ids=["latest", "by id", "put", "list", "delete", "warm"],
+)
+def test_swapped_tables_are_told(
+    endpoint: Endpoint, tables: Tables, ask: Callable[[DynamoDBSaver], Any]
+) -> None:
+    """Tables with other keys are named with the keys that they have."""
+    with (
+        DynamoDBSaver(tables[1], tables[0], client=endpoint.client) as saver,
+        pytest.raises(DynamoDBSaverError) as told,
+    ):
+        ask(saver)
+
+    assert str(told.value) in {
+        f"Table {name!r} has other keys: its HASH key must be {wanted!r} of type S, and is "
+        f"{found!r} of type S; check the tables' names: are they swapped?"
+        for name, wanted, found in (
+            (tables[1], "thread_id", "thread_id_checkpoint_id_checkpoint_ns"),
+            (tables[0], "thread_id_checkpoint_id_checkpoint_ns", "thread_id"),
+        )
+    }
+
+
+def test_an_index_that_may_not_be_queried_says_so(world: World) -> None:
+    """A role without dynamodb:Query on the index gets the way out."""
+    client = world.client()
+    saver = world.saver(client)
+    _put(saver, _config("thread"), 1, run_id="run")
+
+    def deny(request: Any, **_: Any) -> Any:
+        if b"IndexName" in bytes(request.body):
+            return _answer(request, 400, "AccessDeniedException")
+        return None
+
+    client.meta.events.register("before-send.dynamodb.Query", deny)
+
+    with pytest.raises(DynamoDBSaverError) as told:
+        saver.delete_for_runs(["run"])
+    saver.delete_for_runs(["run"], use_index=False)
+
+    assert str(told.value) == (
+        f"The index 'run_id' of table {world.tables[0]!r} may not be queried with these "
+        f"credentials; allow dynamodb:Query on it, or pass use_index=False to scan the table"
+    )
+    assert [item for item in world.items(0) if "digest" in item] == []
+
+
 # -- Cache ----------------------------------------------------------------------------------------
 
 
@@ -2265,6 +2459,40 @@ def test_clone_knows_what_the_saver_stored(
         call(clone, "put_writes", config, [("text", "")], "task")
 
     assert requests.names == ["PutItem", "PutItem"]
+
+
+def test_cache_is_bounded_by_bytes() -> None:
+    """Records count by what they hold: 2,000 channels do not stay beside a thousand others."""
+    channel = module._Channel("msgpack", b"", 0, (module._Ref(b"d" * 16, 0),) * 3, b"tail")
+    channels = {f"channel {number}": channel for number in range(2000)}
+    cache = module._Cache(3_000_000)
+    keys = [module._CheckpointKey("t", "", f"{number:03}") for number in range(30)]
+
+    for key in keys:
+        checkpoint = {"channel_versions": dict.fromkeys(channels, 1)}
+        cache.remember(module._Record(key, None, checkpoint, {}, channels, 0), 0.0)
+        cache.remember_segments("t", {module._Ref(key.checkpoint_id.encode(), 0): bytes(50_000)})
+
+    known = [key for key in keys if cache.recall(key, 1.0)]
+    assert known == keys[-1:]
+    assert cache.newest("t", "") == keys[-1]
+    assert cache._recent._left >= 0
+
+
+def test_cache_of_no_bytes_keeps_nothing(make_saver: MakeSaver, thread_id: str) -> None:
+    """A put then reads the parent where it needs it, and stores what is right all the same."""
+    saver = make_saver(cache_bytes=0)
+    config = _config(thread_id)
+    values = {"text": _words(5000), "other": 1}
+    stored = _put(saver, config, 1, values)
+    checkpoint = _checkpoint(2, {"other": 1}, 1)
+    checkpoint["channel_versions"]["text"] = 1
+
+    with Requests(saver) as requests:
+        saver.put(stored, checkpoint, {}, {"other": 1})
+
+    assert requests.names == ["BatchGetItem", "PutItem"]
+    assert saver._store.cache._recent._values == {}
 
 
 # -- Store ----------------------------------------------------------------------------------------
@@ -2474,6 +2702,29 @@ def test_list_without_a_config_has_all_threads(call: Call, lone_saver: DynamoDBS
     assert _numbers(call(lone_saver, "list", None, filter={"step": 17})) == [17]
     before = {"configurable": {"checkpoint_id": _id(3)}}
     assert sorted(_numbers(call(lone_saver, "list", None, before=before))) == [1, 2]
+
+
+def test_list_holds_two_large_checkpoints_ahead(make_saver: MakeSaver, thread_id: str) -> None:
+    """Of values of 3 MB, so many segments are read ahead as 32 MB may hold, and no more."""
+    saver, config = make_saver(), _config(thread_id)
+    size, count = 3_000_000, 24
+    for number in range(count):
+        noise = random.Random(number).randbytes(size)
+        config = _put(saver, config, number, {"x": noise})
+    reader = make_saver(cache_bytes=0)
+    read: Counter[str] = Counter()
+
+    def note(parsed: Any, **_: Any) -> None:
+        read["bytes"] += _count_bytes(parsed.get("Responses", {}))
+
+    reader.client.meta.events.register("after-call.dynamodb.BatchGetItem", note)
+    try:
+        for returned, _ in enumerate(reader.list(_config(thread_id)), 1):
+            assert read["bytes"] <= (returned + 2) * 1.01 * size + 32 * 1024 * 1024
+        assert returned == count
+        assert read["bytes"] < count * 1.01 * size + 1
+    finally:
+        reader.client.meta.events.unregister("after-call.dynamodb.BatchGetItem", note)
 
 
 # -- Delta ----------------------------------------------------------------------------------------
@@ -3078,6 +3329,92 @@ def test_run_index_skips_what_a_thread_has_more_of_a_run(
     assert requests.names == ["Query"] * 3
 
 
+@pytest.mark.parametrize("what", ["deletion", "copy"])
+def test_a_veil_reaches_to_the_newest_of_each_namespace(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A machine whose clock is behind hides a subgraph's checkpoints too, until it is done."""
+    saver = world.saver()
+    for ns in ("", "a", "b"):
+        config = _config("thread", ns=ns)
+        for number in (1, 2):
+            config = _put(saver, config, number, {"x": _words(3000, number)})
+            saver.put_writes(config, [("x", number)], "task")
+    monkeypatch.setattr(module, "uuid6", lambda: UUID(int=0))
+    hidden = {"deletion": "thread", "copy": "copy"}[what]
+    veils = saver._store.veils(
+        hidden, "deletion" if what == "deletion" else "copy of thread", "thread"
+    )
+    saver._store.hide(veils)
+    if what == "copy":  # cut off when all but one item are there
+        records = [item for item in world.items(0, "thread") if "digest" in item]
+        world.saver()._store.checkpoints.batch_put(
+            module._moved(item, module._record_key(item), "copy", "t") for item in records
+        )
+
+    reader = world.saver()
+
+    assert len(veils) == 3
+    assert [*reader.list({"configurable": {"thread_id": hidden}})] == []
+    for ns in ("", "a", "b"):
+        assert reader.get_tuple(_config(hidden, ns=ns)) is None
+        assert reader.get_tuple(_config(hidden, 2, ns=ns)) is None
+
+
+def test_a_second_veil_reaches_no_less_far(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deletion that is made again by a machine whose clock is behind reveals nothing."""
+    saver = world.saver()
+    _put(saver, _config("thread"), 1)
+    saver._store.hide(saver._store.veils("thread", "deletion", "thread"))
+    (before,) = (item["through"] for item in world.items(0) if "through" in item)
+    monkeypatch.setattr(module, "uuid6", lambda: UUID(int=0))
+
+    (after,) = (item["through"] for item in saver._store.veils("thread", "deletion", "thread"))
+
+    assert after == before
+
+
+@pytest.mark.parametrize("call_", ["delete_thread", "prune", "copy_thread"])
+def test_a_mistyped_writes_table_changes_nothing(world: World, call_: str) -> None:
+    """Before both tables have answered, nothing is hidden, deleted or copied."""
+    _put(world.saver(), _put(world.saver(), _config("thread"), 1), 2)
+    before = world.items(0)
+    saver = DynamoDBSaver(world.tables[0], "mistyped", client=world.plain)
+
+    with saver, pytest.raises(DynamoDBSaverError, match="'mistyped' does not exist"):
+        {
+            "delete_thread": lambda: saver.delete_thread("thread"),
+            "prune": lambda: saver.prune(["thread"], grace_seconds=0),
+            "copy_thread": lambda: saver.copy_thread("thread", "copy"),
+        }[call_]()
+
+    assert world.items(0) == before
+
+
+@pytest.mark.parametrize("thread_id", ["a:::b", "a:", ":", "#" + "0" * 32, "t" * 2048, "a:::b:::"])
+def test_a_thread_of_any_id_lives_and_ends(world: World, thread_id: str) -> None:
+    """Ids that look like keys, as other savers' threads may have, serve for all calls."""
+    saver = world.saver()
+    config = _config(thread_id)
+    for number in (1, 2):
+        config = _put(saver, config, number, {"x": _words(3000, number)})
+        saver.put_writes(config, [("x", number)], "task")
+    shown = [_shown(each) for each in world.saver().list(_config(thread_id))]
+
+    saver.copy_thread(thread_id, "copy")
+    copied = [_shown(each) for each in world.saver().list(_config("copy"))]
+    verified = saver.verify(thread_id)
+    saver.prune([thread_id])
+    pruned = [*world.saver().list(_config(thread_id))]
+    saver.delete_thread(thread_id)
+
+    assert len(shown) == 2
+    assert repr(copied).replace("'copy'", repr(thread_id)) == repr(shown)
+    assert (verified.damaged, verified.orphans, verified.items["write"]) == ([], {}, 2)
+    assert [each.pending_writes for each in pruned] == [[("task", "x", 2)]]
+    assert not saver.has_thread(thread_id)
+
+
 # -- Prune ----------------------------------------------------------------------------------------
 
 
@@ -3155,6 +3492,30 @@ def test_prune_can_delete(call: Call, lone_saver: DynamoDBSaver) -> None:
     assert {_owner(each) for each in _stored(lone_saver)} == {"'b'"}
 
 
+def test_prune_at_once_collects_what_writes_named(world: World) -> None:
+    """With no grace, one call leaves no segment of the writes that it deletes."""
+    saver = world.saver()
+    config = _put(saver, _config("thread"), 1)
+    saver.put_writes(config, [("x", random.randbytes(500_000))], "task")
+    _put(saver, config, 2)
+
+    saver.prune(["thread"], grace_seconds=0)
+
+    assert [item["checkpoint_id"]["S"] for item in world.items(0)] == [_id(2)]
+    assert world.items(1) == []
+
+
+@pytest.mark.parametrize("strategy", ["delete", "delete_all"])
+def test_prune_deletes_all_by_either_name(world: World, strategy: str) -> None:
+    """LangGraph's Agent Server says "delete_all", its base class "delete"."""
+    saver = world.saver()
+    _put(saver, _config("thread"), 1)
+
+    saver.prune(["thread"], strategy=strategy)
+
+    assert world.items(0) == []
+
+
 # -- Copy -----------------------------------------------------------------------------------------
 
 
@@ -3212,6 +3573,22 @@ def test_copy_to_a_thread_in_use_is_refused(
         f"copy to another thread"
     )
     assert _numbers(call(saver, "list", _config(f"{thread_id}-target"))) == [2]
+
+
+def test_copy_thread_gives_the_metadata_the_copys_id(saver: DynamoDBSaver, thread_id: str) -> None:
+    """As LangGraph's Agent Server expects; an id that is another thread's stays."""
+    stored = _put(saver, _config(thread_id), 1, thread_id=thread_id, assistant_id="a")
+    _put(saver, stored, 2, thread_id="another")
+
+    saver.copy_thread(thread_id, f"{thread_id} copy")
+
+    copied = [*saver.list(_config(f"{thread_id} copy"))]
+    metadata: list[Any] = [each.metadata for each in copied]
+    assert [each["thread_id"] for each in metadata] == ["another", f"{thread_id} copy"]
+    found: Any = saver.get_tuple(stored)
+    assert (found.metadata["thread_id"], found.metadata["assistant_id"]) == (thread_id, "a")
+    chosen = saver.list(_config(f"{thread_id} copy"), filter={"thread_id": f"{thread_id} copy"})
+    assert _numbers([*chosen]) == [1]
 
 
 # -- Copies from other savers ---------------------------------------------------------------------
@@ -4055,6 +4432,15 @@ NO_THREAD: Final = (
 
 
 @pytest.fixture(scope="session")
+def judge(endpoint: Endpoint) -> Iterator[DynamoDBSaver]:
+    """Make a saver on a server that weighs items as DynamoDB does."""
+    if "counts no units" in endpoint.quirks:
+        pytest.skip("the server weighs items otherwise")
+    with DynamoDBSaver(*endpoint.tables, client=endpoint.client) as saver:
+        yield saver
+
+
+@pytest.fixture(scope="session")
 def idle_client() -> Iterator[Any]:
     """Make a client that no request comes through to."""
     session = botocore.session.get_session()
@@ -4444,6 +4830,52 @@ def test_what_no_serde_knows_is_refused_whole(call: Call, idle_saver: DynamoDBSa
     for method, each in arguments.items():
         with _refused(idle_saver, TypeError, "Type is not msgpack serializable: Unknown"):
             call(idle_saver, method, *each)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (
+            ("one", "one"),
+            {},
+            ValueError,
+            (
+                "checkpoints_table_name and writes_table_name are both 'one'; the two tables have "
+                "other keys: name two"
+            ),
+        ),
+        (
+            ("one", "two", ["region_name"]),
+            {},
+            TypeError,
+            "client_config must be a mapping of options, not a list; a client goes in client=",
+        ),
+        (
+            ("one", "two"),
+            {"client": SimpleNamespace(meta=None)},
+            TypeError,
+            (
+                "client must be a low-level client of DynamoDB, not a SimpleNamespace; pass "
+                'boto3.client("dynamodb"), or the meta.client of a resource'
+            ),
+        ),
+        (
+            ("one", "two"),
+            {"cache_bytes": -1},
+            ValueError,
+            "cache_bytes must be a number of bytes from 0, not -1",
+        ),
+    ],
+    ids=["one name", "no mapping", "no client", "no bytes"],
+)
+def test_constructor_refuses_at_the_door(
+    arguments: Any, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """What can't work is refused by the constructor, in words that say what to do."""
+    with pytest.raises(error) as told:
+        DynamoDBSaver(*arguments, **options)
+
+    assert str(told.value) == message
 
 
 # -- Graphs ---------------------------------------------------------------------------------------
@@ -6734,6 +7166,232 @@ def test_a_damaged_thread_can_be_deleted(world: World, every: int) -> None:
         assert not world.items(1)
 
 
+def _forge(saver: DynamoDBSaver, item: Item, **changes: Any) -> None:
+    """Put an item, rightly signed, with other attributes."""
+    table = saver.writes_table_name if "task_id_idx" in item else saver.checkpoints_table_name
+    forged = {name: value for name, value in (item | changes).items() if value is not None}
+    if "digest" in forged:
+        forged = module._signed(forged)
+    saver.client.put_item(TableName=table, Item=forged)
+
+
+def _forged_thread(saver: DynamoDBSaver, thread_id: str, number: int = 1) -> tuple[Item, Item]:
+    """Store a checkpoint with a segment and a write, and return the items of both."""
+    stored = _put(saver, _config(thread_id), number, {"x": _words(3000)}, run_id="run")
+    saver.put_writes(stored, [("x", "a write")], "task")
+    client, names = saver.client, (saver.checkpoints_table_name, saver.writes_table_name)
+    keys = (
+        module._checkpoints_key(thread_id, _id(number)),
+        module._writes_key(thread_id, f"{_id(number)}:::task:::0"),
+    )
+    record, write = (
+        client.get_item(TableName=name, Key=key)["Item"]
+        for name, key in zip(names, keys, strict=True)
+    )
+    return record, write
+
+
+def _content(value: Any) -> dict[str, Any]:
+    return {"B": module._pack(JsonPlusSerializer().dumps_typed(value)[1])}
+
+
+MALFORMED: Final[dict[str, dict[str, Any]]] = {
+    "another type": {"type": {"S": "msgpack+rot13"}},
+    "a pickle": {"type": {"S": "pickle"}, "checkpoint": {"B": b"\0" + b"cos\nsystem\n."}},
+    "ends early": {"checkpoint": {"B": b"\0\x93\x81"}},
+    "no list": {"checkpoint": _content(5)},
+    "two elements": {"checkpoint": _content([{}, {}])},
+    "no versions": {"checkpoint": _content([{"v": 4}, {}, {}])},
+    "channels a list": {"checkpoint": _content([{"v": 4, "channel_versions": {}}, {}, [1]])},
+    "metadata a text": {"checkpoint": _content([{"v": 4, "channel_versions": {}}, "m", {}])},
+    "counters a list": {
+        "checkpoint": _content(
+            [
+                {"v": 4, "channel_versions": {}},
+                {"counters_since_delta_snapshot": [1]},
+                {},
+            ]
+        )
+    },
+    "a reference too short": {
+        "checkpoint": _content(
+            [{"v": 4, "channel_versions": {}}, {}, {"x": ["msgpack", b"", 0, [[b"1"]], b""]}]
+        )
+    },
+    "a bomb": {"checkpoint": {"B": b"\x01" + zlib.compress(bytes(5_000_000))}},
+}
+
+
+@pytest.mark.parametrize("changes", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_record_is_told_by_every_read(world: World, changes: dict[str, Any]) -> None:
+    """However well it is signed, its place is named, and nothing else is raised."""
+    saver = world.saver()
+    record, _ = _forged_thread(saver, "thread")
+    _forge(saver, record, **changes)
+    reader = world.saver()
+
+    for ask in (
+        lambda: reader.get_tuple(_config("thread")),
+        lambda: reader.get_tuple(_config("thread", 1)),
+        lambda: [*reader.list(_config("thread"))],
+        lambda: [*reader.history("thread")],
+        lambda: reader.stats("thread"),
+        lambda: reader.prune(["thread"]),
+        lambda: reader.copy_thread("thread", f"copy {uuid4()}"),
+        lambda: reader.delete_for_runs(["run"]),
+    ):
+        with pytest.raises(DamagedCheckpointError) as caught:
+            ask()
+        assert (caught.value.thread_id, caught.value.checkpoint_id) == ("thread", _id(1))
+    (told,) = reader.verify("thread").damaged
+    assert f"checkpoint {_id(1)!r}" in told
+
+
+def test_a_malformed_write_is_told(world: World) -> None:
+    """So is a write whose bytes are another thing than writes."""
+    saver = world.saver()
+    _, write = _forged_thread(saver, "thread")
+    for content in (7, [[0, "x"]], [["0", "x", "null", b""]], [[0, "x", "nonsense", b""]]):
+        _forge(saver, write, writes=_content(content))
+
+        with pytest.raises(DamagedCheckpointError) as caught:
+            world.saver().get_tuple(_config("thread"))
+
+        assert caught.value.table_name == world.tables[1]
+
+
+def test_no_code_runs_in_calls_that_need_no_values(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who can write an item runs nothing in the process of an operator with wider rights."""
+    saver = world.saver()
+    record, write = _forged_thread(saver, "thread")
+    ran: list[Any] = []
+    monkeypatch.setattr(os, "putenv", lambda *args: ran.append(args))
+    call = ormsgpack.Ext(0, ormsgpack.packb(["os", "putenv", "FORGED"]))
+    encode = partial(ormsgpack.packb, option=ormsgpack.OPT_NON_STR_KEYS)
+    plain = {"v": 4, "id": _id(1), "ts": "", "channel_versions": {"x": 1, "branch:to:a": 1}}
+    value = ["msgpack", b"", 0, [], FORGED_CALL]
+    content = [{**plain, "more": call}, {"run_id": "run", "more": call}, {"branch:to:a": value}]
+    _forge(saver, record, checkpoint={"B": b"\0" + encode(content)})
+    writes = [[0, "x", "msgpack", FORGED_CALL], call]
+    _forge(saver, write, writes={"B": b"\0" + encode(writes[:1])})
+    old = module._checkpoints_key("old", _id(1)) | {
+        "checkpoint_ns": {"S": ""},
+        "type": {"S": "msgpack"},
+        "checkpoint": {"B": encode({**plain, "channel_values": {"x": call}})},
+        "metadata": {"B": encode({"run_id": "run", "more": call})},
+    }
+    _forge(saver, old)
+
+    operator_ = world.saver()
+    for thread_id in ("thread", "old"):
+        [*operator_.history(thread_id)]
+        operator_.stats(thread_id)
+        assert operator_.verify(thread_id).damaged == []
+        operator_.copy_thread(thread_id, f"{thread_id} copy")
+        operator_.prune([thread_id])
+    operator_.delete_for_runs(["run"], use_index=False)
+    assert not operator_.has_thread("thread copy")
+    assert ran == []
+    # The same bytes run where values are asked for: who writes the tables decides what is loaded.
+    _forge(saver, old)
+    world.saver().get_tuple(_config("old"))
+    assert ran
+
+
+def test_a_forged_thread_stops_no_other(world: World) -> None:
+    """A crafted item of layout 0 stops neither a scan for runs nor a list of all threads."""
+    saver = world.saver()
+    for thread_id in ("a", "b", "c"):
+        _forged_thread(saver, thread_id)
+    crafted = module._checkpoints_key("crafted", _id(9)) | {
+        "checkpoint_ns": {"S": ""},
+        "type": {"S": "msgpack"},
+        "checkpoint": {"B": b"\xc1"},
+        "metadata": {"B": b"\xc1"},
+    }
+    _forge(saver, crafted)
+
+    listed = []
+    with pytest.raises(DamagedCheckpointError, match="thread 'crafted'"):
+        listed += [each.config["configurable"]["thread_id"] for each in _ended(saver.list(None))]
+    with pytest.raises(DamagedCheckpointError, match="thread 'crafted'"):
+        saver.delete_for_runs(["run"], use_index=False)
+
+    assert [thread_id for thread_id in "abc" if saver.get_tuple(_config(thread_id))] == []
+
+
+def _ended(items: Iterator[Any]) -> list[Any]:
+    return list(items)
+
+
+HOSTILE: Final[dict[str, Item]] = {
+    "no namespace": {"checkpoint_id": {"S": "5"}},
+    "no number": {"checkpoint_id": {"S": "~cxyz"}},
+    "too long a number": {"checkpoint_id": {"S": "~c9999:a:1"}, "checkpoint_ns": {"S": "b"}},
+    "another namespace": {"checkpoint_id": {"S": "~c1:b:1"}, "checkpoint_ns": {"S": "a"}},
+    "no bytes": {"checkpoint_id": {"S": "~s00"}},
+    "half a name": {"checkpoint_id": {"S": "~p1"}, "segments": {"B": b"123"}},
+    "no separator": {"task_id_idx": {"S": "x"}},
+    "no index": {"task_id_idx": {"S": "1:::task:::x"}},
+}
+
+
+@pytest.mark.parametrize("item", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_item_ends_in_no_other_error(world: World, item: Item) -> None:
+    """Items that no saver writes: verify goes on, and the thread can be deleted."""
+    saver = world.saver()
+    _forged_thread(saver, "thread")
+    hash_key = TABLE_KEYS["task_id_idx" in item][0]
+    _forge(saver, item | {hash_key: {"S": "thread"}})
+    reader = world.saver()
+
+    checked = reader.verify("thread")
+    for ask in (
+        lambda: [*reader.history("thread")],
+        lambda: [*reader.list({"configurable": {"thread_id": "thread"}})],
+        lambda: reader.prune(["thread"], grace_seconds=0),
+    ):
+        with suppress(DamagedCheckpointError):
+            ask()
+    reader.delete_thread("thread")
+
+    assert checked.thread_id == "thread"
+    assert not reader.has_thread("thread")
+
+
+def test_parents_in_a_circle_end_in_an_error(world: World) -> None:
+    """Forged checkpoints that name each other as parents are told, by verify and by a rebuild."""
+    saver = world.saver()
+    counters = {"counters_since_delta_snapshot": {"d": (1, 1)}}
+    for number in (1, 2):
+        checkpoint = _checkpoint(number, {}) | {"channel_versions": {"d": 1}}
+        parent = _config("thread", 3 - number)
+        record = saver._reader()  # the put below would read its parent, which is not there yet
+        del record
+        item = module._encode_record(
+            module._Record(
+                module._CheckpointKey("thread", "", _id(number)),
+                parent["configurable"]["checkpoint_id"],
+                {name: value for name, value in checkpoint.items() if name != "channel_values"},
+                {"run_id": "run", **counters},
+                {},
+                0,
+            ),
+            saver.serde,
+            module._Sealer((), 0, 0),
+        )
+        saver._store.checkpoints.put(item)
+
+    with pytest.raises(DamagedCheckpointError, match="is missing"):
+        saver.get_delta_channel_history(config=_config("thread"), channels=["d"])
+
+    assert len(saver.verify("thread").damaged) == 2
+    saver.prune(["thread"])
+    assert len(world.items(0)) == 2
+
+
 # -- Crowds ---------------------------------------------------------------------------------------
 
 
@@ -7371,6 +8029,22 @@ def test_a_long_thread_is_never_held_whole(
     grown = {method: int(kilobytes) / 1024 for method, (_, kilobytes) in answers.items()}
     assert {method: megabytes for method, megabytes in grown.items() if megabytes >= 50} == {}
     assert {item["thread_id"]["S"] for item in world.items(0)} == {"copy"}
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    """A segment or body of a few KB that would take a gigabyte is refused at its limit."""
+    packer = zlib.compressobj(9, zdict=module._DICTIONARY)
+    blob = b"\x01" + b"".join(packer.compress(bytes(2**20)) for _ in range(256)) + packer.flush()
+    place = (module._CheckpointKey("t", "", "1"), "checkpoints")
+    tracemalloc.start()
+
+    with pytest.raises(DamagedCheckpointError, match="Compressed bytes are damaged"):
+        module._unpack(blob, module._MAX_BODY_BYTES, place)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(blob) < 400_000
+    assert peak < 16 * 2**20
 
 
 # -- Secrets --------------------------------------------------------------------------------------
