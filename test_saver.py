@@ -8397,8 +8397,45 @@ def _go_on_apart(saver: DynamoDBSaver) -> None:
 
 def _no_table(world: World) -> None:
     """Use a table that is not there."""
-    with DynamoDBSaver("none", "none", client=world.plain) as saver:
+    with DynamoDBSaver("none", "no-writes", client=world.plain) as saver:
         _tell_all(saver, _secret_config())
+
+
+def _forged(type_: str, content: Any) -> _Told:
+    """Put a record that says what an attacker likes, and is signed as ours are, and read it."""
+
+    def tell(world: World) -> None:
+        _tell_all(_secretive(world), _secret_config())
+        (item,) = (item for item in world.items(0) if "digest" in item)
+        data = JsonPlusSerializer().dumps_typed(content)[1]
+        forged = {"type": {"S": type_}, "checkpoint": {"B": b"\0" + data}}
+        item = {name: item[name] for name in item.keys() - {"segments"}}
+        world.plain.put_item(TableName=world.tables[0], Item=module._signed(item | forged))
+        _ask_everything(_secretive(world), "thread")
+        _secretive(world).get_tuple(_config("thread"))
+
+    return tell
+
+
+def _swapped(world: World) -> None:
+    """Take each table for the other."""
+    checkpoints, writes = world.tables
+    with DynamoDBSaver(writes, checkpoints, client=world.plain) as saver:
+        _tell_all(saver, _secret_config())
+
+
+def _denied(error: Any) -> Any:
+    """Return a hook that answers a call with an error of DynamoDB."""
+    answer = {"Error": {"Code": error, "Message": "not authorized"}}
+    return lambda **_: (AWSResponse("", 400, {}, _Body()), answer)
+
+
+def _index_denied(world: World) -> None:
+    """Delete a run with credentials that may not query the index."""
+    _tell_all(_secretive(world), _secret_config())
+    client = world.client()
+    client.meta.events.register("before-call.dynamodb.Query", _denied("AccessDeniedException"))
+    world.saver(client).delete_for_runs(["run"])
 
 
 class _Unknown:
@@ -8413,6 +8450,7 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _with(thread_id="\ud800"),
     _with(thread_id="t" * 3000),
     _with(thread_id=""),
+    lambda world: _tell_all(_secretive(world), _secret_config(), id=""),
     _with(thread_id=None),
     _with(checkpoint_id="a:::b"),
     _with(ttl_seconds=0),
@@ -8445,6 +8483,17 @@ _TOLD: Final[tuple[_Told, ...]] = (
     *(_troubled("ThrottlingException", name) for name in _CALLS),
     *(_troubled("time-out", name) for name in ("put", "get_tuple")),
     *(_troubled("all undone", name) for name in ("put", "get_tuple", "delete_thread")),
+    _called("put_writes", _config("thread"), [("x", SECRET)], "task"),
+    _forged("nonsense", [SECRET]),
+    _forged("msgpack", SECRET),
+    _forged("msgpack", [SECRET, {}, {}]),
+    _forged("msgpack", [{"v": 4, "channel_versions": {}}, {SECRET: 1}, {SECRET: [1, 2, 3, [], 5]}]),
+    _swapped,
+    _index_denied,
+    _made("same", "same", client_config={"aws_secret_access_key": SECRET}),
+    _made(client_config={"aws_secret_access_key": SECRET}, cache_bytes=-1),
+    _made(client_config=SECRET),
+    _made(client=SECRET),
     lambda world: _secretive(world, nonsense=SECRET),
     lambda world: _secretive(world, secretAccessKey=SECRET),
     _made(client=1, client_config={"aws_secret_access_key": SECRET}),
