@@ -1931,7 +1931,7 @@ class _Store:
                 yield checkpoint_ns, items[::-1]
 
     def namespaces(self, thread_id: str) -> list[str]:
-        return ["", *(checkpoint_ns for checkpoint_ns, _ in self.subgraphs(thread_id))]
+        return list(dict(self.subgraphs(thread_id)) | {"": None})
 
     def writes_of(
         self,
@@ -2053,8 +2053,8 @@ class _Store:
             )
             return _encode_veil(thread_id, checkpoint_ns, _Veil(reason, max([now, *ends])))
 
-        namespaces = [("", None), *self.subgraphs(source)]
-        return self.workers.side_by_side(veil, namespaces)
+        namespaces = dict(self.subgraphs(source)) | {"": None}
+        return self.workers.side_by_side(veil, namespaces.items())
 
     def reveal(self, thread_id: str) -> None:
         prefixes = map(_range_prefix, self.namespaces(thread_id))
