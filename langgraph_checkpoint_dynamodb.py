@@ -1968,7 +1968,7 @@ class _Store:
         return self.writes_of(keys, layout_0, consistent=self.consistent_read)
 
     def layout_0_writes(self, key: _CheckpointKey, attributes: Sequence[str] = ()) -> list[_Item]:
-        """Read what 0.1.0 wrote; a namespace that holds ":::" could be taken for another key's."""
+        """Read writes of layout 0 (rule 10), but of no namespace that could be parted otherwise."""
         if _SEPARATOR in key.checkpoint_ns:
             return []
         return list(self.writes.items(key.layout_0_writes, attributes=attributes))

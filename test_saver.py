@@ -762,8 +762,9 @@ def _nested(*, checkpointer: bool | None = None) -> Builder:
     middle.add_edge(START, "inner")
     middle.add_edge("inner", "after")
 
-    def call_middle(state: Tally) -> Any:
-        return {"log": compiled.invoke({"log": [f"outer {state['number']}"]})["log"]}
+    # Before Python 3.11, LangGraph does not hand the config on by itself where a graph is async.
+    def call_middle(state: Tally, config: RunnableConfig) -> Any:
+        return {"log": compiled.invoke({"log": [f"outer {state['number']}"]}, config)["log"]}
 
     compiled = middle.compile(checkpointer=checkpointer)
     outer: Builder = StateGraph(Tally)
@@ -5084,6 +5085,8 @@ def test_interrupts_resume_one_after_the_other(
     make_saver: MakeSaver, call: Call, durability: str
 ) -> None:
     """Of two tasks that ask side by side, each keeps its question until it is answered."""
+    if call is _async and sys.version_info < (3, 11):
+        pytest.skip("before Python 3.11, LangGraph's interrupt() does not work in async graphs")
 
     def ask(question: str) -> Any:
         def node(_: Tally) -> Any:
@@ -8408,7 +8411,7 @@ def _forged(type_: str, content: Any) -> _Told:
         _tell_all(_secretive(world), _secret_config())
         (item,) = (item for item in world.items(0) if "digest" in item)
         data = JsonPlusSerializer().dumps_typed(content)[1]
-        forged = {"type": {"S": type_}, "checkpoint": {"B": b"\0" + data}}
+        forged: Item = {"type": {"S": type_}, "checkpoint": {"B": b"\0" + data}}
         item = {name: item[name] for name in item.keys() - {"segments"}}
         world.plain.put_item(TableName=world.tables[0], Item=module._signed(item | forged))
         _ask_everything(_secretive(world), "thread")
