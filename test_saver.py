@@ -8688,6 +8688,17 @@ def test_documents_first_page_stays_short() -> None:
     assert len(README.split()) <= 1800
 
 
+def test_documents_first_figures_are_those_of_the_page_about_costs() -> None:
+    """The write units that the README begins with stand in the table of costs."""
+    ours, theirs = re.findall(r"\*\*([\d,]+) write units, against ([\d,]+)\*\*", README)[0]
+
+    costs = DOCUMENTS["docs/costs.md"]
+
+    assert f"| chat of 100 turns: write units | {ours} | {theirs} |" in costs
+    assert f"takes {ours} write units and leaves" in costs
+    assert f"{ours} with this saver, {theirs} with langgraph-checkpoint-aws" in README
+
+
 def _anchors(text: str) -> set[str]:
     """Return the anchors of a document's headings, as GitHub makes them."""
     headings = re.findall(
