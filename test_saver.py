@@ -9169,6 +9169,7 @@ def test_documents_policy_for_tenants_fits_the_keys(lone_saver: DynamoDBSaver) -
     assert leading == {thread_id, f"{thread_id} 2"}
     assert [key for key in leading if not fnmatchcase(key, pattern)] == []
     assert not fnmatchcase("tenant-70/thread", pattern)
+    assert not fnmatchcase(module._writes_hash_key(f"{thread_id}:::1"), pattern)
     assert {f"dynamodb:{name}" for name in requests.names} <= set(statement["Action"])
 
 
