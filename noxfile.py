@@ -83,6 +83,30 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def readme(session: nox.Session) -> None:
+    """Follow the README's first screen in an empty environment, on DynamoDB Local."""
+    _install(session, *dependency_groups(PYPROJECT, "readme"))
+    tmp = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "venv", "--clear", str(tmp / "empty"))
+    python = str(tmp / "empty" / ("Scripts" if os.name == "nt" else "bin") / "python")
+    pip = (python, "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS))
+    session.run(*pip, "langgraph", ".", external=True)
+    blocks = (HERE / "README.md").read_text().split("```")
+    examples = [block for block in blocks if block.startswith("python\n")]
+    expected = next(block for block in blocks if block.startswith("text\n"))
+    chat = "\n\n".join(example.removeprefix("python\n") for example in examples[:2])
+    (tmp / "chat.py").write_text(f"{chat}\n\nimport asyncio\n\nasyncio.run(main())\n")
+    with contextlib.ExitStack() as stack:
+        env = {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": _any_dynamodb(session, stack)}
+        session.chdir(tmp)
+        session.run("mypy", "--strict", "--python-executable", python, "chat.py")
+        printed = session.run(python, "chat.py", env=env, external=True, silent=True)
+        if str(printed).splitlines() != expected.splitlines()[1:]:
+            session.error(f"the README says {expected!r}, and its example printed {printed!r}")
+        session.run(python, "-m", MODULE, "threads", env=env, external=True)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on the installed wheel; ``nox -s tests -- -k NAME`` some of them."""
     _install(session, ".", *dependency_groups(PYPROJECT, "test", "sources"))

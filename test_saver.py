@@ -19,11 +19,11 @@ import operator
 import os
 import random
 import re
+import runpy
 import shutil
 import socket
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import traceback
@@ -9348,27 +9348,233 @@ def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: Ma
     }
 
 
-README: Final = Path(__file__).with_name("README.md").read_text()
+FOLDER: Final = Path(__file__).parent
+DOCUMENTS: Final = {
+    path.relative_to(FOLDER).as_posix(): path.read_text()
+    for path in sorted([*FOLDER.glob("*.md"), *FOLDER.glob("docs/*.md")])
+}
+README: Final = DOCUMENTS["README.md"]
+INFRASTRUCTURE: Final = DOCUMENTS["docs/infrastructure.md"]
+OPERATING: Final = DOCUMENTS["docs/operating.md"]
 
 
-def test_documents_example_runs(endpoint: Endpoint, no_tables: Tables) -> None:
-    """The README's first example runs, and prints what its graph answers."""
-    code = README.partition("```python\n")[2].partition("```")[0]
-    code = code.replace('"checkpoints", "writes"', repr(no_tables)[1:-1])
-    code = code.replace('{"region_name": "eu-central-1"}', "client_config")
-    printed: list[Any] = []
-
-    given = {"print": printed.append, "client_config": endpoint.client_config}
-    exec(code, given)  # noqa: S102  it is ours
-
-    assert printed == [{"text": "Hello, Alice"}]
-
-
-def _code(language: str, part: str) -> str:
-    """Return the README's block of code that holds *part*."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def _code(text: str, language: str, part: str) -> str:
+    """Return a document's block of code that holds *part*."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     (block,) = (each for each in blocks if part in each)
     return str(block)
+
+
+@pytest.fixture
+def aws_environment(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name the server by nothing but variables, as the README does."""
+    for name, option in (
+        ("AWS_ENDPOINT_URL_DYNAMODB", "endpoint_url"),
+        ("AWS_ACCESS_KEY_ID", "aws_access_key_id"),
+        ("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key"),
+        ("AWS_DEFAULT_REGION", "region_name"),
+    ):
+        assert name in README
+        monkeypatch.setenv(name, endpoint.client_config[option])
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_documents_first_screen_keeps_a_conversation(no_tables: Tables) -> None:
+    """The README's first example prints what the README says, and goes on when it is run again."""
+    code, later = (
+        _code(README, "python", part).replace('"checkpoints", "writes"', repr(no_tables)[1:-1])
+        for part in ("saver.setup()", "async with")
+    )
+    printed: list[str] = []
+    given: dict[str, Any] = {"print": printed.append}
+
+    exec(code, given)  # noqa: S102  it is ours
+    once = list(printed)
+    asyncio.run(_main_of(later, given))
+    exec(code, given)  # noqa: S102  the same
+
+    assert once == README.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert printed[len(once) :] == [
+        *once,
+        "human: hello again",
+        "ai: Message 3 has arrived.",
+        "human: hello",
+        "ai: Message 5 has arrived.",
+    ]
+
+
+def _main_of(code: str, given: dict[str, Any]) -> Any:
+    exec(code, given)  # noqa: S102  it is ours
+    return given["main"]()
+
+
+def test_documents_first_page_stays_short() -> None:
+    """The README has at most 250 lines and 1,800 words."""
+    assert len(README.splitlines()) <= 250
+    assert len(README.split()) <= 1800
+
+
+def test_documents_first_figures_are_those_of_the_page_about_costs() -> None:
+    """The write units that the README begins with stand in the table of costs."""
+    ours, theirs = re.findall(r"\*\*([\d,]+) write units, against ([\d,]+)\*\*", README)[0]
+
+    costs = DOCUMENTS["docs/costs.md"]
+
+    assert f"| chat of 100 turns: write units | {ours} | {theirs} |" in costs
+    assert f"takes {ours} write units and leaves" in costs
+    assert f"{ours} with this saver, {theirs} with langgraph-checkpoint-aws" in README
+
+
+def _anchors(text: str) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(
+        r"^#+ (.*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_link_to_what_there_is(name: str) -> None:
+    """Each link of a document leads to a file, and to a heading in it; the README to each page."""
+    for link in re.findall(r"\]\(([^)]+)\)", DOCUMENTS[name]):
+        if not link.startswith("https://"):
+            path, _, anchor = link.partition("#")
+            target = ((FOLDER / name).parent / path).resolve() if path else FOLDER / name
+            assert target.exists(), link
+            assert not anchor or anchor in _anchors(target.read_text()), link
+    assert name == "README.md" or f"({name}" in README
+
+
+def test_documents_name_the_options_and_their_defaults() -> None:
+    """The README's call has the defaults of all keywords, and its table a line for each."""
+    parameters = inspect.signature(DynamoDBSaver).parameters
+    block = README.partition("## Options")[2]
+    call = ast.parse(block.partition("```python\n")[2].partition("```")[0], mode="eval").body
+    assert isinstance(call, ast.Call)
+    rows = re.findall(r"^\| `(\w+)`", block.partition("\n## ")[0], re.MULTILINE)
+
+    shown = {str(each.arg): eval(ast.unparse(each.value)) for each in call.keywords}  # noqa: S307
+
+    assert set(rows) == {*parameters} - {"checkpoints_table_name", "writes_table_name"}
+    assert set(shown) == set(rows) - {"client_config", "client", "clock"}
+    assert {name: parameters[name].default for name in shown} == shown
+
+
+def test_documents_name_the_limits() -> None:
+    """The README's limits are the module's."""
+    rows = dict(
+        re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", README.partition("## Limits")[2], re.MULTILINE)
+    )
+    index = module._MAX_RANGE_KEY_BYTES, module._MAX_HASH_KEY_BYTES
+
+    numbers = {name: re.findall(r"\d[\d,]*", text) for name, text in rows.items()}
+
+    assert numbers["`thread_id`"] == [f"{module._MAX_HASH_KEY_BYTES:,}", f"{index[0]:,}"]
+    assert numbers["`run_id`"] == [f"{index[1]:,}"]
+    assert numbers["`checkpoint_ns`, `task_path`"] == [f"{module._MAX_TEXT_BYTES:,}"]
+    assert numbers["`checkpoint_id`"] == [f"{module._MAX_CHECKPOINT_KEY_BYTES}"]
+    assert numbers["`task_id`"] == [f"{module._MAX_TASK_ID_BYTES}"]
+    assert f"unpacked to {module._MAX_BODY_BYTES >> 20} MB" in DOCUMENTS["docs/security.md"]
+
+
+def test_documents_name_timeouts_and_retries(make_saver: MakeSaver, endpoint: Endpoint) -> None:
+    """The defaults that the documents name are the client's, and so is how long it may take."""
+    config = make_saver(client_config=endpoint.client_config).client.meta.config
+    attempts = config.retries["total_max_attempts"]
+    pauses = [2**number for number in range(attempts - 1)]
+    own_pauses = [min(5.0, 0.05 * 2**number) for number in range(1, attempts)]
+
+    for text in (
+        f"| time to connect | {config.connect_timeout} seconds |",
+        f"| time to read an answer | {config.read_timeout} seconds |",
+        f"| attempts | {attempts}, in botocore's {config.retries['mode']} mode |",
+        "up to {}, {}, {}, {} and {} seconds".format(*pauses),
+        f"can take {attempts * config.read_timeout + sum(pauses)} seconds",
+        f"{attempts} times {config.read_timeout}, and {sum(pauses)} of pauses",
+        f"at most {sum(pauses)} seconds if",
+        f"and {int(sum(own_pauses))} seconds if DynamoDB",
+    ):
+        assert text in " ".join(OPERATING.split())
+    assert f"{attempts} attempts in standard mode, {config.connect_timeout} seconds" in README
+    assert f"to connect, {config.read_timeout} to read, a pool of two" in README
+
+
+def test_documents_show_the_settings_of_the_agent_server() -> None:
+    """The page about the Agent Server shows the langgraph.json of its example."""
+    example = (FOLDER / "examples" / "agent_server" / "langgraph.json").read_text()
+
+    assert _code(DOCUMENTS["docs/agent-server.md"], "json", "checkpointer") == example
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_documents_prune_on_a_schedule(
+    lone_saver: DynamoDBSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function that prunes leaves each thread its newest checkpoint, and ends before its time."""
+    for thread_id in ("a", "b", "c"):
+        for number in (1, 2):
+            _put(lone_saver, _config(thread_id), number)
+    monkeypatch.setenv("CHECKPOINTS_TABLE", lone_saver.checkpoints_table_name)
+    monkeypatch.setenv("WRITES_TABLE", lone_saver.writes_table_name)
+    left = iter([300_000, 119_999, *[900_000] * 3])
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: next(left))
+    given: dict[str, Any] = {}
+    exec(_code(OPERATING, "python", "def handler"), given)  # noqa: S102  it is ours
+
+    with given["saver"]:
+        given["handler"]({}, context)
+        some = len(list(lone_saver.list(None)))
+        given["handler"]({}, context)
+
+    assert some == 5
+    assert _numbers(list(lone_saver.list(None))) == [2, 2, 2]
+
+
+def test_documents_count_the_units_of_requests(
+    make_saver: MakeSaver, endpoint: Endpoint, thread_id: str
+) -> None:
+    """The hooks of the document print what each request consumed."""
+    printed: list[tuple[Any, ...]] = []
+    saver = make_saver(client_config=endpoint.client_config)
+    given = {"print": lambda *args: printed.append(args), "Any": Any, "saver": saver}
+    exec(_code(OPERATING, "python", "ReturnConsumedCapacity"), given)  # noqa: S102  it is ours
+
+    saver.get_tuple(_put(saver, _config(thread_id), 1, {"text": "x" * 2000}))
+
+    assert {name for name, *_ in printed} >= {"PutItem", "Query"}
+    assert all(units >= 0 for *_, units in printed)
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_documents_change_a_key(
+    no_tables: Tables, lone_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Threads that are copied as the document says are read with the new key, not with the old."""
+    tables = (lone_saver.checkpoints_table_name, lone_saver.writes_table_name)
+    code = _code(DOCUMENTS["docs/security.md"], "python", "new.copy_from")
+    for name, pair in (("", tables), ("-2", no_tables)):
+        code = code.replace(f'"checkpoints{name}", "writes{name}"', repr(pair)[1:-1])
+    given: dict[str, Any] = {
+        "DynamoDBSaver": DynamoDBSaver,
+        "EncryptedSerializer": EncryptedSerializer,
+        "old_key": b"o" * 32,
+        "new_key": b"n" * 32,
+    }
+    serde = EncryptedSerializer.from_pycryptodome_aes(key=given["old_key"])
+    with DynamoDBSaver(*tables, client=lone_saver.client, serde=serde) as first:
+        stored = _put(first, _config(thread_id), 1, {"text": "secret"})
+
+    exec(code, given)  # noqa: S102  it is ours
+
+    with given["old"], given["new"] as new:
+        found = new.get_tuple(stored)
+        assert found
+        assert found.checkpoint["channel_values"] == {"text": "secret"}
+        with (
+            DynamoDBSaver(*no_tables, client=lone_saver.client, serde=serde) as wrong,
+            pytest.raises(DamagedCheckpointError),
+        ):
+            wrong.get_tuple(stored)
 
 
 def _described(saver: DynamoDBSaver) -> list[dict[str, Any]]:
@@ -9408,28 +9614,33 @@ def set_up_saver(make_saver: MakeSaver, no_tables: Tables) -> DynamoDBSaver:
 
 
 def test_documents_terraform_makes_what_setup_makes(set_up_saver: DynamoDBSaver) -> None:
-    """The README's Terraform declares the tables that setup() makes, and the index with its key."""
+    """The Terraform example declares the tables that setup() makes, and the index with its key."""
 
     def block(text: str, name: str) -> list[dict[str, str]]:
-        bodies = re.findall(rf"^  {name} \{{\n(.*?)^  \}}", text, re.DOTALL | re.MULTILINE)
+        plain = rf"^  {name} \{{\n(.*?)^  \}}"
+        optional = rf'^  dynamic "{name}" \{{\n.*?content \{{\n(.*?)^    \}}'
+        bodies = [
+            body
+            for form in (plain, optional)
+            for body in re.findall(form, text, re.DOTALL | re.MULTILINE)
+        ]
         return [dict(re.findall(r'(\w+) += "?(\w+)"?', body)) for body in bodies]
 
-    index = _code("hcl", "global_secondary_index")
     found = []
-    for text in _code("hcl", "resource").split("resource ")[1:]:
+    example = (FOLDER / "examples" / "terraform" / "main.tf").read_text()
+    for text in example.split("\nresource ")[1:]:
         own = dict(re.findall(r'^  (\w+) += "(\w+)"', text, re.MULTILINE))
-        added = index if own["name"] == "checkpoints" else ""
         (ttl,) = block(text, "ttl")
         assert ttl.pop("enabled") == "true"
         found.append(
             {
                 "billing": own["billing_mode"],
                 "keys": [own["hash_key"], own["range_key"]],
-                "types": {each["name"]: each["type"] for each in block(text + added, "attribute")},
+                "types": {each["name"]: each["type"] for each in block(text, "attribute")},
                 "ttl": ttl["attribute_name"],
                 "indexes": [
                     [each["name"], each["hash_key"], each["range_key"], each["projection_type"]]
-                    for each in block(added, "global_secondary_index")
+                    for each in block(text, "global_secondary_index")
                 ],
             }
         )
@@ -9440,7 +9651,7 @@ def test_documents_terraform_makes_what_setup_makes(set_up_saver: DynamoDBSaver)
 def test_documents_cdk_makes_what_setup_makes(
     set_up_saver: DynamoDBSaver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The README's CDK stack, with the index in its loop, makes the tables that setup() makes."""
+    """The CDK example, with the index, makes the tables that setup() makes."""
     made: list[Any] = []
 
     class Recorder(ModuleType):
@@ -9463,6 +9674,7 @@ def test_documents_cdk_makes_what_setup_makes(
         AttributeType=SimpleNamespace(STRING="S"),
         ProjectionType=SimpleNamespace(KEYS_ONLY="KEYS_ONLY"),
         Billing=SimpleNamespace(on_demand=lambda: "PAY_PER_REQUEST"),
+        PointInTimeRecoverySpecification=lambda **options: options,
     )
     aws_cdk = Recorder("aws_cdk")
     aws_cdk.__dict__.update(
@@ -9472,11 +9684,9 @@ def test_documents_cdk_makes_what_setup_makes(
     )
     for each in (aws_cdk, dynamodb, Recorder("constructs")):
         monkeypatch.setitem(sys.modules, each.__name__, each)
-    loop = textwrap.indent(_code("python", "add_global_secondary_index"), " " * 12)
-    given: dict[str, Any] = {}
-    exec(_code("python", "class CheckpointTables") + loop, given)  # noqa: S102  it is ours
+    given = runpy.run_path(str(FOLDER / "examples" / "cdk" / "app.py"))
 
-    given["CheckpointTables"](None, "tables")
+    given["CheckpointTables"](None, "tables", run_index=True)
 
     found = []
     for table in made:
@@ -9560,8 +9770,8 @@ def _later(config: Any) -> Any:
 
 
 def _documented_actions(method: str) -> tuple[set[str], set[str]]:
-    """Return the IAM actions that the README names for a method, on each table."""
-    table = README.partition("By method")[2].partition("##")[0]
+    """Return the IAM actions that the document names for a method, on each table."""
+    table = INFRASTRUCTURE.partition("By method")[2].partition("##")[0]
     (row,) = re.findall(rf"^\|[^|\n]*`{method}`[^|\n]*\|(.*)\|(.*)\|$", table, re.MULTILINE)
     first, second = (set(re.findall(r"[A-Z]\w+", cell)) for cell in row)
     return first, first if "the same" in row[1] else second
@@ -9571,7 +9781,7 @@ def _documented_actions(method: str) -> tuple[set[str], set[str]]:
 def test_documents_name_the_actions_of_a_method(
     method: str, lone_saver: DynamoDBSaver, make_saver: MakeSaver
 ) -> None:
-    """A method asks of either table no more than the README's table of IAM actions says."""
+    """A method asks of either table no more than the document's table of IAM actions says."""
     tables = (lone_saver.checkpoints_table_name, lone_saver.writes_table_name)
     config = _config("thread")
     for number in (1, 2, 3):
@@ -9593,8 +9803,8 @@ def test_documents_name_the_actions_of_a_method(
 
 
 def test_documents_commands_are_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command of the README's table is taken as it is, and none is left out."""
-    section = README.partition("## Operating it")[2].partition("\n## ")[0]
+    """Each command of the document's table is taken as it is, and none is left out."""
+    section = OPERATING.partition("## The command line")[2].partition("\n## ")[0]
     commands = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
 
     parsed = [command_line._parser().parse_args(command.split()).command for command in commands]
@@ -9608,7 +9818,7 @@ def test_documents_commands_are_those_there_are(capsys: pytest.CaptureFixture[st
 
 def test_documents_name_the_public_names() -> None:
     """What the module offers is in the README, and its version in the changelog."""
-    changelog = Path(__file__).with_name("CHANGELOG.md").read_text()
+    changelog = DOCUMENTS["CHANGELOG.md"]
 
     assert [name for name in module.__all__ if name not in README] == []
     assert f"## {module.__version__}" in changelog.replace("[", "").replace("]", "")
@@ -9616,12 +9826,9 @@ def test_documents_name_the_public_names() -> None:
 
 def test_documents_name_the_sessions_of_nox() -> None:
     """Each session that a document calls is in the noxfile; the workflow runs every Python."""
-    folder = Path(__file__).parent
-    texts = {
-        name: (folder / name).read_text()
-        for name in ("README.md", "CONTRIBUTING.md", ".github/workflows/ci.yml", ".ci/run")
-    }
-    noxfile = (folder / "noxfile.py").read_text()
+    others = (".github/workflows/ci.yml", ".ci/run", "examples/lambda/template.yaml")
+    texts = {**DOCUMENTS, **{name: (FOLDER / name).read_text() for name in others}}
+    noxfile = (FOLDER / "noxfile.py").read_text()
     workflow = texts[".github/workflows/ci.yml"]
 
     called = re.findall(r"nox -s ((?:[a-z]+ )*[a-z]+)", "\n".join(texts.values()))
@@ -9639,7 +9846,7 @@ def test_documents_name_the_sessions_of_nox() -> None:
         "build",
     }
     assert named - set(re.findall(r"^@nox\.session.*\ndef (\w+)", noxfile, re.MULTILINE)) == set()
-    pythons = re.findall(r"Python :: (3\.\d+)", (folder / "pyproject.toml").read_text())
+    pythons = re.findall(r"Python :: (3\.\d+)", (FOLDER / "pyproject.toml").read_text())
     assert f"python: {json.dumps(pythons)}" in workflow
 
 
@@ -9674,8 +9881,9 @@ def _hash_keys(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_documents_policy_for_tenants_fits_the_keys(lone_saver: DynamoDBSaver) -> None:
-    """All that a tenant's saver asks for lies under the leading keys that the README grants."""
-    policies = [json.loads(each) for each in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+    """All that a tenant's saver asks for lies under the leading keys that the document grants."""
+    blocks = re.findall(r"```json\n(.*?)```", INFRASTRUCTURE, re.DOTALL)
+    policies = [json.loads(each) for each in blocks]
     (statement,) = next(p["Statement"] for p in policies if "Condition" in p["Statement"][0])
     (pattern,) = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
     thread_id = pattern.replace("*", "thread")
@@ -9687,10 +9895,11 @@ def test_documents_policy_for_tenants_fits_the_keys(lone_saver: DynamoDBSaver) -
     assert leading == {thread_id, f"{thread_id} 2"}
     assert [key for key in leading if not fnmatchcase(key, pattern)] == []
     assert not fnmatchcase("tenant-70/thread", pattern)
+    assert not fnmatchcase(module._writes_hash_key(f"{thread_id}:::1"), pattern)
     assert {f"dynamodb:{name}" for name in requests.names} <= set(statement["Action"])
 
 
-LAMBDA: Final = Path(__file__).parent / "examples" / "lambda"
+LAMBDA: Final = FOLDER / "examples" / "lambda"
 
 # Lambda's part in the example: load the handler once, call it for each event.
 TALK = """
@@ -9742,7 +9951,8 @@ def test_documents_lambda_handler_knows_its_users_in_every_process(
     template = (LAMBDA / "template.yaml").read_text()
     statements = re.findall(r"Action:((?:\s+- dynamodb:\w+)+)\s+Resource: !GetAtt (\w+)", template)
     allowed = {name: set(re.findall(r":(\w+)", actions)) for actions, name in statements}
-    policy = json.loads(README.partition("```json\n")[2].partition("```")[0])["Statement"]
+    policy = json.loads(_code(README, "json", "Statement"))["Statement"]
+    assert policy == json.loads(INFRASTRUCTURE.split("```json\n")[1].split("```")[0])["Statement"]
     assert [{f"dynamodb:{name}" for name in names} for names in allowed.values()] == [
         set(statement["Action"]) for statement in policy
     ]
