@@ -3365,9 +3365,14 @@ def test_copy_from_another_saver_shows_the_same_and_goes_on(
 
 @SYNC_AND_ASYNC
 def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
-    call: Call, make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+    call: Call,
+    make_saver: MakeSaver,
+    source: BaseCheckpointSaver[Any],
+    thread_id: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without thread_ids, the source's are copied; a call that finds all here changes nothing."""
+    monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0)
     names: list[Any] = [f"{thread_id} a", 5]
     for number, name in enumerate(names):
         _put_deltas(source, name)
@@ -3377,17 +3382,57 @@ def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
     def progress(*args: Any) -> None:
         told.append(args)
 
-    call(make_saver(), "copy_from", source, progress=progress)
+    report = call(make_saver(), "copy_from", source, progress=progress)
 
+    assert report == module.CopyReport(threads=2, copied=22, there_before=0)
     assert told == [(name, count, 11) for name in (f"{thread_id} a", "5") for count in range(12)]
     for name in names:
         assert _told(make_saver(), name) == _told(source, name)
     told.clear()
     with Requests(make_saver()) as requests:
-        call(make_saver(), "copy_from", source, iter([f"{thread_id} a", "none"]), progress=progress)
-    assert told == [(f"{thread_id} a", 11, 11), ("none", 0, 0)]
-    assert requests.names == ["Query"] * 3
+        again = call(make_saver(), "copy_from", source, iter([f"{thread_id} a"]), progress=progress)
+    assert again == (1, 0, 11)
+    assert told == [(f"{thread_id} a", 11, 11)]
+    assert requests.names == ["Query"] * 2
     make_saver().delete_thread("5")
+
+
+def test_copy_from_tells_how_far_it_is_twice_a_second(
+    make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """Of many checkpoints the first and the last are told, and those between by a steady clock."""
+    for name in (thread_id, f"{thread_id} b"):
+        _put_deltas(source, name)
+    told: list[tuple[str, int, int]] = []
+    ticks = itertools.count()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module._Progress, "clock", staticmethod(lambda: next(ticks) / 8))
+        make_saver().copy_from(
+            source, [thread_id, f"{thread_id} b"], progress=lambda *args: told.append(args)
+        )
+
+    # It is read for each checkpoint, and once more for each call: half a second is four readings.
+    assert told == [
+        *((thread_id, done, 10) for done in (0, 4, 8)),
+        *((f"{thread_id} b", done, 10) for done in (1, 5, 9, 10)),
+    ]
+
+
+def test_copy_from_names_a_thread_that_the_source_has_not(
+    call: Call, make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """An id with a typo is an error, and the threads before it are copied."""
+    _put(source, _config(thread_id), 1)
+
+    with pytest.raises(DynamoDBSaverError) as caught:
+        call(make_saver(), "copy_from", source, [thread_id, f"{thread_id} typo"])
+
+    assert str(caught.value) == (
+        f"The source shows no checkpoint of thread '{thread_id} typo'; check the id, or leave it "
+        f"out of thread_ids"
+    )
+    assert _told(make_saver(), thread_id) == _told(source, thread_id)
 
 
 @pytest.mark.parametrize("endpoint", ["local"], indirect=True)
@@ -3859,12 +3904,26 @@ def test_saver_in_a_copied_file_conforms_fully(
 
     _conform(copied.DynamoDBSaver, endpoint, no_tables)
 
+    assert importlib.import_module(f"{copied.__name__}.saver") is copied
     assert copied.__file__ == str(file)
     assert copied.__version__ == module.__version__
     assert not issubclass(copied.DynamoDBSaver, DynamoDBSaver)
     licence = Path(__file__).with_name("LICENSE").read_text()
     notice = ["# SPDX-License-Identifier: MIT", f"# {licence.splitlines()[2]}"]
     assert file.read_text().splitlines()[:2] == notice
+
+
+def test_saver_is_imported_as_from_the_first_release() -> None:
+    """In a fresh process too, and it is the same class."""
+    code = (
+        f"from {module.__name__}.saver import DynamoDBSaver\n"
+        f"import {module.__name__} as new\n"
+        f"assert DynamoDBSaver is new.DynamoDBSaver"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_saver_closes_its_client_and_no_other(
