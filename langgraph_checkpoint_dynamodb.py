@@ -73,6 +73,7 @@ import asyncio
 import gc
 import heapq
 import random
+import sys
 import threading
 import time
 import zlib
@@ -125,6 +126,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DamagedCheckpointError", "DynamoDBSaver", "DynamoDBSaverError"]
 __version__ = "1.0.0"
+# Release 0.1.0 was imported by this name.
+sys.modules[f"{__name__}.saver"] = sys.modules[__name__]
 
 A = TypeVar("A")
 K = TypeVar("K", bound=tuple[Any, ...])
@@ -194,6 +197,8 @@ _MAX_LIST_SEGMENTS: Final = 128
 # A list of all namespaces finds subgraphs' checkpoints in another order than it returns them: it
 # holds so many, and of others their keys, and reads these again.
 _MAX_LIST_HELD: Final = 1024
+# So far apart, at least, are the calls of a copy's progress.
+_PROGRESS_SECONDS: Final = 0.5
 # About what an object of Python's takes beside its bytes, for the bound of the cache.
 _OBJECT_BYTES: Final = 200
 
@@ -1349,7 +1354,16 @@ class _Table:
             raise
         return answer
 
-    def _check_keys(self, error: ClientError) -> None:
+    def check_items(self, items: Sequence[_Item]) -> None:
+        """Raise DynamoDBSaverError if items that a scan has found lack this table's keys."""
+        if missing := [name for name in self.keys if any(name not in item for item in items)]:
+            self._check_keys(None)
+            raise DynamoDBSaverError(
+                f"Table {self.name!r} has items without the key {missing[0]!r}; check the tables' "
+                f"names: are they swapped?"
+            )
+
+    def _check_keys(self, error: ClientError | None) -> None:
         """Raise DynamoDBSaverError if the table has other keys, as far as it may be looked at."""
         try:
             table = self.client.describe_table(TableName=self.name)["Table"]
@@ -1832,6 +1846,7 @@ class _Store:
             return self.checkpoints.scan(_CHECKPOINTS_KEYS, limit, **start)
 
         for page in _groups(pages_after):
+            self.checkpoints.check_items(page.items)
             found = list(dict.fromkeys(item["thread_id"]["S"] for item in page.items))
             yield from found
             # Long threads: small pages, as the rest is skipped; short ones: large pages.
@@ -2973,6 +2988,38 @@ class _Copier:
             store.store_segments(target, segments, is_lasting=False)
 
 
+class CopyReport(NamedTuple):
+    """What ``copy_from()`` did: how many threads it copied or found whole, and checkpoints."""
+
+    threads: int
+    #: Checkpoints that this call copied, and those that were here before it.
+    copied: int
+    there_before: int
+
+
+class _Progress:
+    """Passes on how far a copy is: the first and last call, and between them two a second."""
+
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+
+    def __init__(self, tell: Callable[[str, int, int], object] | None) -> None:
+        self._tell = tell
+        self._due = float("-inf")
+        self._untold: tuple[str, int, int] | None = None
+
+    def __call__(self, thread_id: str, done: int, total: int) -> None:
+        self._untold = (thread_id, done, total)
+        if self._tell and self.clock() >= self._due:
+            self.finish()
+
+    def finish(self) -> None:
+        """Tell what is not told yet."""
+        if self._tell and self._untold:
+            self._tell(*self._untold)
+            self._due = self.clock() + _PROGRESS_SECONDS
+        self._untold = None
+
+
 class _Importer:
     """Copies threads from another saver, as if their graphs had run here."""
 
@@ -2990,7 +3037,26 @@ class _Importer:
         self._reader = _Reader(store, serde)
         self._writer = _Writer(store, serde, ttl_seconds)
 
-    def copy_thread(self, source_id: Any, progress: Callable[[str, int, int], object]) -> None:
+    def copy(
+        self, source_ids: Iterable[Any], progress: _Progress, *, is_listed: bool
+    ) -> CopyReport:
+        """Copy threads; of those that the source has listed, some may be gone by now."""
+        threads = copied = there_before = 0
+        for source_id in source_ids:
+            before, now = self._copy_thread(source_id, progress)
+            if not before + now and not is_listed:
+                raise DynamoDBSaverError(
+                    f"The source shows no checkpoint of thread {source_id!r}; check the id, or "
+                    f"leave it out of thread_ids"
+                )
+            threads += bool(before + now)
+            copied += now
+            there_before += before
+        progress.finish()
+        return CopyReport(threads, copied, there_before)
+
+    def _copy_thread(self, source_id: Any, progress: _Progress) -> tuple[int, int]:
+        """Return how many of the thread's checkpoints were here before, and how many came now."""
         thread_id = _thread_id(source_id)
         parents: dict[_CheckpointKey, _CheckpointKey | None] = {}
         for shown in self._source.list({"configurable": {"thread_id": source_id}}):
@@ -2998,8 +3064,11 @@ class _Importer:
             parent_id = shown.parent_config and _address(shown.parent_config).checkpoint_id
             key = address.key(address.checkpoint_id)
             parents[key] = address.key(parent_id) if parent_id else None
+        if not parents:
+            return 0, 0
         keys = _oldest_first(parents)
         stored = self._stored_keys(thread_id)
+        there_before = len(stored & parents.keys())
         # They were put in this order: all before the last that is here have their writes.
         done = max((number for number, key in enumerate(keys, 1) if key in stored), default=0)
         last_id = keys[done - 1].checkpoint_id if done else ""
@@ -3020,6 +3089,7 @@ class _Importer:
             stored.add(key)
             done += 1
             progress(thread_id, done, len(keys))
+        return there_before, len(stored & parents.keys()) - there_before
 
     def _stored_keys(self, thread_id: str) -> set[_CheckpointKey]:
         """Return the checkpoints that a thread has here.
@@ -3776,7 +3846,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         thread_ids: Iterable[Any] | None = None,
         *,
         progress: Callable[[str, int, int], object] | None = None,
-    ) -> None:
+    ) -> CopyReport:
         """Copy threads from another saver: all namespaces, oldest checkpoints first, with writes.
 
         Here is shown then what *source* shows. Of a thread that is here already, what comes after
@@ -3790,13 +3860,17 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             thread_ids: the threads, as *source* knows them; None: all that it lists. A saver that
                 can't list all threads raises its own error; langgraph-checkpoint-aws is one.
             progress: called with a thread's id, how many of its checkpoints are here, and how many
-                *source* has: once before it is copied, and after each checkpoint. What it raises
-                ends the call.
+                *source* has. It is called at most twice a second, but always before the first
+                checkpoint and after the last. An exception that it raises ends the call.
+
+        Returns: how many threads *source* had, how many of their checkpoints this call copied, and
+            how many were here before.
 
         Raises:
             TypeError: *source* is no saver, or *thread_ids* is a string.
             ValueError: an id can be no key.
-            DynamoDBSaverError: a thread went on here and in *source*; it is being copied to or
+            DynamoDBSaverError: *source* has no thread with an id of *thread_ids* (those before it
+                are copied); a thread went on here and in *source*; it is being copied to or
                 deleted; *source* does not return what it lists.
         Cost: of *source*, a list of each thread, then each checkpoint once; for None, a list of
             all threads before. Here, a get and a query for each MB of a thread that is here
@@ -3808,14 +3882,14 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             raise TypeError(f"source must be a checkpoint saver, not a {type(source).__name__}")
         _refuse_string("thread_ids", thread_ids)
         importer = _Importer(self._store, self.serde, self.ttl_seconds, source)
+        is_listed = thread_ids is None
         if thread_ids is None and isinstance(source, DynamoDBSaver):
             thread_ids = source.threads()
         elif thread_ids is None:
             thread_ids = dict.fromkeys(
                 each.config.get("configurable", {})["thread_id"] for each in source.list(None)
             )
-        for thread_id in thread_ids:
-            importer.copy_thread(thread_id, progress or (lambda *_: None))
+        return importer.copy(thread_ids, _Progress(progress), is_listed=is_listed)
 
     def prune(
         self,
@@ -4035,9 +4109,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         thread_ids: Iterable[Any] | None = None,
         *,
         progress: Callable[[str, int, int], object] | None = None,
-    ) -> None:
+    ) -> CopyReport:
         """Async copy_from()."""
-        await self._run(self.copy_from, source, thread_ids, progress=progress)
+        return await self._run(self.copy_from, source, thread_ids, progress=progress)
 
     async def aprune(
         self,

@@ -291,8 +291,9 @@ def _compare_with_repository(session: nox.Session, sdist: Path) -> None:
 def _command_line(session: nox.Session, python: str, env: dict[str, str]) -> None:
     """Run commands of the module that *python* finds."""
     for arguments, code in ((["setup"], 0), (["threads"], 0), (["show", "nobody"], 1)):
-        command = (python, "-m", MODULE, *arguments)
-        session.run(*command, env=env, external=True, success_codes=[code])
+        script = str(Path(python).with_name("langgraph-dynamodb"))
+        for command in ((python, "-m", MODULE), (script,)):
+            session.run(*command, *arguments, env=env, external=True, success_codes=[code])
 
 
 @nox.session
@@ -324,6 +325,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 import {MODULE}
 from {MODULE} import DynamoDBSaver
+from {MODULE}.saver import DynamoDBSaver as Same  # type: ignore[import-not-found]
 
 saver: BaseCheckpointSaver[int] = DynamoDBSaver(
     "checkpoints", "writes", {{"region_name": "us-east-1"}}, ttl_seconds=3600
@@ -331,6 +333,7 @@ saver: BaseCheckpointSaver[int] = DynamoDBSaver(
 version: int = saver.get_next_version(1, None)
 if TYPE_CHECKING:
     DynamoDBSaver("checkpoints", 2)  # type: ignore[arg-type]
+assert Same is DynamoDBSaver
 print({MODULE}.__version__, {MODULE}.__file__)
 """
 

@@ -1090,6 +1090,7 @@ def environment(
         ("WRITES_TABLE", tables[1]),
     ):
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     return monkeypatch
 
@@ -3743,9 +3744,14 @@ def test_copy_from_another_saver_shows_the_same_and_goes_on(
 
 @SYNC_AND_ASYNC
 def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
-    call: Call, make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+    call: Call,
+    make_saver: MakeSaver,
+    source: BaseCheckpointSaver[Any],
+    thread_id: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without thread_ids, the source's are copied; a call that finds all here changes nothing."""
+    monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0)
     names: list[Any] = [f"{thread_id} a", 5]
     for number, name in enumerate(names):
         _put_deltas(source, name)
@@ -3755,17 +3761,57 @@ def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
     def progress(*args: Any) -> None:
         told.append(args)
 
-    call(make_saver(), "copy_from", source, progress=progress)
+    report = call(make_saver(), "copy_from", source, progress=progress)
 
+    assert report == module.CopyReport(threads=2, copied=22, there_before=0)
     assert told == [(name, count, 11) for name in (f"{thread_id} a", "5") for count in range(12)]
     for name in names:
         assert _told(make_saver(), name) == _told(source, name)
     told.clear()
     with Requests(make_saver()) as requests:
-        call(make_saver(), "copy_from", source, iter([f"{thread_id} a", "none"]), progress=progress)
-    assert told == [(f"{thread_id} a", 11, 11), ("none", 0, 0)]
-    assert requests.names == ["Query"] * 3
+        again = call(make_saver(), "copy_from", source, iter([f"{thread_id} a"]), progress=progress)
+    assert again == (1, 0, 11)
+    assert told == [(f"{thread_id} a", 11, 11)]
+    assert requests.names == ["Query"] * 2
     make_saver().delete_thread("5")
+
+
+def test_copy_from_tells_how_far_it_is_twice_a_second(
+    make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """Of many checkpoints the first and the last are told, and those between by a steady clock."""
+    for name in (thread_id, f"{thread_id} b"):
+        _put_deltas(source, name)
+    told: list[tuple[str, int, int]] = []
+    ticks = itertools.count()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module._Progress, "clock", staticmethod(lambda: next(ticks) / 8))
+        make_saver().copy_from(
+            source, [thread_id, f"{thread_id} b"], progress=lambda *args: told.append(args)
+        )
+
+    # It is read for each checkpoint, and once more for each call: half a second is four readings.
+    assert told == [
+        *((thread_id, done, 10) for done in (0, 4, 8)),
+        *((f"{thread_id} b", done, 10) for done in (1, 5, 9, 10)),
+    ]
+
+
+def test_copy_from_names_a_thread_that_the_source_has_not(
+    make_saver: MakeSaver, source: BaseCheckpointSaver[Any], thread_id: str
+) -> None:
+    """An id with a typo is an error, and the threads before it are copied."""
+    _put(source, _config(thread_id), 1)
+
+    with pytest.raises(DynamoDBSaverError) as caught:
+        make_saver().copy_from(source, [thread_id, f"{thread_id} typo"])
+
+    assert str(caught.value) == (
+        f"The source shows no checkpoint of thread '{thread_id} typo'; check the id, or leave it "
+        f"out of thread_ids"
+    )
+    assert _told(make_saver(), thread_id) == _told(source, thread_id)
 
 
 @pytest.mark.parametrize("endpoint", ["local"], indirect=True)
@@ -4237,12 +4283,26 @@ def test_saver_in_a_copied_file_conforms_fully(
 
     _conform(copied.DynamoDBSaver, endpoint, no_tables)
 
+    assert importlib.import_module(f"{copied.__name__}.saver") is copied
     assert copied.__file__ == str(file)
     assert copied.__version__ == module.__version__
     assert not issubclass(copied.DynamoDBSaver, DynamoDBSaver)
     licence = Path(__file__).with_name("LICENSE").read_text()
     notice = ["# SPDX-License-Identifier: MIT", f"# {licence.splitlines()[2]}"]
     assert file.read_text().splitlines()[:2] == notice
+
+
+def test_saver_is_imported_as_from_the_first_release() -> None:
+    """In a fresh process too, and it is the same class."""
+    code = (
+        f"from {module.__name__}.saver import DynamoDBSaver\n"
+        f"import {module.__name__} as new\n"
+        f"assert DynamoDBSaver is new.DynamoDBSaver"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_saver_closes_its_client_and_no_other(
@@ -8693,7 +8753,7 @@ def test_command_verify_finds_nothing_wrong(
     assert answer.rows[2]["items"] == {"expired": 6}
     assert answer.rows[3]["items"] == {"checkpoint": 2, "other": 2, "write": 2, "segment": 2}
     assert told.out == (
-        f"thread {thread_ids[3]!r} is whole: 2 checkpoint, 2 other, 2 write, 2 segment\n"
+        f"thread {thread_ids[3]!r} is whole: 2 checkpoints, 2 other items, 2 writes, 2 segments\n"
     )
 
 
@@ -8714,7 +8774,7 @@ def test_command_verify_finds_a_missing_segment(
     assert message.startswith(f"Segment {name!r} is missing: thread {thread_id!r}, namespace ''")
     assert (answer.code, told.code, row["orphans"]) == (1, 1, {})
     assert told.out.splitlines() == [
-        f"thread {thread_id!r} is DAMAGED: 2 checkpoint, 2 write, 1 segment",
+        f"thread {thread_id!r} is DAMAGED: 2 checkpoints, 2 writes, 1 segment",
         f"damaged: {message}",
     ]
 
@@ -8820,7 +8880,7 @@ def test_command_verify_lists_orphans(
         f"{_id(2)}:::task:::0": "write whose checkpoint is missing",
         ref.range_key: "segment that nothing intact names",
     }
-    assert (answer.code, row["damaged"], told.code) == (0, [], 0)
+    assert (answer.code, row["damaged"], told.code) == (1, [], 1)
     assert f"orphan: {ref.range_key}: segment that nothing intact names" in told.out.splitlines()
 
 
@@ -8874,12 +8934,41 @@ def test_command_show_prints_a_table(
 
     header, line = shown.out.splitlines()
     assert header.split() == [
-        "checkpoint_id", "step", "source", "ts", "bytes", "segments", "next", "checkpoint_ns"
+        "checkpoint_id", "step", "source", "time", "bytes", "segments", "namespace"
     ]  # fmt: skip
-    assert line.split()[:4] == [_id(2), "2", "loop", "2026-11-22T12:00:00"]
-    assert len(line.split()[4]) == size
-    assert line.split()[5:] == ["2", "child:1"]
+    assert line.split()[:5] == ["*", _id(2), "2", "loop", "2026-11-22T12:00:00"]
+    assert len(line.split()[5].replace(",", "")) == size
+    assert line.split()[6:] == ["2", "child:1"]
     assert len(command("show", thread_id).out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("width", "shown"), [("72", False), ("120", True)])
+def test_command_show_draws_forks(
+    command: RunCommand,
+    saver: DynamoDBSaver,
+    thread_id: str,
+    environment: pytest.MonkeyPatch,
+    width: str,
+    *,
+    shown: bool,
+) -> None:
+    """As ``git log --graph`` does, a subgraph in a lane of its own, within the terminal's width."""
+    root = _put(saver, _config(thread_id), 1)
+    _put(saver, root, 2)
+    child = _put(saver, _config(thread_id, ns="a subgraph of a long name:1"), 3)
+    _put(saver, child, 4)
+    _put(saver, root, 5)
+    _put(saver, root, 6)
+    environment.setenv("COLUMNS", width)
+
+    header, *lines = command("show", thread_id).out.splitlines()
+
+    assert [line[:7].rstrip() for line in lines] == [
+        "*", "| *", "| | *", "| | *", "| | *", "|_|/", "|/", "*"
+    ]  # fmt: skip
+    assert max(map(len, [header, *lines])) <= int(width)
+    assert ("time" in header, "bytes" in header) == (shown, shown)
+    assert "next" not in header
 
 
 def test_command_show_reads_as_it_prints(saver: DynamoDBSaver, thread_id: str) -> None:
@@ -8914,7 +9003,7 @@ def test_command_copy_copies_a_thread(
     assert copied
     assert copied.checkpoint == source.checkpoint
     assert (again.code, again.out, nothing.code, nothing.out) == (1, "", 1, "")
-    assert again.err.startswith(f"error: target_thread_id {target!r} has items already")
+    assert again.err.startswith(f"error: TARGET {target!r} has items already")
     assert nothing.err == (
         f"error: Table {saver.checkpoints_table_name!r} has nothing of thread '{thread_id} typo'\n"
     )
@@ -9045,8 +9134,7 @@ def test_command_counts_requests_for_a_person(
 
     counted = re.findall(rf"\r{name}: (\d+) requests", watched.err)
     assert counted[:2] == ["10", "20"]
-    assert int(counted[-1]) >= 21
-    assert watched.err.endswith(" requests\n")
+    assert watched.err.endswith(f"\r{' ' * len(f'{name}: {counted[-1]} requests')}\r")
     assert "requests" not in unwatched.err
 
 
@@ -9083,17 +9171,17 @@ def test_command_tells_a_failure_in_one_line(
 ) -> None:
     """What is wrong, and the way out where botocore names none, and no traceback."""
     failures = [
-        (command("verify", ""), "error: thread_id is empty; give it a value"),
+        (command("verify", ""), "error: THREAD is empty; give it a value"),
         (
             command("threads", "--checkpoints-table", "no-table"),
             (
-                "error: Table 'no-table' does not exist in region 'eu-central-1'; run setup(), or "
-                "check the table's name and the client's region"
+                "error: Table 'no-table' does not exist in region 'eu-central-1'; run the command "
+                "setup, or check the table's name and the client's region"
             ),
         ),
         (
             command("threads", "--checkpoints-table", ""),
-            "error: checkpoints_table_name must be a table's name, not ''",
+            "error: --checkpoints-table must be a table's name, not ''",
         ),
         (
             command("threads", "--region", "no region"),
@@ -9135,6 +9223,10 @@ def test_command_tells_a_failure_in_one_line(
         ("prune", "thread", "--yes", "--grace-seconds", "soon"),
         ("prune", "thread", "--yes", "--strategy", "all"),
         ("threads", "--serde", "json:nothing"),
+        ("threads", "--serde", "json:dumps"),
+        ("threads", "--serde", "json:__name__"),
+        ("threads", "--serde", "json"),
+        ("threads", "--\x1b[31m"),
         ("threads", "--serde", "no_such_module:serde"),
         ("threads", "--yes"),
     ],
@@ -9145,6 +9237,89 @@ def test_command_refuses_a_wrong_command_line(command: RunCommand, argv: tuple[s
 
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("usage: python -m langgraph_checkpoint_dynamodb ")
+    assert "\x1b" not in answer.err
+
+
+def test_command_says_what_a_number_must_be(command: RunCommand) -> None:
+    """Of a number that is negative, or none, the line says which it may be."""
+    for number in ("-1", "soon", "1.5"):
+        answer = command("show", "thread", "--limit", number)
+        assert answer.err.splitlines()[-1] == (
+            f"python -m langgraph_checkpoint_dynamodb show: error: argument --limit: must be a "
+            f"whole number of at least 0, not {number!r}"
+        )
+
+
+def test_command_is_called_by_its_name_and_explains_itself(
+    command: RunCommand, environment: pytest.MonkeyPatch
+) -> None:
+    """The script's usage has the script's name; the help has an example of an encrypted table."""
+    environment.setattr(sys, "argv", ["/usr/bin/langgraph-dynamodb"])
+
+    answer = command("--help")
+
+    assert answer.out.startswith("usage: langgraph-dynamodb [OPTION ...] COMMAND")
+    assert f"langgraph-dynamodb verify THREAD \\\n    --serde {SERDE_OF_USER}\n" in answer.out
+    assert command("show").err.startswith("usage: langgraph-dynamodb show [OPTION ...] THREAD\n")
+
+
+def test_command_takes_options_before_and_after_it(
+    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Both are the same, and the later one counts."""
+    _two_alike(saver, thread_id)
+    table = ("--checkpoints-table", saver.checkpoints_table_name)
+
+    before = command("--json", *table, "show", thread_id)
+    after = command("--checkpoints-table", "no-table", "show", thread_id, "--json", *table)
+
+    assert len(before.rows) == 2
+    assert after == before
+
+
+def test_command_says_which_table_is_wrong(
+    command: RunCommand, saver: DynamoDBSaver, no_tables: Tables, thread_id: str
+) -> None:
+    """A table of other keys, or two that are swapped, are one line on stderr."""
+    _two_alike(saver, thread_id)
+    right, left = saver.checkpoints_table_name, saver.writes_table_name
+    swapped = ("--checkpoints-table", left, "--writes-table", right)
+    line = (
+        f"error: Table {left!r} has other keys: its HASH key must be 'thread_id' of type S, and is "
+        f"'thread_id_checkpoint_id_checkpoint_ns' of type S; check the tables' names: are they "
+        f"swapped?\n"
+    )
+
+    assert command("threads", *swapped) == (1, "", line)
+    assert command("show", thread_id, *swapped) == (1, "", line)
+    assert command("verify", thread_id, "--writes-table", right).code == 1
+    assert (
+        f"{no_tables[0]!r} does not exist"
+        in command("threads", "--checkpoints-table", no_tables[0]).err
+    )
+
+
+def test_command_tells_of_a_hidden_thread(
+    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """An unfinished deletion hides it: show fails without a header, verify does not say whole."""
+    _two_alike(saver, thread_id)
+    saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
+
+    shown, verified = command("show", thread_id), command("verify", thread_id)
+
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err == (
+        f"error: Thread {thread_id!r} is under an unfinished deletion; finish that first, by the "
+        f"same call\n"
+    )
+    assert verified.code == 1
+    assert verified.out.startswith(
+        f"thread {thread_id!r} is unfinished (under a deletion): 2 checkpoints, 1 veil, 2 writes, 2 segments\n"
+    )
+    assert command("delete", thread_id, "--yes").code == 0
+    nothing = command("delete", thread_id, "--yes")
+    assert nothing == (0, f"thread {thread_id!r} is not there\n", "")
 
 
 SERDE_OF_USER: Final = (
