@@ -872,8 +872,6 @@ def _encode_record(record: _Record, serde: SerializerProtocol, sealer: _Sealer) 
     if parent_id:
         item["parent_checkpoint_id"] = {"S": parent_id}
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
-        _text("metadata['run_id']", run_id, max_bytes=_MAX_HASH_KEY_BYTES)
-        _text("thread_id of a run", key.thread_id, max_bytes=_MAX_RANGE_KEY_BYTES)
         item["run_id"] = {"S": run_id}
     return _encode_body(item, "checkpoint", content, serde, sealer)
 
@@ -2519,6 +2517,9 @@ class _Writer:
         outer: Mapping[str, str],
     ) -> None:
         """Store a checkpoint; *outer* names those that it is part of, by namespace."""
+        if isinstance(run_id := metadata.get("run_id"), str) and run_id:  # keys of an index
+            _text("metadata['run_id']", run_id, max_bytes=_MAX_HASH_KEY_BYTES)
+            _text("thread_id of a run", key.thread_id, max_bytes=_MAX_RANGE_KEY_BYTES)
         store, now = self._store, self._store.clock()
         expires_at, segments_expire_at = _expiry(self._ttl_seconds, key.thread_id, now)
         values = checkpoint["channel_values"].keys()

@@ -2613,6 +2613,93 @@ def test_metadata_may_have_any_size(call: Call, make_saver: MakeSaver, thread_id
     assert listed.metadata == metadata
 
 
+def _size_near(limit: int, size_of: Callable[[int], int], off_by: int) -> int:
+    """Return how many bytes to add, so that an item has *limit* and *off_by* bytes."""
+    return max(0, 300_000 + limit + off_by - size_of(300_000))
+
+
+def _item_sent(deaf_saver: DynamoDBSaver, method: str, *args: Any) -> int:
+    """Return how large the item is of a call, were it all in one."""
+    with pytest.MonkeyPatch.context() as patch, Requests(deaf_saver) as requests:
+        patch.setattr(module, "_MAX_ITEM_BYTES", 10**9)
+        try:
+            getattr(deaf_saver, method)(*args)
+        except ValueError:
+            assert requests.sent == []
+            raise
+    return module._item_bytes(requests.sent[0][1]["Item"])
+
+
+LENGTHS: Final = {
+    "thread": st.sampled_from([40, 1023, 1024, 1025, 2048, 2049]),
+    "checkpoint_ns": st.sampled_from([0, 1, 512, 513, 30_000, 65_535, 65_536, 65_537]),
+    "run_id": st.sampled_from([0, 1, 30, 2047, 2048, 2049, 30_000]),
+    "checkpoint_id": st.sampled_from([36, 250, 768, 769]),
+    "task_id": st.sampled_from([1, 36, 240, 241]),
+    "task_path": st.sampled_from([0, 20, 30_000, 65_536, 65_537]),
+    "writes": st.sampled_from([1, 2, 500, 3000]),
+    "apart": st.booleans(),
+    "ttl_seconds": st.sampled_from([None, 10**6]),
+    "off_by": st.integers(-40, 40),
+}
+
+
+def _stored_or_refused(saver: DynamoDBSaver, method: str, *args: Any) -> Any:
+    """Call a method; None: it refused its arguments, before any request."""
+    with Requests(saver) as requests:
+        try:
+            return getattr(saver, method)(*args) or True
+        except ValueError:
+            assert requests.sent == []
+            return None
+
+
+@settings(max_examples=60)
+@given(st.fixed_dictionaries(LENGTHS))
+def test_put_near_every_limit_is_stored_or_refused_at_once(
+    endpoint: Endpoint, deaf_saver: DynamoDBSaver, lengths: dict[str, Any]
+) -> None:
+    """A checkpoint whose item has just under or over 400 KB, with keys and texts as long as can be.
+
+    DynamoDB is the judge: what is not refused before the first request comes back.
+    """
+    thread_id = uuid4().hex.ljust(lengths["thread"], "t")
+    config = _config(thread_id, "0" * lengths["checkpoint_id"], ns="n" * lengths["checkpoint_ns"])
+    config["configurable"]["ttl_seconds"] = lengths["ttl_seconds"]
+    checkpoint = _checkpoint("1" * lengths["checkpoint_id"], {"x": "y"})
+    metadata: Any = {"source": "loop", "step": 1, "parents": {}}
+    metadata |= {"run_id": "r" * lengths["run_id"]} if lengths["run_id"] else {}
+
+    def args(size: int) -> Any:
+        note = random.Random(size).randbytes(size)  # can't be compressed
+        return config, checkpoint, metadata | {"note": note}, {"x": 1}
+
+    with suppress(ValueError):
+        near = _size_near(
+            400 * 1024, lambda n: _item_sent(deaf_saver, "put", *args(n)), lengths["off_by"]
+        )
+        with DynamoDBSaver(*endpoint.tables, client=endpoint.client, cache_bytes=0) as saver:
+            if stored := _stored_or_refused(saver, "put", *args(near)):
+                found = saver.get_tuple(stored)
+                saver.delete_thread(thread_id)
+                assert found is not None
+                assert found.checkpoint == checkpoint
+                assert {**found.metadata, **args(near)[2]} == found.metadata
+
+
+def test_put_refuses_a_run_id_before_it_reads_the_parent(
+    make_saver: MakeSaver, thread_id: str
+) -> None:
+    """What no index can hold is refused at the door, also where the parent is needed."""
+    parent = _put(make_saver(), _config(thread_id), 1, {"x": 1})
+    checkpoint = _checkpoint(2, {}, {"x": 1})
+    metadata: Any = {"source": "loop", "step": 2, "run_id": "r" * 2049}
+
+    stored = _stored_or_refused(make_saver(), "put", parent, checkpoint, metadata, {})
+
+    assert stored is None
+
+
 def test_next_versions_count_up(saver: DynamoDBSaver) -> None:
     """Versions are 1, 2, 3; one of another saver is followed by a greater one of its form."""
     assert [saver.get_next_version(each) for each in (None, 0, 1, 9, 2.0)] == [1, 1, 2, 10, 3]
@@ -2637,6 +2724,70 @@ def test_pending_write_may_have_any_size(call: Call, make_saver: MakeSaver, thre
     found = call(make_saver(), "get_tuple", config)
 
     assert found.pending_writes == [("task", INTERRUPT, question), ("task", "text", text)]
+
+
+@settings(max_examples=60)
+@given(st.fixed_dictionaries(LENGTHS))
+def test_put_writes_near_every_limit_is_stored_or_refused_at_once(
+    endpoint: Endpoint, deaf_saver: DynamoDBSaver, lengths: dict[str, Any]
+) -> None:
+    """Writes whose item has just under or over 400 KB, with keys and texts as long as can be."""
+    thread_id = uuid4().hex.ljust(lengths["thread"], "t")
+    config = _config(thread_id, "1" * lengths["checkpoint_id"], ns="n" * lengths["checkpoint_ns"])
+    config["configurable"]["ttl_seconds"] = lengths["ttl_seconds"]
+    task = "i" * lengths["task_id"], "p" * lengths["task_path"]
+    others = [("x", 0), (RESUME, 0)] if lengths["apart"] else [("x", 0)]
+    tiny = others * (lengths["writes"] - 1)
+
+    def args(size: int) -> Any:
+        note = random.Random(size).randbytes(size)  # can't be compressed
+        return config, [*tiny, ("note", note)], *task
+
+    with suppress(ValueError):
+        near = _size_near(
+            400 * 1024, lambda n: _item_sent(deaf_saver, "put_writes", *args(n)), lengths["off_by"]
+        )
+        with DynamoDBSaver(*endpoint.tables, client=endpoint.client, cache_bytes=0) as saver:
+            if _stored_or_refused(saver, "put_writes", *args(near)):
+                saver.put(
+                    _config(thread_id, ns="n" * lengths["checkpoint_ns"]),
+                    _checkpoint("1" * lengths["checkpoint_id"]),
+                    {},
+                    {},
+                )
+                found = saver.get_tuple(config)
+                saver.delete_thread(thread_id)
+                assert found is not None
+                assert found.pending_writes is not None
+                ordinary = [each for each in found.pending_writes if each[1] != RESUME]
+                expected = [each for each in args(near)[1] if each[0] != RESUME]
+                assert ordinary == [(task[0], *each) for each in expected]
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [(TASKS, "s" * 52)] * 10_000,
+        [("x", 0)] * 110_000,
+        [("x", 0), (RESUME, 0)] * 11_000,
+        [("x", 0), (RESUME, 0)] * 14_000,
+    ],
+    ids=["sends", "tiny", "alternating", "too many that alternate"],
+)
+def test_any_number_of_writes_is_stored_or_refused_at_once(
+    saver: DynamoDBSaver, thread_id: str, writes: list[tuple[str, Any]]
+) -> None:
+    """A task's indices stand in its item beside its bytes; their list has 64 KB at most."""
+    config = _put(saver, _config(thread_id), 1)
+
+    stored = _stored_or_refused(saver, "put_writes", config, writes, "task")
+
+    found = saver.get_tuple(config)
+    assert found is not None
+    assert found.pending_writes is not None
+    assert (stored is None) == (len(writes) == 28_000)
+    ordinary = [(channel, value) for _, channel, value in found.pending_writes if channel != RESUME]
+    assert ordinary == ([each for each in writes if each[0] != RESUME] if stored else [])
 
 
 @SYNC_AND_ASYNC
@@ -7698,7 +7849,7 @@ def _forged(type_: str, content: Any) -> _Told:
         _tell_all(_secretive(world), _secret_config())
         (item,) = (item for item in world.items(0) if "digest" in item)
         data = JsonPlusSerializer().dumps_typed(content)[1]
-        forged = {"type": {"S": type_}, "checkpoint": {"B": b"\0" + data}}
+        forged: Item = {"type": {"S": type_}, "checkpoint": {"B": b"\0" + data}}
         item = {name: item[name] for name in item.keys() - {"segments"}}
         world.plain.put_item(TableName=world.tables[0], Item=module._signed(item | forged))
         _ask_everything(_secretive(world), "thread")
