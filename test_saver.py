@@ -7,6 +7,7 @@ import ast
 import asyncio
 import base64
 import concurrent.futures
+import gc
 import hashlib
 import importlib
 import inspect
@@ -1176,7 +1177,9 @@ def _graph_of_all_edges(saver: DynamoDBSaver) -> Any:
 PIECES: Final = ("a", "0", "1", ":", ":::", "#", "~", "~c", "}", "1:a:", "é", "\U0010ffff")
 TEXT: Final = st.lists(st.sampled_from(PIECES), max_size=4).map("".join) | st.text(max_size=4)
 IDS: Final = TEXT.filter(bool)
-WRITES: Final = st.tuples(IDS, TEXT, IDS, IDS, st.integers(-4, 20))
+# A thread's id may be what stands for another one in a key.
+THREAD_IDS: Final = IDS | IDS.map(module._hashed)
+WRITES: Final = st.tuples(THREAD_IDS, TEXT, IDS, IDS, st.integers(-4, 20))
 
 
 def _parted(parts: Sequence[str], separator: str) -> st.SearchStrategy[list[str]]:
@@ -1201,9 +1204,17 @@ def _parted(parts: Sequence[str], separator: str) -> st.SearchStrategy[list[str]
 def _two_writes(draw: st.DrawFn) -> tuple[Any, Any]:
     """Draw (thread, namespace, checkpoint, task, index) twice, the second like the first."""
     one = thread_id, checkpoint_ns, checkpoint_id, task_id, idx = draw(WRITES)
-    kind = draw(st.sampled_from(["any", "range key", "checkpoint", "task"]))
+    kinds = ["any", "range key", "checkpoint", "task", "thread", "hash", "layout 0"]
+    kind = draw(st.sampled_from(kinds))
     if kind == "any":
         return one, draw(WRITES)
+    if kind == "thread":
+        other_thread_id, other_id = draw(_parted([thread_id, checkpoint_id], ":::"))
+        return one, (other_thread_id, checkpoint_ns, other_id, task_id, idx)
+    if kind == "hash":
+        return one, (module._hashed(thread_id), *one[1:])
+    if kind == "layout 0":
+        return one, (f"{thread_id}:::{checkpoint_id}:::{checkpoint_ns}", *one[1:])
     if kind == "range key":
         parts = draw(_parted([checkpoint_id, task_id], ":::"))
         return one, (thread_id, checkpoint_ns, *parts, idx)
@@ -1241,8 +1252,9 @@ def test_keys_are_never_shared(deaf_saver: DynamoDBSaver, both: tuple[Any, Any])
     keys, *of_checkpoints, of_writes = zip(*found, strict=True)
 
     one, other = both
-    for ours, others in of_checkpoints:
-        assert (ours == others) == (one[:3] == other[:3])
+    assert (of_checkpoints[0][0] == of_checkpoints[0][1]) == (one[:3] == other[:3])
+    if not any(":::" in key.checkpoint_ns for key in keys):  # of others none are read
+        assert (of_checkpoints[1][0] == of_checkpoints[1][1]) == (one[:3] == other[:3])
     assert (of_writes[0] == of_writes[1]) == (one == other)
     for key, (hash_key, range_key) in zip(keys, of_writes, strict=True):
         assert module._prefix_of_write(range_key) == key.writes_prefix
@@ -1944,6 +1956,30 @@ def test_missing_table_is_named(
     )
     assert type(raised.value) is DynamoDBSaverError
     assert isinstance(raised.value.__cause__, botocore.exceptions.ClientError)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "delete_thread", "copy_thread", "prune"])
+def test_swapped_tables_are_told(world: World, method: str) -> None:
+    """A table of other keys is named, with the keys that it has, whatever is called."""
+    checkpoints, writes = world.tables
+    # To a batch of such keys moto answers with no reason.
+    config = _config("thread", 1 if method.startswith("put") else None)
+    arguments: dict[str, Any] = {"copy_thread": ["thread", "copy"], "prune": [["thread"]]}
+    given = METHODS[method](config) if method in METHODS else arguments.get(method, ["thread"])
+    saver = DynamoDBSaver(writes, checkpoints, client=world.plain)
+
+    with saver, pytest.raises(DynamoDBSaverError) as caught:
+        deque(getattr(saver, method)(*given) or (), maxlen=0)
+
+    wrong = (
+        (writes, "thread_id", "thread_id_checkpoint_id_checkpoint_ns"),
+        (checkpoints, "thread_id_checkpoint_id_checkpoint_ns", "thread_id"),
+    )
+    assert str(caught.value) in [
+        f"Table {name!r} has other keys: its HASH key must be {wanted!r} of type S, and is "
+        f"{found!r} of type S; check the tables' names: are they swapped?"
+        for name, wanted, found in wrong
+    ]
 
 
 @SYNC_AND_ASYNC
@@ -3202,6 +3238,51 @@ def test_run_index_skips_what_a_thread_has_more_of_a_run(
     assert requests.names == ["Query"] * 3
 
 
+@pytest.mark.parametrize("method", ["delete_thread", "copy_thread", "prune"])
+def test_a_mistyped_writes_table_hides_and_deletes_nothing(world: World, method: str) -> None:
+    """Nothing is changed before both tables have answered."""
+    _fill_world(world.saver(), "thread")
+    before = _seen(world.saver(), "thread", SUBGRAPHS)
+    with DynamoDBSaver(world.tables[0], "mistyped", client=world.plain) as saver:
+        call = {"delete_thread": _delete_thread, "copy_thread": _copy_thread, "prune": _prune}
+        with pytest.raises(DynamoDBSaverError, match="Table 'mistyped' does not exist"):
+            call[method](saver, "thread")
+
+    assert _seen(world.saver(), "thread", SUBGRAPHS) == before
+    copy = world.items(0, "thread copy")
+    world.saver().delete_thread("thread copy")
+    assert [item for item in copy if "through" not in item] == []
+
+
+@pytest.mark.parametrize("thread_id", ["a:::b", "a:", ":::", "a:::", "#" + "0" * 32, "t" * 2048])
+def test_a_thread_of_any_id_has_a_whole_life(world: World, thread_id: str) -> None:
+    """Ids that look like our own keys, as other savers' threads have them, are like all others."""
+    saver, copy = world.saver(), f"{thread_id[:-1]}x"
+    expected: list[Any] = []
+    for name in (thread_id, "plain"):
+        config = _put(saver, _config(name), 1, {"x": _words(9000)})
+        saver.put_writes(config, [("x", 1)], "task")
+        config = _put(saver, config, 2, {"x": _words(9000, 1)})
+        saver.put_writes(config, [("x", _words(500_000))], "task")
+        expected.append(
+            [(each.checkpoint, each.pending_writes) for each in world.saver().list(_config(name))]
+        )
+    assert expected[0] == expected[1]
+
+    saver.copy_thread(thread_id, copy)
+    copied = [(each.checkpoint, each.pending_writes) for each in saver.list(_config(copy))]
+    assert copied == expected[0]
+    assert {*saver.threads()} == {thread_id, copy, "plain"}
+    assert saver.verify(thread_id).damaged == []
+    assert saver.verify(thread_id).orphans == {}
+    saver.prune([copy], grace_seconds=0)
+    assert len([*saver.list(_config(copy))]) == 1
+    for name in (thread_id, copy):
+        saver.delete_thread(name)
+
+    assert {_owner(item) for table in (0, 1) for item in world.items(table)} == {"'plain'"}
+
+
 # -- Prune ----------------------------------------------------------------------------------------
 
 
@@ -3279,6 +3360,45 @@ def test_prune_can_delete(call: Call, lone_saver: DynamoDBSaver) -> None:
     assert {_owner(each) for each in _stored(lone_saver)} == {"'b'"}
 
 
+def test_prune_without_grace_collects_the_writes_segments_at_once(world: World) -> None:
+    """What the deleted writes had in segments goes in the same call."""
+    config = _put(world.saver(), _config("thread"), 1)
+    world.saver().put_writes(config, [("x", _words(900_000))], "task")
+    _put(world.saver(), config, 2)
+    assert [item for item in world.items(0) if "segment" in item]
+
+    world.saver().prune(["thread"], grace_seconds=0)
+
+    assert [item["checkpoint_id"]["S"] for item in world.items(0)] == [_id(2)]
+    assert world.items(1) == []
+
+
+def test_prune_deletes_as_the_agent_server_says_it(world: World) -> None:
+    """Its strategy "delete_all" is our "delete"."""
+    _fill_world(world.saver(), "thread")
+
+    world.saver().prune(["thread"], strategy="delete_all")
+
+    assert world.items(0) + world.items(1) == []
+
+
+def test_a_run_index_that_may_not_be_queried_names_the_way_out(world: World) -> None:
+    """A role without the index's permission is told of use_index=False, which then works."""
+    _put(world.saver(), _config("thread"), 1, run_id="run")
+    client = world.client()
+    client.meta.events.register("before-call.dynamodb.Query", _denied("AccessDeniedException"))
+
+    with pytest.raises(DynamoDBSaverError) as caught:
+        world.saver(client).delete_for_runs(["run"])
+    world.saver().delete_for_runs(["run"], use_index=False)
+
+    assert str(caught.value) == (
+        f"The index 'run_id' of table {world.tables[0]!r} may not be queried with these "
+        f"credentials; allow dynamodb:Query on it, or pass use_index=False to scan the table"
+    )
+    assert world.items(0) == []
+
+
 # -- Copy -----------------------------------------------------------------------------------------
 
 
@@ -3336,6 +3456,18 @@ def test_copy_to_a_thread_in_use_is_refused(
         f"copy to another thread"
     )
     assert _numbers(call(saver, "list", _config(f"{thread_id}-target"))) == [2]
+
+
+def test_a_copys_metadata_name_the_copy(world: World) -> None:
+    """Where the source's metadata had its thread's id; another text stays."""
+    _put(world.saver(), _config("thread"), 1, thread_id="thread")
+    _put(world.saver(), _config("thread"), 2, thread_id="else")
+
+    world.saver().copy_thread("thread", "copy")
+
+    for thread_id, own in (("thread", "thread"), ("copy", "copy")):
+        found = [each.metadata for each in world.saver().list(_config(thread_id))]
+        assert [dict(each)["thread_id"] for each in found] == ["else", own]
 
 
 # -- Copies from other savers ---------------------------------------------------------------------
@@ -4129,6 +4261,36 @@ def test_constructor_makes_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
             ValueError,
             "client and client_config are both given; drop one",
             id="client and client_config",
+        ),
+        pytest.param(
+            ["same", "same"],
+            {},
+            ValueError,
+            "checkpoints_table_name and writes_table_name are both 'same'; the two tables have "
+            "other keys: name two",
+            id="one table for both",
+        ),
+        pytest.param(
+            ["checkpoints", "writes", "eu-central-1"],
+            {},
+            TypeError,
+            "client_config must be a mapping of options, not a str; a client goes in client=",
+            id="client_config is no mapping",
+        ),
+        pytest.param(
+            ["checkpoints", "writes"],
+            {"client": SimpleNamespace(Table=None)},
+            TypeError,
+            "client must be a low-level client of DynamoDB, not a SimpleNamespace; pass "
+            'boto3.client("dynamodb"), or the meta.client of a resource',
+            id="client is a resource",
+        ),
+        pytest.param(
+            ["checkpoints", "writes"],
+            {"cache_bytes": -1},
+            ValueError,
+            "cache_bytes must be a number of bytes from 0, not -1",
+            id="cache_bytes below 0",
         ),
         pytest.param(
             ["checkpoints", "writes", {"profile": "me"}],
@@ -6132,6 +6294,42 @@ def test_a_checkpoint_half_deleted_is_hidden_from_every_question(
     blade.close()
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("method", ["delete_thread", "copy_thread"])
+def test_a_clock_that_is_behind_hides_as_much(
+    world: World, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Where this machine's clock is behind, a veil reaches to the newest of each namespace."""
+    _fill_world(world.saver(), "thread")
+    saved = [world.items(0), world.items(1)]
+    blade = Blade(world, dies=True)
+    whole = {each["config"]: each for each in _seen(world.saver(), "thread", SUBGRAPHS)["all"]}
+    monkeypatch.setattr(module, "uuid6", lambda: UUID(_id(0)))
+    shown = 0
+
+    for left in world.slice(2):
+        _restore(world, saved)
+        blade.arm(left)
+        with suppress(Cut):
+            {"delete_thread": _delete_thread, "copy_thread": _copy_thread}[method](
+                world.saver(blade.client), "thread"
+            )
+        if not blade.is_cut:
+            break
+        thread_id = "thread" if method == "delete_thread" else "thread copy"
+        for checkpoint_ns in SUBGRAPHS:
+            found = map(_shown, world.saver().list(_config(thread_id, ns=checkpoint_ns)))
+            for each in found:
+                shown += 1
+                if method == "delete_thread":
+                    assert each == whole[each["config"]], f"cut off before request {left}"
+                else:
+                    # Revealed at the end, namespace by namespace: each is whole by then.
+                    assert len(each["writes"]) == 3, f"cut off before request {left}"
+    blade.close()
+    assert shown or method == "copy_thread"
+
+
 # -- Faults ---------------------------------------------------------------------------------------
 
 
@@ -7773,6 +7971,55 @@ def test_a_long_thread_is_never_held_whole(
     grown = {method: int(kilobytes) / 1024 for method, (_, kilobytes) in answers.items()}
     assert {method: megabytes for method, megabytes in grown.items() if megabytes >= 50} == {}
     assert {item["thread_id"]["S"] for item in world.items(0)} == {"copy"}
+
+
+def _held(call: Callable[[], object]) -> int:
+    """Return how many bytes Python holds more after a call."""
+    gc.collect()
+    tracemalloc.start()
+    call()
+    gc.collect()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return held
+
+
+@pytest.mark.parametrize(("cache_bytes", "most"), [(2_000_000, 4_000_000), (0, 1_000_000)])
+def test_what_is_remembered_is_bounded_by_bytes(world: World, cache_bytes: int, most: int) -> None:
+    """40 checkpoints of 2,000 channels each, and 40 reads of a list of 1 MB, within one bound."""
+    with world.saver() as writer:
+        for thread in range(40):
+            values = {f"channel {number}": number for number in range(2000)}
+            _put(writer, _config(f"wide {thread}"), 1, values)
+        _put(writer, _config("long"), 1, {"messages": [_words(1000, n) for n in range(1000)]})
+    saver = world.saver(cache_bytes=cache_bytes)
+    saver.get_tuple(_config("nothing"))  # what the client itself keeps
+
+    def read() -> None:
+        for thread in range(40):
+            saver.get_tuple(_config(f"wide {thread}"))
+            saver.get_tuple(_config("long"))
+
+    assert _held(read) < most
+
+
+def test_list_holds_two_large_checkpoints_ahead(world: World) -> None:
+    """A list of checkpoints of 6 MB, that share nothing, never holds more than some 32 MB ahead."""
+    size, count = 6_000_000, 20
+    saver, config = world.saver(cache_bytes=0), _config("thread")
+    for number in range(count):
+        noise = random.Random(number).randbytes(size)
+        config = _put(saver, config, number, {"x": noise})
+    del noise
+    tracemalloc.start()
+
+    numbers = [each.metadata["step"] for each in saver.list(_config("thread"))]
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert numbers == [*reversed(range(count))]
+    # What is on its way is there as JSON, too, and what is returned in parts and whole.
+    assert peak < 130_000_000, f"{peak:,}"
 
 
 # -- Secrets --------------------------------------------------------------------------------------
