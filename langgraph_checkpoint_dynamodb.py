@@ -637,6 +637,12 @@ class _Record(NamedTuple):
         return self.key._replace(checkpoint_id=self.parent_id) if self.parent_id else None
 
     @property
+    def run_id(self) -> str | None:
+        """The run of which the metadata say that it put this."""
+        run_id = self.metadata.get("run_id")
+        return run_id if isinstance(run_id, str) else None
+
+    @property
     def refs(self) -> list[_Ref]:
         """The segments that the channels name, each once."""
         return list({ref: None for channel in self.channels.values() for ref in channel.refs})
@@ -657,7 +663,7 @@ class _Summary(NamedTuple):
     """The facts of a checkpoint that decide whether it goes, and whether it can be rebuilt."""
 
     parent_key: _CheckpointKey | None
-    run_id: Any
+    run_id: str | None
     is_live: bool
     is_layout_0: bool
     stored: frozenset[str]
@@ -791,10 +797,10 @@ def _encode_refs(refs: Iterable[_Ref]) -> bytes:
 
 def _decode_refs(item: _Item) -> list[_Ref]:
     """Return the segments that hold an item's body, or that a pruned item names."""
-    blob = item["segments"]["B"] if "segments" in item else b""
+    blob = item.get("segments", {}).get("B", b"")
     return [
         _Ref(blob[at : at + 16], int.from_bytes(blob[at + 16 : at + 24], "big"))
-        for at in range(0, len(blob), 24)
+        for at in range(0, len(blob) - 23, 24)
     ]
 
 
@@ -851,13 +857,16 @@ def _encode_channel(channel: _Channel) -> list[Any]:
 
 def _decode_channel(content: Any) -> _Channel:
     type_, head, skip, refs, tail = content
-    return _Channel(
+    channel = _Channel(
         _expect(type_, str),
         _expect(head, bytes),
         _expect(skip, int),
         tuple(_Ref(_expect(digest, bytes), _expect(expiry, int)) for digest, expiry in refs),
         _expect(tail, bytes),
     )
+    if skip < 0 or len(_encode_refs(channel.refs)) != 24 * len(channel.refs):
+        raise ValueError
+    return channel
 
 
 def _encode_record(record: _Record, serde: SerializerProtocol, sealer: _Sealer) -> _Item:
@@ -878,8 +887,6 @@ def _encode_record(record: _Record, serde: SerializerProtocol, sealer: _Sealer) 
     if parent_id:
         item["parent_checkpoint_id"] = {"S": parent_id}
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
-        _text("metadata['run_id']", run_id, max_bytes=_MAX_HASH_KEY_BYTES)
-        _text("thread_id of a run", key.thread_id, max_bytes=_MAX_RANGE_KEY_BYTES)
         item["run_id"] = {"S": run_id}
     return _encode_body(item, "checkpoint", content, serde, sealer)
 
@@ -893,17 +900,23 @@ def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: s
         else:
             content = _decode_body(item, "checkpoint", serde, load, place)
             checkpoint, metadata, plain, *own = content
-            channels = {name: _decode_channel(each) for name, each in plain.items()}
+            channels = {_expect(name, str): _decode_channel(each) for name, each in plain.items()}
             if own:
                 metadata = {**metadata, "thread_id": key.thread_id}
         for each in (checkpoint, metadata, checkpoint["channel_versions"]):
             _expect(each, dict)
+        for name in checkpoint["channel_versions"]:
+            _expect(name, str)
+        iter(checkpoint.get("updated_channels") or ())
         _expect(checkpoint["v"], int)
         parent_id = item.get("parent_checkpoint_id", {}).get("S")
         record = _Record(
             key, parent_id, checkpoint, metadata, channels, _expires_at(item), is_layout_0
         )
-        _expect(record.counters, dict)
+        for each in _expect(record.counters, dict).values():
+            _ = each[0]
+        for each in (record.key, record.parent_key or record.key):
+            _text("a range key", each.writes_prefix, max_bytes=_MAX_RANGE_KEY_BYTES)
         return record
 
 
@@ -1041,7 +1054,9 @@ def _encode_veil(thread_id: str, checkpoint_ns: str, veil: _Veil) -> _Item:
 
 
 def _decode_veil(item: _Item) -> _Veil:
-    return _Veil(item["veil"]["S"], item["through"]["S"])
+    # A forged one that does not say how far it reaches hides all.
+    reason, through = (item.get(name, {}).get("S") for name in ("veil", "through"))
+    return _Veil(reason or "deletion", through or _LAST)
 
 
 def _stored(now: float, expires_at: int) -> _Item:
@@ -1049,7 +1064,7 @@ def _stored(now: float, expires_at: int) -> _Item:
 
 
 def _stored_by(item: _Item, then: float) -> bool:
-    return int(item.get("stored_at", {}).get("N", "0")) <= then
+    return _number(item, "stored_at") <= then
 
 
 def _expiring(expires_at: int) -> _Item:
@@ -1057,7 +1072,13 @@ def _expiring(expires_at: int) -> _Item:
 
 
 def _expires_at(item: _Item) -> int:
-    return int(item["ttl"]["N"]) if "ttl" in item else 0
+    return _number(item, "ttl")
+
+
+def _number(item: _Item, name: str) -> int:
+    # A forged item may hold anything; DynamoDB takes such a ttl for none, too.
+    digits = item.get(name, {}).get("N", "")
+    return int(digits) if digits.isdecimal() else 0
 
 
 def _moved(item: _Item, key: _CheckpointKey, target: str, table: str) -> _Item:
@@ -1924,6 +1945,7 @@ class _Store:
         """
         lower, upper = _ALL_SUBGRAPHS
         limit = 16
+        seen = {""}  # a forged item may say that it is of another namespace
 
         def pages_after(last: _Item | None) -> Iterator[_Page]:
             start = lower
@@ -1937,16 +1959,20 @@ class _Store:
 
         for page in _groups(pages_after):
             by_namespace = groupby(page.items, key=lambda item: _record_key(item).checkpoint_ns)
-            found = [(checkpoint_ns, list(items)) for checkpoint_ns, items in by_namespace]
+            found: list[tuple[str, list[_Item] | None]] = [
+                (checkpoint_ns, list(items)) for checkpoint_ns, items in by_namespace
+            ]
             limit *= 4
             if not page.is_last:
                 cut_off, _ = found.pop()
-                yield cut_off, None
+                found.append((cut_off, None))
             for checkpoint_ns, items in found:
-                yield checkpoint_ns, items[::-1]
+                if checkpoint_ns not in seen:
+                    seen.add(checkpoint_ns)
+                    yield checkpoint_ns, items and items[::-1]
 
     def namespaces(self, thread_id: str) -> list[str]:
-        return list(dict(self.subgraphs(thread_id)) | {"": None})
+        return ["", *(checkpoint_ns for checkpoint_ns, _ in self.subgraphs(thread_id))]
 
     def writes_of(
         self,
@@ -1984,9 +2010,10 @@ class _Store:
 
     def layout_0_writes(self, key: _CheckpointKey, attributes: Sequence[str] = ()) -> list[_Item]:
         """Read writes of layout 0 (rule 10), but of no namespace that could be parted otherwise."""
-        if _SEPARATOR in key.checkpoint_ns:
+        hash_key = key.layout_0_writes
+        if _SEPARATOR in key.checkpoint_ns or len(hash_key.encode()) > _MAX_HASH_KEY_BYTES:
             return []
-        return list(self.writes.items(key.layout_0_writes, attributes=attributes))
+        return list(self.writes.items(hash_key, attributes=attributes))
 
     def load_segments(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, bytes]:
         """Return segments that a checkpoint names; those that are not in the cache are read."""
@@ -2068,8 +2095,7 @@ class _Store:
             )
             return _encode_veil(thread_id, checkpoint_ns, _Veil(reason, max([now, *ends])))
 
-        namespaces = dict(self.subgraphs(source)) | {"": None}
-        return self.workers.side_by_side(veil, namespaces.items())
+        return self.workers.side_by_side(veil, [("", None), *self.subgraphs(source)])
 
     def reveal(self, thread_id: str) -> None:
         prefixes = map(_range_prefix, self.namespaces(thread_id))
@@ -2137,7 +2163,7 @@ class _Reader:
     def summary(self, record: _Record, item: _Item) -> _Summary:
         return _Summary(
             record.parent_key,
-            record.metadata.get("run_id"),
+            record.run_id,
             self._store.is_live(item),
             record.is_layout_0,
             frozenset(record.channels),
@@ -2193,7 +2219,8 @@ class _Reader:
         ]
         if sends:
             values[TASKS] = sends
-            versions[TASKS] = max(versions.values(), default=1)
+            with _well_formed(place):
+                versions[TASKS] = max(versions.values(), default=1)
         checkpoint = {**record.checkpoint, "channel_values": values, "channel_versions": versions}
         return CheckpointTuple(
             _config(record.key),
@@ -2227,7 +2254,8 @@ class _Reader:
         that a filter takes may be much: their writes are asked for apart.
         """
         _, filter_, _, limit = selection
-        records = islice(self._selected(selection), limit)
+        damaged: list[DamagedCheckpointError] = []
+        records = islice(_until_damaged(self._selected(selection), damaged), limit)
         ahead = limit or _MIN_LIST_AHEAD
         waiting: deque[_Parts] = deque()
         segments: dict[_Ref, Future[dict[_Ref, bytes]]] = {}
@@ -2251,6 +2279,8 @@ class _Reader:
             ahead *= 2
         while waiting:
             yield self._finish(waiting.popleft())
+        if damaged:
+            raise damaged[0]
 
     def _selected(self, selection: _Selection) -> Iterator[_Record]:
         address, filter_, before_id, limit = selection
@@ -2401,6 +2431,16 @@ class _Reader:
         return histories
 
 
+def _until_damaged(
+    records: Iterator[_Record], damaged: list[DamagedCheckpointError]
+) -> Iterator[_Record]:
+    """Read ahead until a record is damaged, and keep the error until its turn comes."""
+    try:
+        yield from records
+    except DamagedCheckpointError as error:
+        damaged.append(error)
+
+
 def _is_large(segments: dict[_Ref, Future[dict[_Ref, bytes]]], waiting: Iterable[_Parts]) -> bool:
     """Say whether too many segments are held; forget first those that nothing waits for."""
     if len(segments) > _MAX_LIST_SEGMENTS:
@@ -2466,6 +2506,9 @@ class _Writer:
         outer: Mapping[str, str],
     ) -> None:
         """Store a checkpoint; *outer* names those that it is part of, by namespace."""
+        if isinstance(run_id := metadata.get("run_id"), str) and run_id:  # keys of an index
+            _text("metadata['run_id']", run_id, max_bytes=_MAX_HASH_KEY_BYTES)
+            _text("thread_id of a run", key.thread_id, max_bytes=_MAX_RANGE_KEY_BYTES)
         store, now = self._store, self._store.clock()
         expires_at, segments_expire_at = _expiry(self._ttl_seconds, key.thread_id, now)
         values = checkpoint["channel_values"].keys()
@@ -2615,13 +2658,14 @@ class _Writer:
         while ordinary and (standing := self._put_at(slot, ordinary, key, task_id, task_path)):
             # Rule 3: whoever comes to this slot sees the same indices in it and in all below, and
             # goes on to the same next one, so that an index has one first value.
-            written = _decode_idx(standing["idx"]["S"])
-            ordinary = {
-                idx: write
-                for idx, write in ordinary.items()
-                if not any(idx in range_ for range_ in written)
-            }
-            slot = max(slot, *(range_[-1] for range_ in written)) + 1
+            with _well_formed((key, self._store.writes.name)):
+                written = _decode_idx(standing["idx"]["S"])
+                ordinary = {
+                    idx: write
+                    for idx, write in ordinary.items()
+                    if not any(idx in range_ for range_ in written)
+                }
+                slot = max(slot, *(range_[-1] for range_ in written)) + 1
         for idx, write in special.items():
             self._put_at(idx, {idx: write}, key, task_id, task_path)
 
@@ -2884,7 +2928,7 @@ class _Remover:
             if "run_id" in item:
                 return True
             try:
-                return self._reader.decode(item).metadata.get("run_id") in run_ids
+                return self._reader.decode(item).run_id in run_ids
             except DamagedCheckpointError as error:
                 damaged.append(error)
                 return False
