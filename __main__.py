@@ -385,7 +385,7 @@ _OPERANDS: Final = {
     "TARGET": "The id of the copy. No thread may have it yet.",
 }
 _NUMBER: Final[dict[str, Any]] = {"type": _whole_number, "metavar": "N"}
-_YES: Final = {"action": "store_true", "help": "Do not ask before deleting."}
+_YES: Final[dict[str, Any]] = {"action": "store_true", "help": "Do not ask before deleting."}
 _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     (
         "setup",
