@@ -43,7 +43,6 @@ _WORDS: Final = {
 _QUOTED_OR_NAME: Final = re.compile(
     r"""'[^']*'|"[^"]*"|""" + "|".join(rf"\b{re.escape(name)}" for name in _WORDS)
 )
-_EXAMPLE: Final = "langgraph.checkpoint.serde.encrypted:EncryptedSerializer.from_pycryptodome_aes"
 _MIN_TEXT, _MAX_GRAPH = 8, 24
 
 
@@ -386,7 +385,7 @@ _OPERANDS: Final = {
     "TARGET": "The id of the copy. No thread may have it yet.",
 }
 _NUMBER: Final[dict[str, Any]] = {"type": _whole_number, "metavar": "N"}
-_YES: Final = {"action": "store_true", "help": "Do not ask before deleting."}
+_YES: Final[dict[str, Any]] = {"action": "store_true", "help": "Do not ask before deleting."}
 _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     (
         "setup",
@@ -428,6 +427,20 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 )
 
 
+_EPILOG: Final = """\
+Options may stand before the command or after it. COMMAND --help explains a command.
+
+An encrypted table, with the key in $LANGGRAPH_AES_KEY:
+  {prog} verify THREAD \\
+    --serde langgraph.checkpoint.serde.encrypted:EncryptedSerializer.from_pycryptodome_aes
+
+Exit codes:
+  0    All is well. Deleting or pruning a thread that does not exist is no error.
+  1    Something failed, or is damaged, unfinished or not there; or the answer was no.
+  2    The command line is wrong.
+  130  The command was interrupted."""
+
+
 def _parser() -> argparse.ArgumentParser:
     script = "langgraph-dynamodb"
     is_script = Path(sys.argv[0]).stem == script
@@ -438,18 +451,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[_common(is_first=True)],
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Look after LangGraph threads in DynamoDB.",
-        epilog=f"""\
-Options may stand before the command or after it. COMMAND --help explains a command.
-
-An encrypted table, with the key in $LANGGRAPH_AES_KEY:
-  {prog} verify THREAD \\
-    --serde {_EXAMPLE}
-
-Exit codes:
-  0    All is well. Deleting or pruning a thread that does not exist is no error.
-  1    Something failed, or is damaged, unfinished or not there; or the answer was no.
-  2    The command line is wrong.
-  130  The command was interrupted.""",
+        epilog=_EPILOG.format(prog=prog),
     )
     parser.add_argument(
         "--version", action="version", version=__version__, help="Print the version."
