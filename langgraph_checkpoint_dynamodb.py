@@ -743,23 +743,24 @@ class _PlainSerde:
         content = self._plain.loads_typed(("msgpack", data))
         return content if code == _MSGPACK_DELTA_SNAPSHOT else content[2]
 
-    def dumps_typed(self, value: Any) -> tuple[str, bytes]:
-        return self._plain.dumps_typed(value)
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        return self._plain.dumps_typed(obj)
 
-    def loads_typed(self, typed: tuple[str, bytes]) -> Any:
-        serde, (type_, data) = self._serde, typed
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        serde, (type_, blob) = self._serde, data
         if type(serde) is EncryptedSerializer:
             if "+" in type_:
                 type_, cipher_name = type_.split("+", 1)
-                data = serde.cipher.decrypt(cipher_name, data)
+                blob = serde.cipher.decrypt(cipher_name, blob)
             serde = serde.serde
-        if type(serde) is not JsonPlusSerializer:
-            return serde.loads_typed((type_, data))
+        # Pickles are loaded only by a serde that was made with pickle_fallback=True.
+        if type(serde) is not JsonPlusSerializer or type_ == "pickle":
+            return serde.loads_typed((type_, blob))
         if type_ == "json":
             import json  # noqa: PLC0415  only what older serializers wrote
 
-            return json.loads(data)
-        return self._plain.loads_typed((type_, data))
+            return json.loads(blob)
+        return self._plain.loads_typed((type_, blob))
 
 
 def _loads(serde: SerializerProtocol, type_: str, data: bytes, place: _Place) -> Any:
@@ -2718,11 +2719,13 @@ def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> s
     return ancestors
 
 
-class _Survey(NamedTuple):
-    """A thread's checkpoints, and of its writes the keys by checkpoint's prefix."""
+class _Plan(NamedTuple):
+    """Which checkpoints and writes of a thread go; which segments lose a name, or have one."""
 
-    checkpoints: dict[_CheckpointKey, _Summary]
-    writes: dict[str, list[tuple[str, bool, list[_Ref]]]]
+    checkpoints: list[_CheckpointKey]
+    writes: list[str]
+    lost: set[_Ref]
+    named: set[_Ref]
 
 
 class _Remover:
@@ -2800,51 +2803,58 @@ class _Remover:
         """
         store, now = self._store, self._store.clock()
         then = now - grace_seconds
-        survey = self._survey(thread_id, then)
-        summaries = survey.checkpoints
+        summaries = self._survey(thread_id)
         kept = choose({key: each for key, each in summaries.items() if each.is_live})
-        doomed = sorted(summaries.keys() - kept, reverse=True)
         segments, done = self._segments_stored_by(thread_id, then)
-        named = {ref for key in kept for ref in summaries[key].refs}
-        lost = {ref for key in doomed for ref in summaries[key].refs}
-        prefixes = {key.writes_prefix: key in kept for key in summaries}
-        writes: list[str] = []
-        for prefix, items in survey.writes.items():
-            for range_key, is_old, refs in items:
-                goes = not prefixes.get(prefix, not is_old)
-                (lost if goes else named).update(refs)
-                writes += [range_key] if goes else []
+        plan = self._plan(thread_id, summaries, kept, then)
         store.cache.forget(thread_id)
-        lost = lost - named if grace_seconds else set()
+        lost = plan.lost - plan.named if grace_seconds else set()
         store.checkpoints.batch_put(
             _encode_pruned(thread_id, batch, now)
             for batch in _batches(sorted(lost), _MAX_PRUNED_REFS)
         )
         # Those of layout 0 only their checkpoint tells of: they go first.
-        store.delete_layout_0_writes(key for key in doomed if summaries[key].is_layout_0)
-        store.delete(thread_id, (key.range_key for key in doomed))
+        store.delete_layout_0_writes(key for key in plan.checkpoints if summaries[key].is_layout_0)
+        store.delete(thread_id, (key.range_key for key in plan.checkpoints))
         hash_key = _writes_hash_key(thread_id)
-        store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in writes)
-        self._collect(thread_id, segments - {ref.range_key for ref in named | lost}, then)
+        store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in plan.writes)
+        spared = {ref.range_key for ref in plan.named | lost}
+        self._collect(thread_id, segments - spared, then)
         store.delete(thread_id, done)
 
-    def _survey(self, thread_id: str, then: float) -> _Survey:
-        """Read all of a thread's checkpoints, and of its writes their keys and segments."""
-        survey = _Survey({}, {})
-        same: dict[_Ref, _Ref] = {}  # most items name segments that their neighbours name
+    def _survey(self, thread_id: str) -> dict[_CheckpointKey, _Summary]:
+        """Read all of a thread's checkpoints."""
+        summaries: dict[_CheckpointKey, _Summary] = {}
+        same: dict[_Ref, _Ref] = {}  # most checkpoints name segments that their neighbours name
         for item in self._store.checkpoints.items(thread_id, *_ALL_CHECKPOINTS):
             if _kind(item) == "checkpoint":
                 record = self._reader.decode(item)
                 summary = self._reader.summary(record, item)
                 refs = frozenset(same.setdefault(ref, ref) for ref in summary.refs)
-                survey.checkpoints[record.key] = summary._replace(refs=refs)
+                summaries[record.key] = summary._replace(refs=refs)
+        return summaries
+
+    def _plan(
+        self,
+        thread_id: str,
+        summaries: _Summaries,
+        kept: Collection[_CheckpointKey],
+        then: float,
+    ) -> _Plan:
+        """Read a thread's writes, and say what goes beside the checkpoints that are kept."""
+        plan = _Plan(sorted(summaries.keys() - kept, reverse=True), [], set(), set())
+        for key, summary in summaries.items():
+            (plan.named if key in kept else plan.lost).update(summary.refs)
+        stays = {key.writes_prefix: key in kept for key in summaries}
         attributes = ("task_id_idx", "segments", "stored_at")
         for item in self._store.writes.items(_writes_hash_key(thread_id), attributes=attributes):
             range_key = item["task_id_idx"]["S"]
-            named = [same.setdefault(ref, ref) for ref in _named(item)]
-            found = survey.writes.setdefault(_prefix_of_write(range_key), [])
-            found.append((range_key, _stored_by(item, then), named))
-        return survey
+            if stays.get(_prefix_of_write(range_key), not _stored_by(item, then)):
+                plan.named.update(_named(item))
+            else:
+                plan.lost.update(_named(item))
+                plan.writes.append(range_key)
+        return plan
 
     def _segments_stored_by(self, thread_id: str, then: float) -> tuple[set[str], list[str]]:
         """Return which of a thread's segments may be collected, and the pruned items done with.
@@ -3773,7 +3783,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         """
         address = _address(config)
         key = address.key(checkpoint["id"])
-        outer = config["configurable"].get("checkpoint_map") or {}
+        outer = config.get("configurable", {}).get("checkpoint_map") or {}
         self._writer(config).put(
             key,
             address.checkpoint_id,
