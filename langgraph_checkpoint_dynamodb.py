@@ -1358,7 +1358,7 @@ class _Table:
         try:
             answer: dict[str, Any] = getattr(self.client, operation)(**parameters)
         except ClientError as error:
-            code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+            code = error.response["Error"]["Code"]
             if code == "ResourceNotFoundException":
                 raise DynamoDBSaverError(
                     f"Table {self.name!r} does not exist in region "
@@ -1366,12 +1366,8 @@ class _Table:
                     f"the client's region"
                 ) from error
             # "Query condition missed key schema element: thread_id", "The provided key element does
-            # not match the schema", "One of the required keys was not given a value" and the like
-            if (
-                code == "ValidationException"
-                and " key" in message
-                and "IndexName" not in parameters
-            ):
+            # not match the schema" and the like
+            if code == "ValidationException" and "IndexName" not in parameters:
                 self._check_keys(error)
             raise
         return answer
