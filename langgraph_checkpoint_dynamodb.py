@@ -4219,3 +4219,10 @@ def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: i
             f'boto3.client("dynamodb"), or the meta.client of a resource'
         )
     return client
+
+
+if __name__ == "__main__":
+    raise SystemExit(
+        "This file has no command line; install the package, and call langgraph-dynamodb, or "
+        "python -m langgraph_checkpoint_dynamodb in a folder without this file"
+    )
