@@ -130,7 +130,6 @@ __version__ = "1.0.0"
 sys.modules[f"{__name__}.saver"] = sys.modules[__name__]
 
 A = TypeVar("A")
-K = TypeVar("K", bound=tuple[Any, ...])
 T = TypeVar("T")
 _Item = dict[str, dict[str, Any]]
 
@@ -257,7 +256,6 @@ def _after(prefix: str) -> str:
 _ALL_CHECKPOINTS: Final = ("", _PRUNED)
 _ALL_SUBGRAPHS: Final = (_SUBGRAPH, _after(_SUBGRAPH))
 _ALL_BUT_SEGMENTS: Final = ("", _SEGMENT)
-_ALL_SEGMENTS: Final = (_SEGMENT, _after(_SEGMENT))
 _PRUNED_AND_SEGMENTS: Final = (_PRUNED, _after(_SEGMENT))
 
 

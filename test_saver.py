@@ -9314,6 +9314,24 @@ def test_command_verify_lists_orphans(
     assert f"orphan: {ref.range_key}: segment that nothing intact names" in told.out.splitlines()
 
 
+@SYNC_AND_ASYNC
+def test_questions_about_a_thread_have_async_twins(
+    call: Call, lone_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Both forms answer the same; of a thread that is not there, nothing."""
+    _put(lone_saver, _put(lone_saver, _config(thread_id), 1), 2)
+
+    assert call(lone_saver, "threads") == [thread_id]
+    assert [call(lone_saver, "has_thread", each) for each in (thread_id, "no")] == [True, False]
+    assert [each.checkpoint_id for each in call(lone_saver, "history", thread_id)] == [
+        _id(2),
+        _id(1),
+    ]
+    assert call(lone_saver, "stats", thread_id).total["items"] == 2
+    assert call(lone_saver, "stats", "no").total == {"items": 0, "bytes": 0, "write_units": 0}
+    assert call(lone_saver, "verify", thread_id).items == {"checkpoint": 2}
+
+
 # -- Command line ---------------------------------------------------------------------------------
 # Run in this process, and a few as a person would: python -m, with the installed module.
 
