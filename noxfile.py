@@ -141,7 +141,7 @@ def lowest(session: nox.Session) -> None:
     }
     # boto3, which moto needs, has botocore's version; without it here pip searches for minutes.
     wanted = {**floors, "boto3": floors["botocore"]}
-    free = {*wanted, "s3transfer"}
+    free = {*wanted, "s3transfer", "urllib3"}  # of which botocore and boto3 take older ones
     kept = [line for line in _constraints() if Requirement(line).name not in free]
     constraints = Path(session.create_tmp()).resolve() / "constraints.txt"
     constraints.write_text("\n".join([*kept, *(f"{name}=={wanted[name]}" for name in wanted)]))
@@ -205,7 +205,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def server(session: nox.Session) -> None:
     """Run the example of LangGraph's Agent Server on DynamoDB Local, through a restart."""
-    session.install(".", *dependency_groups(PYPROJECT, "server"))
+    _install(session, ".", *dependency_groups(PYPROJECT, "server"))
     with contextlib.ExitStack() as stack:
         env = {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": _any_dynamodb(session, stack)}
         session.run("python", "examples/agent_server/drive.py", env=env)
@@ -219,7 +219,7 @@ def infrastructure(session: nox.Session) -> None:
     """
     if shutil.which("node") is None:
         session.error("node, which the CDK runs on, is not installed")
-    session.install(".", *dependency_groups(PYPROJECT, "infrastructure"))
+    _install(session, ".", *dependency_groups(PYPROJECT, "infrastructure"))
     synthesized = Path(session.create_tmp()).resolve() / "cdk"
     shutil.rmtree(synthesized, ignore_errors=True)
     for name, context in (("plain", "{}"), ("indexed", '{"run_index": "true"}')):
@@ -299,7 +299,7 @@ def _command_line(session: nox.Session, python: str, env: dict[str, str]) -> Non
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure this saver and its peers side by side; ``nox -s bench -- chat fanout`` some of it."""
-    session.install(".", *dependency_groups(PYPROJECT, "bench"))
+    _install(session, ".", *dependency_groups(PYPROJECT, "bench"))
     # An environment each: two of the peers are imported by the name of this project's module.
     peers = Path(session.create_tmp()).resolve() / "peers"
     for group in PYPROJECT["dependency-groups"]:
