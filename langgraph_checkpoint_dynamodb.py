@@ -72,6 +72,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
+import os
 import random
 import sys
 import threading
@@ -93,8 +94,9 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from hashlib import blake2b
-from itertools import chain, groupby, islice, pairwise, takewhile
+from itertools import chain, groupby, islice, pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, TypeVar, cast
 from uuid import UUID
 
@@ -155,15 +157,41 @@ _MAX_NAMESPACE_KEY_BYTES: Final = 512
 # A value of at most this size stays in the record: a segment of its own would cost a write unit
 # and a read unit to save one.
 _INLINE_VALUE_BYTES: Final = 1024
-# More than this in a record, and its largest values go to segments: what does not change then
+# More than this in a record, and its largest parts go to segments: what does not change then
 # costs nothing at the next step.
 _INLINE_RECORD_BYTES: Final = 3 * 1024
-_MIN_SEALED_TAIL_BYTES: Final = 256
+_MIN_SEALED_BYTES: Final = 256
+# A larger value of a write is cut as a channel's is.
+_INLINE_WRITE_BYTES: Final = 4 * 1024
 # A list or dict is cut after an element where a segment has the first size, and the number divides
 # the element's CRC-32, or it has the second: large segments first, then small ones of what is left.
-_SEGMENT_BYTES: Final = ((8 * 1024, 64 * 1024, 8), (2 * 1024, 16 * 1024, 2))
-_SAMPLE_BYTES: Final = 128
+_SEGMENT_BYTES: Final = (
+    (8 * 1024, 64 * 1024, 8),
+    (3 * 1024, 16 * 1024, 2),
+    (1024, 8 * 1024, 1),
+)
 _MAX_SEGMENT_BYTES: Final = 256 * 1024
+# What is left over before a head is a segment if it has so many bytes.
+_MIN_LAST_SEGMENT_BYTES: Final = 512
+# A text is cut so as well, but after a word: its bytes make two classes, and a word is so many of
+# the first and then these. One is found in 4096, 1024 or 512 bytes of a text.
+_TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte in range(256))
+_TEXT_WORDS: Final = tuple(bytes(zeros) + b"\x01\x00\x01\x01" for zeros in (8, 6, 5))
+# An entry of a dict is opened where it is more than this part of the value.
+_OPENED_PART: Final = 24
+_MAX_OPENED_DEPTH: Final = 12
+# After so many objects of fewer bytes than this each, the rest of a value is cut as text: in Python
+# a walk over them takes ten times as long as msgpack takes to make them.
+_MAX_TINY_OBJECTS: Final = 8192
+_TINY_BYTES: Final = 16
+# Segments are found again by their first bytes; the start of a list is looked for inside of them,
+# so often for a value.
+_SAMPLE_BYTES: Final = 128
+_MAX_SEARCHES: Final = 8
+# An item that would name more segments than this names lists of their names, which are cut
+# where a name's first byte is a multiple of the second number, or a list has the third length.
+_REFS: Final = (48, 32, 64)
+_REF_BYTES: Final = 16 + 5
 # A range key may have 1,024 bytes, and a write's has its checkpoint's, the task's id, an index of
 # up to 10 digits, and ":::" twice.
 _MAX_CHECKPOINT_KEY_BYTES: Final = 768
@@ -458,21 +486,17 @@ def _digest(data: bytes, *identity: str) -> bytes:
     return blake2b(data, digest_size=16, key=key).digest()
 
 
-class _Sealer:
-    """Names the segments of an item, and keeps those that have yet to be stored (rule 2)."""
+class _Segment(NamedTuple):
+    """Bytes that are stored by themselves.
 
-    def __init__(self, stored: Iterable[_Ref], expires_at: int, segments_expire_at: int) -> None:
-        self.expires_at = expires_at
-        self.fresh: dict[_Ref, bytes] = {}
-        self._segments_expire_at = segments_expire_at
-        self._stored = {ref.digest: ref for ref in stored if _lasts(ref.expires_at, expires_at)}
+    Where a list was cut into segments of the first size, so many of its *elements* are in this one,
+    and so many msgpack *objects*; otherwise 0. The *digest* is empty until it has a name.
+    """
 
-    def seal(self, data: bytes) -> _Ref:
-        digest = _digest(data)
-        if (ref := self._stored.get(digest)) is None:
-            ref = _Ref(digest, self._segments_expire_at)
-            self.fresh[ref] = data
-        return ref
+    data: bytes
+    elements: int = 0
+    objects: int = 0
+    digest: bytes = b""
 
 
 # msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), by an object's first byte:
@@ -484,33 +508,48 @@ _MSGPACK_FIXED: Final = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0
 _MSGPACK_SIZED: Final = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1),
                          0xC9: (4, 1), 0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}  # fmt: skip
 _MSGPACK_NESTED: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
-# JsonPlusSerializer's extension type for a DeltaChannel's snapshot, with msgpack inside.
+_MSGPACK_EXTENSIONS: Final = (0xC7, 0xC8, 0xC9)
+# JsonPlusSerializer's extension types have msgpack inside: objects, pydantic models and the like
+# up to the last, which is a DeltaChannel's snapshot.
 _MSGPACK_DELTA_SNAPSHOT: Final = 7
 
 
-def _msgpack_end(data: bytes, at: int) -> int:
-    """Return where the msgpack object that starts at *at* ends."""
-    pending = 1
+class _TinyObjectsError(Exception):
+    """From byte *at* on there are so many small msgpack objects that a walk would take too long."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+def _msgpack_end(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the msgpack object that starts at *at* ends, and how many objects it is.
+
+    Raises: _TinyObjectsError: too many.
+    """
+    start, pending, objects = at, 1, 0
     while pending:
-        first = data[at]
-        at += 1
-        pending -= 1
-        if first < 0x80 or first >= 0xE0:
-            continue
-        if first < 0xA0:
-            at, count, step = _msgpack_container(data, at - 1)
-            pending += count * step
-        elif first < 0xC0:
-            at += first & 0x1F
-        elif first in _MSGPACK_FIXED:
-            at += _MSGPACK_FIXED[first]
-        elif first in _MSGPACK_SIZED:
-            width, extra = _MSGPACK_SIZED[first]
-            at += width + extra + int.from_bytes(data[at : at + width], "big")
-        else:
-            at, count, step = _msgpack_container(data, at - 1)
-            pending += count * step
-    return at
+        if objects > _MAX_TINY_OBJECTS and at - start < objects * _TINY_BYTES:
+            raise _TinyObjectsError(start)
+        some = min(pending, 1024)
+        pending -= some
+        objects += some
+        for _ in range(some):
+            first = data[at]
+            if first < 0x80 or first >= 0xE0:
+                at += 1
+            elif first in _MSGPACK_FIXED:
+                at += 1 + _MSGPACK_FIXED[first]
+            elif first in _MSGPACK_SIZED:
+                width, extra = _MSGPACK_SIZED[first]
+                length = int.from_bytes(data[at + 1 : at + 1 + width], "big")
+                at += 1 + width + extra + length
+            elif 0xA0 <= first < 0xC0:
+                at += 1 + (first & 0x1F)
+            else:
+                at, count, step = _msgpack_container(data, at)
+                pending += count * step
+    return at, objects
 
 
 def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
@@ -525,79 +564,257 @@ def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
     return at + 1 + width, int.from_bytes(data[at + 1 : at + 1 + width], "big"), step
 
 
-def _element_ends(data: bytes) -> list[int]:
-    """Return where the head of a msgpack list or dict ends, and then each of its elements.
+class _Former:
+    """The segments that a value may share: those of what it was before hold most of it."""
 
-    Nothing if *data* is no such thing, as a serde may name its own format "msgpack".
+    def __init__(self, segments: Iterable[_Segment] = ()) -> None:
+        self._segments = list(segments)
+        self._by_start = {
+            each.data[:_SAMPLE_BYTES]: index for index, each in enumerate(self._segments)
+        }
+        self._next = 0
+        self._searches = _MAX_SEARCHES
+
+    def at(self, data: bytes, at: int) -> _Segment | None:
+        """Return the segment of the first size with which a list goes on at *at*, if any does."""
+        # Most often it is the one that follows the last.
+        for index in (self._next, self._by_start.get(data[at : at + _SAMPLE_BYTES])):
+            if index is not None and index < len(self._segments):
+                segment = self._segments[index]
+                if segment.elements and data.startswith(segment.data, at):
+                    self._next = index + 1
+                    return segment
+        return None
+
+    def trimmed(self, data: bytes, at: int) -> tuple[int, _Segment] | None:
+        """Return a segment with whose end a list starts at *at*, and how much of it is gone.
+
+        A list that loses its first elements keeps that segment as it is.
+        """
+        sample = data[at : at + _SAMPLE_BYTES]
+        if sample in self._by_start or not self._searches:
+            return None
+        self._searches -= 1
+        for segment in self._segments:
+            skip = segment.data.find(sample)
+            if skip > 0 and data.startswith(segment.data[skip:], at):
+                return skip, segment
+        return None
+
+
+class _Stretch:
+    """Part of a value where segments may end: at the ends of elements, or of words in a text."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self._data = data
+        self.start = self.end = self.cut_at = start
+        self.skip = 0
+        self.segments: list[_Segment] = []
+        self._objects = 0
+        # Since the last segment: the ends of elements, and how many objects these are.
+        self._ends: list[int] = []
+        self._objects_since = 0
+
+    def add(self, end: int, objects: int) -> bool:
+        """Add the element that ends at *end*; say whether a segment of the first size ends there.
+
+        Raises: _TinyObjectsError: there were so many small ones that it should be the last.
+        """
+        start, self.end = self.end, end
+        self._ends.append(end)
+        self._objects_since += objects
+        self._count(objects)
+        if not self._is_end(start, end, *_SEGMENT_BYTES[0]):
+            return False
+        self._close(end, len(self._ends), self._objects_since)
+        self._ends, self._objects_since = [], 0
+        return True
+
+    def add_segment(self, segment: _Segment, end: int) -> None:
+        self.segments.append(segment)
+        self.end = self.cut_at = end
+        self._count(segment.objects)
+
+    def _count(self, objects: int) -> None:
+        self._objects += objects
+        size, least = self.end - self.start, self._objects * _TINY_BYTES
+        if self._objects > _MAX_TINY_OBJECTS and size < least:
+            raise _TinyObjectsError(self.end)
+
+    def _is_end(self, start: int, end: int, smallest: int, largest: int, odds: int) -> bool:
+        size = end - self.cut_at
+        return size >= largest or (
+            size >= smallest and zlib.crc32(self._data[start:end]) % odds == 0
+        )
+
+    def _close(self, end: int, elements: int = 0, objects: int = 0) -> None:
+        data = self._data[self.cut_at : end]
+        if len(data) > _MAX_SEGMENT_BYTES:
+            self.segments.extend(map(_Segment, _pieces(data)))
+        else:
+            self.segments.append(_Segment(data, elements, objects))
+        self.cut_at = end
+
+    def add_text(self, end: int) -> None:
+        """Add what is cut where its own bytes say so: after a word, first after a rare one.
+
+        A small one stays in one piece.
+        """
+        self.end = end
+        if end - self.start <= _SEGMENT_BYTES[0][0]:
+            return self._close(end)
+        symbols = self._data[self.cut_at : end].translate(_TEXT_CLASSES)
+        first = self.cut_at
+        for (smallest, largest, _), word in zip(_SEGMENT_BYTES, _TEXT_WORDS, strict=True):
+            while (start := self.cut_at - first + smallest) < end - first:
+                found = symbols.find(word, start, start + largest - smallest)
+                if found < 0 and end - self.cut_at < largest:
+                    break
+                self._close(first + found + len(word) if found >= 0 else self.cut_at + largest)
+        return None
+
+    def finish(self, *, is_last: bool) -> None:
+        """Cut what is left after the last segment into smaller ones."""
+        for sizes in _SEGMENT_BYTES[1:]:
+            start = self.cut_at
+            for end in self._ends[bisect_right(self._ends, start) :]:
+                if self._is_end(start, end, *sizes):
+                    self._close(end)
+                start = end
+        if not is_last and self.end - self.cut_at >= _MIN_LAST_SEGMENT_BYTES:
+            self._close(self.end)
+
+
+class _Cutter:
+    """Walks over a value's msgpack, and notes where it may be cut, at any depth.
+
+    A list is cut between its elements, a dict between its entries, a long text at words. What is
+    opened has a head, which a new length changes: it stays out of the segments. So an element of a
+    list is opened only where it is larger than any segment, an entry of a dict where it is a good
+    part of the value.
     """
-    try:
-        at = 0
-        if data[0] in (0xC7, 0xC8, 0xC9):
-            width = _MSGPACK_SIZED[data[0]][0]
-            if data[1 + width] == _MSGPACK_DELTA_SNAPSHOT:
-                at = 2 + width
-        at, count, step = _msgpack_container(data, at)
-        ends = [at]
+
+    def __init__(self, data: bytes, former: _Former) -> None:
+        self._data = data
+        self._former = former
+        self._opened_bytes = max(_INLINE_VALUE_BYTES, len(data) // _OPENED_PART)
+        self.stretches: list[_Stretch] = []
+
+    def begin(self, at: int) -> _Stretch:
+        self.stretches.append(_Stretch(self._data, at))
+        return self.stretches[-1]
+
+    def walk(self, at: int, depth: int = 0) -> tuple[int, int]:
+        """Open the object at *at*; return where it ends, and how many objects it is."""
+        data, first = self._data, self._data[at]
+        if first in _MSGPACK_SIZED:
+            width, extra = _MSGPACK_SIZED[first]
+            start = at + 1 + width + extra
+            end = start + int.from_bytes(data[at + 1 : at + 1 + width], "big")
+            if not extra:  # a string or bytes
+                if end - start > max(self._opened_bytes, _SEGMENT_BYTES[0][0]):
+                    self.begin(start).add_text(end)
+            elif data[start - 1] <= _MSGPACK_DELTA_SNAPSHOT and end - at > self._opened_bytes:
+                mark = len(self.stretches)
+                with suppress(IndexError, KeyError):
+                    if self.walk(start, depth + 1)[0] == end:
+                        return end, 1
+                del self.stretches[mark:]  # it is no msgpack
+            return end, 1
+        if depth < _MAX_OPENED_DEPTH and (first in _MSGPACK_NESTED or 0x80 <= first < 0xA0):
+            start, count, step = _msgpack_container(data, at)
+            return self._list(start, count, depth) if step == 1 else self._dict(start, count, depth)
+        return _msgpack_end(data, at)
+
+    def _dict(self, at: int, count: int, depth: int) -> tuple[int, int]:
+        stretch, total = self.begin(at), 1
         for _ in range(count):
-            for _ in range(step):
-                at = _msgpack_end(data, at)
-            ends.append(at)
-    except (IndexError, KeyError):
-        return []
-    return ends if at == len(data) else []
+            value_at, keys = _msgpack_end(self._data, at)
+            mark = len(self.stretches)
+            at, values = self.walk(value_at, depth + 1)
+            total += keys + values
+            if at - value_at > self._opened_bytes and len(self.stretches) > mark:
+                stretch.add(value_at, keys)
+                stretch = self.begin(at)
+            else:
+                del self.stretches[mark:]
+                stretch.add(at, keys + values)
+        return at, total
+
+    def _list(self, at: int, count: int, depth: int) -> tuple[int, int]:
+        data, stretch, total = self._data, self.begin(at), 1
+        at, count = self._trimmed(at, count, stretch)
+        may_be_known = True
+        while count:
+            known = self._former.at(data, at) if may_be_known else None
+            if known and known.elements <= count:
+                at += len(known.data)
+                count -= known.elements
+                total += known.objects
+                stretch.add_segment(known, at)
+                continue
+            start, mark = at, len(self.stretches)
+            at, objects = _msgpack_end(data, at)
+            if at - start > _SEGMENT_BYTES[0][1]:
+                self.walk(start, depth + 1)
+            if len(self.stretches) > mark:
+                stretch, may_be_known = self.begin(at), True
+            else:
+                may_be_known = stretch.add(at, objects)
+            count -= 1
+            total += objects
+        return at, total
+
+    def _trimmed(self, start: int, count: int, stretch: _Stretch) -> tuple[int, int]:
+        """Add the segment in which a list that lost its first elements starts now.
+
+        Return where the list goes on after that, and with how many elements.
+        """
+        if found := self._former.trimmed(self._data, start):
+            skip, segment = found
+            at, left, end = start, count, start + len(segment.data) - skip
+            while at < end and left:
+                at, _ = _msgpack_end(self._data, at)
+                left -= 1
+            if at == end:  # it could be the end of something else
+                stretch.skip = skip
+                stretch.add_segment(segment, end)
+                return end, left
+        return start, count
 
 
-class _Cut(NamedTuple):
-    """A value's bytes: the head, the segments joined from byte *skip* on, the tail."""
-
-    head: bytes
-    skip: int
-    segments: list[bytes]
-    tail: bytes
-
-
-def _cut(type_: str, data: bytes, former: Sequence[bytes] = ()) -> _Cut:
+def _cut(type_: str, data: bytes, former: _Former) -> list[bytes | _Stretch]:
     """Cut a value's bytes, so that what they share with the *former* segments is the same again.
 
-    A list or dict is cut where its content says so, first into large segments, then what is left
-    into small ones: an append, an edit or a trimmed front moves no other cut, and a long list has
-    few segments. Its head, which a new length changes, stays out of them.
+    Bytes and stretches take turns; of these the segments count, from byte *skip* of the first on.
+    A list, dict or text is cut where its content says so, first into large segments, then what is
+    left into smaller ones: an append, an edit or a trimmed front moves no other cut, and a long
+    list has few segments.
     """
     if len(data) <= _INLINE_VALUE_BYTES:
-        return _Cut(b"", 0, [], data)
-    ends = _element_ends(data) if type_ == "msgpack" else []
-    if not ends:
-        return _Cut(b"", 0, list(_pieces(data)), b"")
-    head, body = data[: ends[0]], data[ends[0] :]
-    front = _trimmed_front(body, former)
-    body = front + body
-    ends = [end - len(head) + len(front) for end in ends]
-    segments: list[bytes] = []
-    start = 0
-    for smallest, largest, odds in _SEGMENT_BYTES:
-        before = max(start, len(front))
-        for end in ends[bisect_right(ends, before) :]:
-            size = end - start
-            if size >= largest or (size >= smallest and zlib.crc32(body[before:end]) % odds == 0):
-                segments.extend(_pieces(body[start:end]))
-                start = end
-            before = end
-    if not segments:
-        return _Cut(head, 0, [], body[len(front) :])
-    return _Cut(head, len(front), segments, body[start:])
-
-
-def _trimmed_front(body: bytes, former: Sequence[bytes]) -> bytes:
-    """Return what the segment in which *body* now starts holds before that.
-
-    A list that loses its first elements keeps that segment as it is, and skips what is gone.
-    """
-    at = b"".join(former).find(body[:_SAMPLE_BYTES])
-    for segment in former:
-        if 0 <= at < len(segment):
-            return segment[:at]
-        at -= len(segment)
-    return b""
+        return [data]
+    cutter = _Cutter(data, former)
+    try:
+        # A serde may name its own format "msgpack".
+        if type_ != "msgpack" or cutter.walk(0)[0] != len(data):
+            cutter.stretches = []
+    except (IndexError, KeyError):
+        cutter.stretches = []
+    except _TinyObjectsError as error:
+        cutter.begin(error.at).add_text(len(data))
+    if not cutter.stretches:
+        cutter.begin(0).add_text(len(data))
+    parts: list[bytes | _Stretch] = []
+    at, uncut = 0, b""
+    for stretch in cutter.stretches:
+        uncut += data[at : stretch.start]
+        stretch.finish(is_last=stretch is cutter.stretches[-1])
+        if stretch.segments:
+            parts += [uncut, stretch]
+            uncut = b""
+        uncut += data[stretch.cut_at : stretch.end]
+        at = stretch.end
+    return [*parts, uncut + data[at:]]
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
@@ -609,14 +826,22 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 # The bytes and attributes of an item: an _encode and a _decode for each kind, side by side.
 
 
-class _Channel(NamedTuple):
-    """A channel's value as a record holds it."""
+class _Span(NamedTuple):
+    """Part of a value: the bytes of segments, joined from byte *skip* on."""
 
-    type: str
-    head: bytes
     skip: int
     refs: tuple[_Ref, ...]
-    tail: bytes
+
+
+class _Value(NamedTuple):
+    """A channel's value, or a write's: the parts of its bytes, in order."""
+
+    type: str
+    parts: tuple[bytes | _Span, ...]
+
+    @property
+    def refs(self) -> Iterator[_Ref]:
+        return chain.from_iterable(each.refs for each in self.parts if isinstance(each, _Span))
 
 
 class _Record(NamedTuple):
@@ -626,8 +851,12 @@ class _Record(NamedTuple):
     parent_id: str | None
     checkpoint: dict[str, Any]
     metadata: dict[str, Any]
-    channels: dict[str, _Channel]
+    channels: dict[str, _Value]
     expires_at: int
+    #: Under encryption, what the names of its segments are keyed by.
+    secret: bytes
+    #: The segments that the item names, those that hold names among them.
+    names: tuple[_Ref, ...] = ()
     is_layout_0: bool = False
 
     @property
@@ -642,8 +871,10 @@ class _Record(NamedTuple):
 
     @property
     def refs(self) -> list[_Ref]:
-        """The segments that the channels name, each once."""
-        return list({ref: None for channel in self.channels.values() for ref in channel.refs})
+        """The segments that hold the channels' values, each once."""
+        return list(
+            dict.fromkeys(chain.from_iterable(each.refs for each in self.channels.values()))
+        )
 
     @property
     def counters(self) -> Mapping[str, Any]:
@@ -679,13 +910,12 @@ class _Write(NamedTuple):
     task_id: str
     idx: int
     channel: str
-    type: str
-    value: bytes
+    value: _Value
 
 
-# Where an item belongs, for errors; how segments of a checkpoint are read.
+# Where an item belongs, for errors; how segments that a checkpoint names are read.
 _Place = tuple[_CheckpointKey, str]
-_Load = Callable[[_CheckpointKey, list[_Ref]], Mapping[_Ref, bytes]]
+_Load = Callable[[_CheckpointKey, Collection[_Ref]], Mapping[_Ref, _Segment]]
 
 
 # What most records, writes and messages hold, so that zlib need not learn it from each (rule 7).
@@ -705,12 +935,13 @@ _DICTIONARY: Final = (
 
 def _pack(data: bytes) -> bytes:
     packer = zlib.compressobj(4, zdict=_DICTIONARY)
-    packed = packer.compress(data) + packer.flush()
+    # More would not be unpacked.
+    packed = packer.compress(data) + packer.flush() if len(data) <= _MAX_BODY_BYTES else data
     return b"\x01" + packed if len(packed) < len(data) else b"\x00" + data
 
 
 def _unpack(blob: bytes, max_bytes: int, place: _Place) -> bytes:
-    """Return what _pack() was given, of at most *max_bytes*."""
+    """Return what _pack() was given, of at most *max_bytes* where it was compressed."""
     if blob[:1] == b"\x01":
         unpacker = zlib.decompressobj(zdict=_DICTIONARY)
         with suppress(zlib.error):
@@ -729,8 +960,7 @@ class _PlainSerde:
 
     For calls that need no values, so that whoever can write an item runs no code in them: of an
     object it gives what the object would have been made from. It can look into what LangGraph's own
-    JsonPlusSerializer and EncryptedSerializer made; the bytes of any other serde only that serde
-    itself can decode.
+    JsonPlusSerializer made; the bytes of any other serde only that serde itself can decode.
     """
 
     def __init__(self, serde: SerializerProtocol) -> None:
@@ -745,33 +975,162 @@ class _PlainSerde:
         return self._plain.dumps_typed(obj)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        serde, (type_, blob) = self._serde, data
-        if type(serde) is EncryptedSerializer:
-            if "+" in type_:
-                type_, cipher_name = type_.split("+", 1)
-                blob = serde.cipher.decrypt(cipher_name, blob)
-            serde = serde.serde
         # Pickles are loaded only by a serde that was made with pickle_fallback=True.
-        if type(serde) is not JsonPlusSerializer or type_ == "pickle":
-            return serde.loads_typed((type_, blob))
-        if type_ == "json":
+        if type(self._serde) is not JsonPlusSerializer or data[0] == "pickle":
+            return self._serde.loads_typed(data)
+        if data[0] == "json":
             import json  # noqa: PLC0415  only what older serializers wrote
 
-            return json.loads(blob)
-        return self._plain.loads_typed((type_, blob))
+            return json.loads(data[1])
+        return self._plain.loads_typed(data)
 
 
-def _loads(serde: SerializerProtocol, type_: str, data: bytes, place: _Place) -> Any:
-    """Decode bytes, which may be damaged, or forged, or another serde's."""
-    try:
-        return serde.loads_typed((type_, data))
-    except Exception as error:
-        # A serde may raise anything.
-        what = (
-            f"Bytes of type {type_!r} can't be decoded ({type(error).__name__}); another "
-            f"serializer may have written them"
-        )
-        raise DamagedCheckpointError(what, *place) from error
+class _Codec:
+    """Turns values into bytes, and bytes into what is stored, by a saver's serde.
+
+    With LangGraph's EncryptedSerializer, values are serialized and cut in plain, and each part is
+    compressed and encrypted by itself, together with what binds it to its place (rule 11). Any
+    other serde that encrypts does so before values are cut: its bytes are never the same again.
+    *is_plain*: of objects, only what they would be made from is decoded.
+    """
+
+    def __init__(self, serde: SerializerProtocol, *, is_plain: bool = False) -> None:
+        self._cipher = serde.cipher if type(serde) is EncryptedSerializer else None
+        inner = serde.serde if type(serde) is EncryptedSerializer else serde
+        self._serde = _PlainSerde(inner) if is_plain else inner
+
+    @property
+    def encrypts(self) -> bool:
+        return self._cipher is not None
+
+    def dumps(self, value: Any) -> tuple[str, bytes]:
+        type_, data = self._serde.dumps_typed(value)
+        return type_, bytes(data)
+
+    def loads(self, type_: str, data: bytes, place: _Place) -> Any:
+        """Decode bytes, which may be damaged, or forged, or another serde's."""
+        try:
+            return self._serde.loads_typed((type_, data))
+        except Exception as error:
+            # A serde may raise anything.
+            what = (
+                f"Bytes of type {type_!r} can't be decoded ({type(error).__name__}); another "
+                f"serializer may have written them"
+            )
+            raise DamagedCheckpointError(what, *place) from error
+
+    def new_secret(self) -> bytes:
+        """Return what a line of checkpoints keys the names of its segments by."""
+        return os.urandom(16) if self._cipher else b""
+
+    def pack(self, data: bytes, identity: bytes) -> bytes:
+        packed = _pack(data)
+        if self._cipher is None:
+            return packed
+        name, encrypted = self._cipher.encrypt(identity + packed)
+        return b"\x02" + name.encode() + b"\0" + encrypted
+
+    def unpack(self, blob: bytes, identity: bytes, max_bytes: int, place: _Place) -> bytes:
+        """Return what pack() was given with the same *identity*."""
+        if self._cipher is None and blob[:1] == b"\x02":
+            what = "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"
+            raise DamagedCheckpointError(what, *place)
+        if self._cipher:
+            if blob[:1] != b"\x02":
+                raise _not_encrypted(place)
+            name, _, encrypted = blob[1:].partition(b"\0")
+            plain = self._decrypt(name.decode(errors="replace"), encrypted, place)
+            if plain[:16] != identity:
+                what = "Encrypted bytes are those of another place: they were moved or replaced"
+                raise DamagedCheckpointError(what, *place)
+            blob = plain[16:]
+        return _unpack(blob, max_bytes, place)
+
+    def loads_layout_0(self, type_: str, data: bytes, place: _Place) -> Any:
+        return self.loads(*self.open_layout_0(type_, data, place), place)
+
+    def open_layout_0(self, type_: str, data: bytes, place: _Place) -> tuple[str, bytes]:
+        """Decrypt what layout 0 stored, where each value was encrypted by the serde itself."""
+        if self._cipher is None:
+            return type_, data
+        inner, plus, name = type_.partition("+")
+        if not plus:
+            raise _not_encrypted(place)
+        return inner, self._decrypt(name, data, place)
+
+    def _decrypt(self, name: str, data: bytes, place: _Place) -> bytes:
+        assert self._cipher is not None  # noqa: S101  the callers have asked
+        try:
+            return self._cipher.decrypt(name, data)
+        except Exception as error:
+            # A cipher may raise anything.
+            what = f"Bytes can't be decrypted with this key ({type(error).__name__})"
+            raise DamagedCheckpointError(what, *place) from error
+
+
+# For what is in plain under encryption as well: lists of names, and bodies that are encrypted.
+_PLAIN: Final = _Codec(JsonPlusSerializer())
+
+
+def _not_encrypted(place: _Place) -> DamagedCheckpointError:
+    what = (
+        "An item is not encrypted, and this saver's serde encrypts: it is forged, or its thread "
+        "began without encryption and has to be moved by copy_from() into new tables"
+    )
+    return DamagedCheckpointError(what, *place)
+
+
+class _Base(NamedTuple):
+    """What a new item may share: segments that are named, and what their names are keyed by."""
+
+    names: Sequence[_Ref]
+    secret: bytes
+
+
+class _Sealer:
+    """Names the segments of items, and keeps those that have yet to be stored (rule 2)."""
+
+    def __init__(
+        self,
+        thread_id: str,
+        codec: _Codec,
+        base: _Base,
+        expiries: tuple[int, int],
+        now: float,
+    ) -> None:
+        self.expires_at, self._segments_expire_at = expiries
+        self.secret = base.secret
+        self.now = now
+        #: Items to be stored before the one that names them; what the cache is to hold then.
+        self.items: dict[_Ref, _Item] = {}
+        self.segments: dict[_Ref, _Segment] = {}
+        self._thread_id = thread_id
+        self._codec = codec
+        self._stored = {
+            ref.digest: ref for ref in base.names if _lasts(ref.expires_at, self.expires_at)
+        }
+
+    def seal(self, segment: _Segment) -> _Ref:
+        """Name a part of a value."""
+        if segment.digest:
+            return self._name(segment, self._codec)
+        digest = blake2b(segment.data, digest_size=16, key=self.secret).digest()
+        ref = self._name(segment := segment._replace(digest=digest), self._codec)
+        self.segments[ref] = segment
+        return ref
+
+    def seal_plain(self, data: bytes) -> _Ref:
+        """Name a list of names, or a part of an item's body."""
+        return self._name(_Segment(data, digest=_digest(data)), _PLAIN)
+
+    def _name(self, segment: _Segment, codec: _Codec) -> _Ref:
+        if (ref := self._stored.get(segment.digest)) is None:
+            ref = _Ref(segment.digest, self._segments_expire_at)
+            if ref not in self.items:
+                self.items[ref] = _encode_segment(
+                    self._thread_id, ref, segment.data, codec, self.now
+                )
+        return ref
 
 
 @contextmanager
@@ -791,28 +1150,73 @@ def _expect(value: Any, type_: type[T]) -> T:
 
 
 def _encode_refs(refs: Iterable[_Ref]) -> bytes:
-    return b"".join(ref.digest + ref.expires_at.to_bytes(8, "big") for ref in refs)
+    return b"".join(ref.digest + ref.expires_at.to_bytes(5, "big") for ref in refs)
 
 
-def _decode_refs(item: _Item) -> list[_Ref]:
-    """Return the segments that hold an item's body, or that a pruned item names."""
-    blob = item.get("segments", {}).get("B", b"")
+def _decode_refs(blob: bytes) -> list[_Ref]:
     return [
-        _Ref(blob[at : at + 16], int.from_bytes(blob[at + 16 : at + 24], "big"))
-        for at in range(0, len(blob) - 23, 24)
+        _Ref(blob[at : at + 16], int.from_bytes(blob[at + 16 : at + _REF_BYTES], "big"))
+        for at in range(0, len(blob) - _REF_BYTES + 1, _REF_BYTES)
     ]
 
 
-def _named(item: _Item, record: _Record | None = None) -> list[_Ref]:
-    """Return the segments that a write, or a checkpoint with its *record*, names."""
-    return [*_decode_refs(item), *(record.refs if record else ())]
+def _refs(item: _Item, name: str = "segments") -> list[_Ref]:
+    return _decode_refs(item.get(name, {}).get("B", b""))
+
+
+class _Names(NamedTuple):
+    """The segments that an item names: for its values in order, for more names, for its body."""
+
+    values: list[_Ref]
+    lists: list[_Ref]
+    body: list[_Ref]
+
+    @property
+    def all(self) -> list[_Ref]:
+        return [*self.body, *self.lists, *self.values]
+
+
+def _named(item: _Item, key: _CheckpointKey, load: _Load) -> _Names:
+    """Return the segments that an item of a checkpoint names; *load* reads lists of names."""
+    values, lists = _refs(item), _refs(item, "lists")
+    if lists:
+        found = load(key, lists)
+        values = [*chain.from_iterable(_decode_refs(found[ref].data) for ref in lists), *values]
+    return _Names(values, lists, _refs(item, "body"))
+
+
+def _listed(refs: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
+    """Return names of lists of names, and the names after them: an item with few of both.
+
+    Lists are cut where names say so, as most are those of the checkpoint before.
+    """
+    few, odds, most = _REFS
+    lists: list[_Ref] = []
+    if len(refs) > few:
+        start = 0
+        for end, ref in enumerate(refs, 1):
+            if ref.digest[0] % odds == 0 or end - start == most:
+                lists.append(sealer.seal_plain(_encode_refs(refs[start:end])))
+                start = end
+        refs = refs[start:]
+    return lists, refs
 
 
 def _item_digest(item: _Item) -> bytes:
     """Return the digest of an item's bytes, keyed by its strings, its keys among them (rule 7)."""
     strings = sorted((name, value["S"]) for name, value in item.items() if "S" in value)
-    blobs = [item[name]["B"] for name in ("checkpoint", "writes", "segments") if name in item]
-    return _digest(b"".join(blobs), *chain.from_iterable(strings))
+    blobs = (item[name]["B"] for name in _SIGNED if name in item)
+    sized = chain.from_iterable((len(blob).to_bytes(4, "big"), blob) for blob in blobs)
+    return _digest(b"".join(sized), *chain.from_iterable(strings))
+
+
+_SIGNED: Final = ("body", "checkpoint", "lists", "segments", "writes")
+_BODIES: Final = {"body", "checkpoint", "writes"}
+
+
+def _identity(item: _Item) -> bytes:
+    """Return what binds an item's body to its place: a digest of all else that is signed."""
+    return _item_digest({name: item[name] for name in item.keys() - _BODIES})
 
 
 def _signed(item: _Item) -> _Item:
@@ -824,60 +1228,71 @@ def _check_digest(item: _Item, place: _Place) -> None:
         raise DamagedCheckpointError("An item's bytes are not what was stored", *place)
 
 
-def _encode_body(
-    item: _Item, name: str, content: Any, serde: SerializerProtocol, sealer: _Sealer
-) -> _Item:
+def _encode_body(item: _Item, name: str, data: bytes, codec: _Codec, sealer: _Sealer) -> _Item:
     """Return *item* with a record or writes: as the attribute *name*, or as segments (rule 1)."""
-    type_, data = serde.dumps_typed(content)
-    item = item | {"type": {"S": type_}}
-    whole = _signed(item | {name: {"B": _pack(data)}})
-    if len(data) <= _MAX_BODY_BYTES and _item_bytes(whole) <= _MAX_ITEM_BYTES:
+    blob = codec.pack(data, _identity(item))
+    whole = _signed(item | {name: {"B": blob}})
+    if _item_bytes(whole) <= _MAX_ITEM_BYTES:
         return whole
-    refs = map(sealer.seal, _pieces(data))
-    return _signed(item | {"segments": {"B": _encode_refs(refs)}})
+    refs = map(sealer.seal_plain, _pieces(blob))
+    return _signed(item | {"body": {"B": _encode_refs(refs)}})
 
 
-def _decode_body(
-    item: _Item, name: str, serde: SerializerProtocol, load: _Load, place: _Place
-) -> Any:
+def _decode_body(item: _Item, name: str, codec: _Codec, load: _Load, place: _Place) -> bytes:
     _check_digest(item, place)
     if name in item:
-        data = _unpack(item[name]["B"], _MAX_BODY_BYTES, place)
+        blob = item[name]["B"]
     else:
-        segments = load(place[0], refs := _decode_refs(item))
-        data = b"".join(segments[ref] for ref in refs)
-    return _loads(serde, item["type"]["S"], data, place)
+        segments = load(place[0], refs := _refs(item, "body"))
+        blob = b"".join(segments[ref].data for ref in refs)
+    return codec.unpack(blob, _identity(item), _MAX_BODY_BYTES, place)
 
 
-def _encode_channel(channel: _Channel) -> list[Any]:
+def _with_names(item: _Item, type_: str, refs: Sequence[_Ref], sealer: _Sealer) -> _Item:
+    lists, rest = _listed(refs, sealer)
+    item = item | {"type": {"S": type_}}
+    for name, each in (("lists", lists), ("segments", rest)):
+        if each:
+            item[name] = {"B": _encode_refs(each)}
+    return item
+
+
+def _encode_value(value: _Value, refs: list[_Ref]) -> list[Any]:
+    """Return a value for an item's content, and append the names of its segments to *refs*."""
+    refs.extend(value.refs)
     # Plain lists, as not every serde keeps a named tuple.
-    return [*channel[:3], [list(ref) for ref in channel.refs], channel.tail]
-
-
-def _decode_channel(content: Any) -> _Channel:
-    type_, head, skip, refs, tail = content
-    channel = _Channel(
-        _expect(type_, str),
-        _expect(head, bytes),
-        _expect(skip, int),
-        tuple(_Ref(_expect(digest, bytes), _expect(expiry, int)) for digest, expiry in refs),
-        _expect(tail, bytes),
-    )
-    if skip < 0 or len(_encode_refs(channel.refs)) != 24 * len(channel.refs):
-        raise ValueError
-    return channel
-
-
-def _encode_record(record: _Record, serde: SerializerProtocol, sealer: _Sealer) -> _Item:
-    key, parent_id, checkpoint, metadata, channels, expires_at, _ = record
-    content: list[Any] = [
-        checkpoint,
-        metadata,
-        {name: _encode_channel(channel) for name, channel in channels.items()},
+    return [
+        value.type,
+        *([each.skip, len(each.refs)] if isinstance(each, _Span) else each for each in value.parts),
     ]
-    if metadata.get("thread_id") == key.thread_id:
-        content[1] = {name: value for name, value in metadata.items() if name != "thread_id"}
-        content.append(True)
+
+
+def _decode_value(content: Any, refs: Iterator[_Ref]) -> _Value:
+    type_, *parts = content
+    decoded: list[bytes | _Span] = []
+    for part in parts:
+        if isinstance(part, bytes):
+            decoded.append(part)
+            continue
+        skip, count = part
+        span = _Span(_expect(skip, int), tuple(islice(refs, count)))
+        if span.skip < 0 or len(span.refs) != count:
+            raise ValueError
+        decoded.append(span)
+    return _Value(_expect(type_, str), tuple(decoded))
+
+
+def _encode_record(record: _Record, codec: _Codec, sealer: _Sealer) -> _Item:
+    key, parent_id, checkpoint, metadata, channels, expires_at, *_ = record
+    refs: list[_Ref] = []
+    own = metadata.get("thread_id") == key.thread_id
+    content = [
+        checkpoint,
+        {name: value for name, value in metadata.items() if not own or name != "thread_id"},
+        {name: _encode_value(value, refs) for name, value in channels.items()},
+        own,
+        record.secret,
+    ]
     item = {
         **_checkpoints_key(key.thread_id, key.range_key),
         "checkpoint_ns": {"S": key.checkpoint_ns},
@@ -887,19 +1302,25 @@ def _encode_record(record: _Record, serde: SerializerProtocol, sealer: _Sealer) 
         item["parent_checkpoint_id"] = {"S": parent_id}
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
         item["run_id"] = {"S": run_id}
-    return _encode_body(item, "checkpoint", content, serde, sealer)
+    type_, data = codec.dumps(content)
+    return _encode_body(_with_names(item, type_, refs, sealer), "checkpoint", data, codec, sealer)
 
 
-def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: str) -> _Record:
+def _decode_record(item: _Item, codec: _Codec, load: _Load, table: str) -> _Record:
     key = _record_key(item)
     place = (key, table)
     with _well_formed(place):
+        names: tuple[_Ref, ...] = ()
+        secret = b""
         if is_layout_0 := "metadata" in item:
-            checkpoint, metadata, channels = _decode_layout_0(item, serde, place)
+            checkpoint, metadata, channels = _decode_layout_0(item, codec, place)
         else:
-            content = _decode_body(item, "checkpoint", serde, load, place)
-            checkpoint, metadata, plain, *own = content
-            channels = {_expect(name, str): _decode_channel(each) for name, each in plain.items()}
+            data = _decode_body(item, "checkpoint", codec, load, place)
+            content = codec.loads(item["type"]["S"], data, place)
+            checkpoint, metadata, plain, own, secret = content
+            named = _named(item, key, load)
+            names, refs = tuple(named.all), iter(named.values)
+            channels = {_expect(name, str): _decode_value(v, refs) for name, v in plain.items()}
             if own:
                 metadata = {**metadata, "thread_id": key.thread_id}
         for each in (checkpoint, metadata, checkpoint["channel_versions"]):
@@ -908,9 +1329,16 @@ def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: s
             _expect(name, str)
         iter(checkpoint.get("updated_channels") or ())
         _expect(checkpoint["v"], int)
-        parent_id = item.get("parent_checkpoint_id", {}).get("S")
         record = _Record(
-            key, parent_id, checkpoint, metadata, channels, _expires_at(item), is_layout_0
+            key,
+            item.get("parent_checkpoint_id", {}).get("S"),
+            checkpoint,
+            metadata,
+            channels,
+            _expires_at(item),
+            _expect(secret, bytes),
+            names,
+            is_layout_0,
         )
         for each in _expect(record.counters, dict).values():
             _ = each[0]
@@ -920,26 +1348,26 @@ def _decode_record(item: _Item, serde: SerializerProtocol, load: _Load, table: s
 
 
 def _decode_layout_0(
-    item: _Item, serde: SerializerProtocol, place: _Place
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, _Channel]]:
+    item: _Item, codec: _Codec, place: _Place
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, _Value]]:
     checkpoint, metadata = (
-        _loads(serde, item["type"]["S"], item[name]["B"], place)
+        codec.loads_layout_0(item["type"]["S"], item[name]["B"], place)
         for name in ("checkpoint", "metadata")
     )
-    typed = {name: serde.dumps_typed(v) for name, v in checkpoint.pop("channel_values").items()}
-    channels = {name: _Channel(type_, b"", 0, (), data) for name, (type_, data) in typed.items()}
+    typed = {name: codec.dumps(value) for name, value in checkpoint.pop("channel_values").items()}
+    channels = {name: _Value(type_, (data,)) for name, (type_, data) in typed.items()}
     return checkpoint, metadata, channels
 
 
-def _decode_value(
-    channel: _Channel,
-    segments: Mapping[_Ref, bytes],
-    serde: SerializerProtocol,
-    place: _Place,
-) -> Any:
-    body = b"".join(segments[ref] for ref in channel.refs)
-    data = channel.head + body[channel.skip :] + channel.tail
-    return _loads(serde, channel.type, data, place)
+def _joined(value: _Value, segments: Mapping[_Ref, _Segment]) -> bytes:
+    """Return a value's bytes, as the serde made them."""
+    parts = (
+        b"".join([segments[ref].data for ref in part.refs])[part.skip :]
+        if isinstance(part, _Span)
+        else part
+        for part in value.parts
+    )
+    return b"".join(parts)
 
 
 def _encode_idx(indices: Iterable[int]) -> str:
@@ -964,10 +1392,9 @@ def _encode_writes(
     task_id: str,
     task_path: str,
     slot: int,
-    writes: Mapping[int, tuple[str, str, bytes]],
-    serde: SerializerProtocol,
+    writes: Mapping[int, tuple[str, _Value]],
+    codec: _Codec,
     sealer: _Sealer,
-    now: float,
 ) -> _Item:
     idx = _text("the list of indices of writes", _encode_idx(writes), max_bytes=_MAX_TEXT_BYTES)
     item = {
@@ -976,54 +1403,66 @@ def _encode_writes(
         ),
         "task_path": {"S": task_path},
         "idx": {"S": idx},
-        **_stored(now, sealer.expires_at),
+        **_stored(sealer.now, sealer.expires_at),
     }
-    content = [[idx, *write] for idx, write in writes.items()]
-    return _encode_body(item, "writes", content, serde, sealer)
+    refs: list[_Ref] = []
+    content = [
+        [idx, channel, *_encode_value(value, refs)] for idx, (channel, value) in writes.items()
+    ]
+    type_, data = codec.dumps(content)
+    return _encode_body(_with_names(item, type_, refs, sealer), "writes", data, codec, sealer)
 
 
 def _decode_writes(
-    item: _Item, key: _CheckpointKey, serde: SerializerProtocol, load: _Load, table: str
+    item: _Item, key: _CheckpointKey, codec: _Codec, load: _Load, table: str
 ) -> list[_Write]:
     place = (key, table)
     with _well_formed(place):
         task_id, slot = _task_and_slot(item)
         if "channel" in item:  # layout 0, which gave special writes no index of their own
-            channel, value = item["channel"]["S"], item["value"]["B"]
+            channel = item["channel"]["S"]
+            type_, data = codec.open_layout_0(item["type"]["S"], item["value"]["B"], place)
             idx = WRITES_IDX_MAP.get(channel, slot)
-            return [_Write("", task_id, idx, channel, item["type"]["S"], value)]
-        task_path = item["task_path"]["S"]
+            return [_Write("", task_id, idx, channel, _Value(type_, (data,)))]
+        data = _decode_body(item, "writes", codec, load, place)
+        task_path, refs = item["task_path"]["S"], iter(_named(item, key, load).values)
         return [
             _Write(
                 task_path,
                 task_id,
                 _expect(idx, int),
                 _expect(channel, str),
-                _expect(type_, str),
-                _expect(value, bytes),
+                _decode_value(content, refs),
             )
-            for idx, channel, type_, value in _decode_body(item, "writes", serde, load, place)
+            for idx, channel, *content in codec.loads(item["type"]["S"], data, place)
         ]
 
 
-def _encode_segment(thread_id: str, ref: _Ref, data: bytes, now: float) -> _Item:
+def _encode_segment(thread_id: str, ref: _Ref, data: bytes, codec: _Codec, now: float) -> _Item:
     return {
         **_checkpoints_key(thread_id, ref.range_key),
-        "segment": {"B": _pack(data)},
+        "segment": {"B": codec.pack(data, ref.digest)},
         **_stored(now, ref.expires_at),
     }
 
 
-def _decode_segment(item: _Item, ref: _Ref, place: _Place) -> bytes:
-    data = _unpack(item.get("segment", {}).get("B", b""), _MAX_SEGMENT_BYTES, place)
-    if _digest(data) != ref.digest:
+def _decode_segment(item: _Item, ref: _Ref, codec: _Codec, place: _Place) -> _Segment:
+    blob = item.get("segment", {}).get("B", b"")
+    data = codec.unpack(blob, ref.digest, _MAX_SEGMENT_BYTES, place)
+    # A keyed name can't be checked by those that don't know the key: it is in the ciphertext.
+    if not codec.encrypts and _digest(data) != ref.digest:
         what = f"Segment {ref.range_key!r} is not what was stored"
         raise DamagedCheckpointError(what, *place)
-    return data
+    return _Segment(data, digest=ref.digest)
+
+
+def _moved_segment(item: _Item, ref: _Ref, target: str, now: float) -> _Item:
+    """Return a segment's item as one of another thread: its bytes are bound to its name alone."""
+    return item | {**_checkpoints_key(target, ref.range_key), **_stored(now, ref.expires_at)}
 
 
 def _encode_pruned(thread_id: str, refs: Sequence[_Ref], now: float) -> _Item:
-    """Encode names that were lost (rule 8); _decode_refs() is its other half."""
+    """Encode names that were lost (rule 8); _refs() is its other half."""
     return {
         **_checkpoints_key(thread_id, f"{_PRUNED}{uuid6()}"),
         "segments": {"B": _encode_refs(refs)},
@@ -1080,7 +1519,15 @@ def _number(item: _Item, name: str) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def _moved(item: _Item, key: _CheckpointKey, target: str, table: str) -> _Item:
+def _moved(
+    item: _Item,
+    key: _CheckpointKey,
+    target: str,
+    codec: _Codec,
+    load: _Load,
+    sealer: _Sealer,
+    table: str,
+) -> _Item:
     """Return a checkpoint's item, or one of its writes, as one of another thread."""
     if "thread_id" in item:
         moved = item | {"thread_id": {"S": target}}
@@ -1092,8 +1539,14 @@ def _moved(item: _Item, key: _CheckpointKey, target: str, table: str) -> _Item:
         moved = item | _writes_key(_writes_hash_key(target), item["task_id_idx"]["S"])
     if "digest" not in item:  # layout 0
         return moved
-    _check_digest(item, (key, table))
-    return _signed(moved)
+    place = (key, table)
+    if not codec.encrypts:
+        _check_digest(item, place)
+        return _signed(moved)
+    name = "checkpoint" if "thread_id" in item else "writes"
+    data = _decode_body(item, name, codec, load, place)
+    bare = {name: moved[name] for name in moved.keys() - {*_BODIES, "digest"}}
+    return _encode_body(bare, name, data, codec, sealer)
 
 
 _KINDS: Final = {_PRUNED: "pruned", _SEGMENT: "segment"}
@@ -1770,6 +2223,12 @@ class _Recent(Generic[T]):
             self.drop(key)
 
 
+def _good_until(seen_at: float, expires_at: int) -> float:
+    """Return until when a put may build on what was there at a time (rule 8)."""
+    until = seen_at + _GRACE_SECONDS / 2
+    return min(until, expires_at) if expires_at else until
+
+
 class _Cache:
     """The records, the newest keys and the segments that this process knows, within one bound."""
 
@@ -1781,13 +2240,12 @@ class _Cache:
         """Note a record that is stored, and for how long a put may build on it."""
         versions = dict(record.checkpoint["channel_versions"])
         slim = record._replace(checkpoint={"channel_versions": versions}, metadata={})
-        good_until = seen_at + _GRACE_SECONDS / 2
-        if record.expires_at:
-            good_until = min(good_until, record.expires_at)
-        size = _OBJECT_BYTES * (4 + len(versions)) + sum(
-            _OBJECT_BYTES * (1 + len(channel.refs)) + len(channel.head) + len(channel.tail)
+        size = _OBJECT_BYTES * (4 + len(versions) + len(record.names)) + sum(
+            _OBJECT_BYTES + (len(part) if isinstance(part, bytes) else 8 * len(part.refs))
             for channel in record.channels.values()
+            for part in channel.parts
         )
+        good_until = _good_until(seen_at, record.expires_at)
         newest = record.key[:2]
         with self._lock:
             self._recent.keep(record.key, (slim, good_until), size)
@@ -1800,20 +2258,39 @@ class _Cache:
             slim, good_until = self._recent.get(key) or (None, 0.0)
         return slim if good_until > now else None
 
+    def remember_writes(self, key: _CheckpointKey, base: _Base, seen_at: float) -> None:
+        """Note what writes of a checkpoint name, beside what others of it do."""
+        at = (*key, "writes")
+        with self._lock:
+            known, good_until = self._recent.get(at) or (_Base((), base.secret), float("inf"))
+            names = dict.fromkeys(base.names)
+            if known.secret == base.secret:
+                names |= dict.fromkeys(known.names)
+                good_until = min(good_until, _good_until(seen_at, 0))
+            else:
+                good_until = _good_until(seen_at, 0)
+            value = _Base(tuple(names), base.secret), good_until
+            self._recent.keep(at, value, _OBJECT_BYTES * (1 + len(names)))
+
+    def recall_writes(self, key: _CheckpointKey, now: float) -> _Base | None:
+        with self._lock:
+            base, good_until = self._recent.get((*key, "writes")) or (None, 0.0)
+        return base if good_until > now else None
+
     def newest(self, thread_id: str, checkpoint_ns: str) -> _CheckpointKey | None:
         """Return the newest checkpoint of a namespace, as far as this process knows."""
         with self._lock:
             return self._recent.get((thread_id, checkpoint_ns))
 
-    def remember_segments(self, thread_id: str, segments: Mapping[_Ref, bytes]) -> None:
+    def remember_segments(self, thread_id: str, segments: Mapping[_Ref, _Segment]) -> None:
         with self._lock:
-            for ref, data in segments.items():
-                self._recent.keep((thread_id, ref), data, len(data) + _OBJECT_BYTES)
+            for ref, segment in segments.items():
+                self._recent.keep((thread_id, ref), segment, len(segment.data) + _OBJECT_BYTES)
 
-    def recall_segments(self, thread_id: str, refs: Iterable[_Ref]) -> dict[_Ref, bytes]:
+    def recall_segments(self, thread_id: str, refs: Iterable[_Ref]) -> dict[_Ref, _Segment]:
         with self._lock:
             found = {ref: self._recent.get((thread_id, ref)) for ref in refs}
-        return {ref: data for ref, data in found.items() if data is not None}
+        return {ref: segment for ref, segment in found.items() if segment is not None}
 
     def forget(self, thread_id: str) -> None:
         with self._lock:
@@ -2010,45 +2487,58 @@ class _Store:
             return []
         return list(self.writes.items(hash_key, attributes=attributes))
 
-    def load_segments(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, bytes]:
+    def load_segments(
+        self, codec: _Codec, key: _CheckpointKey, refs: Collection[_Ref]
+    ) -> dict[_Ref, _Segment]:
         """Return segments that a checkpoint names; those that are not in the cache are read."""
-        known = self.cache.recall_segments(key.thread_id, refs)
-        missing = {ref: key for ref in refs if ref not in known}
-        read = self.read_segments(key.thread_id, missing)
-        self.cache.remember_segments(key.thread_id, read)
+        return self.load_named(codec, key.thread_id, dict.fromkeys(refs, key))
+
+    def load_named(
+        self, codec: _Codec, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
+    ) -> dict[_Ref, _Segment]:
+        """Do so for segments of a thread, each of which a checkpoint names."""
+        known = self.cache.recall_segments(thread_id, named_by)
+        missing = {ref: key for ref, key in named_by.items() if ref not in known}
+        read = self.read_segments(codec, thread_id, missing)
+        self.cache.remember_segments(thread_id, read)
         return known | read
 
+    def load_plain(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, _Segment]:
+        """Return segments with names, or with part of a body."""
+        return self.load_segments(_PLAIN, key, refs)
+
     def read_segments(
+        self, codec: _Codec, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
+    ) -> dict[_Ref, _Segment]:
+        items = self.segment_items(thread_id, named_by)
+        return {
+            ref: _decode_segment(item, ref, codec, (named_by[ref], self.checkpoints.name))
+            for ref, item in items.items()
+        }
+
+    def segment_items(
         self, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
-    ) -> dict[_Ref, bytes]:
-        """Read segments of a thread, each of which a checkpoint names.
+    ) -> dict[_Ref, _Item]:
+        """Read segments from the table.
 
         As they never change (rule 2), a read at half the price will do; those that are not there
         yet are read once more consistently.
         """
-        segments: dict[_Ref, bytes] = {}
+        items: dict[_Ref, _Item] = {}
         for consistent in (False, True):
-            by_key = {ref.range_key: ref for ref in named_by if ref not in segments}
+            by_key = {ref.range_key: ref for ref in named_by if ref not in items}
             keys = [_checkpoints_key(thread_id, range_key) for range_key in by_key]
             for item in self.checkpoints.batch_get(keys, consistent=consistent):
-                ref = by_key[item["checkpoint_id"]["S"]]
-                place = (named_by[ref], self.checkpoints.name)
-                segments[ref] = _decode_segment(item, ref, place)
+                items[by_key[item["checkpoint_id"]["S"]]] = item
         for ref, key in named_by.items():
-            if ref not in segments:
+            if ref not in items:
                 what = f"Segment {ref.range_key!r} is missing"
                 raise DamagedCheckpointError(what, key, self.checkpoints.name)
-        return segments
+        return items
 
-    def store_segments(
-        self, thread_id: str, segments: Mapping[_Ref, bytes], *, is_lasting: bool = True
-    ) -> None:
-        now = self.clock()
-        self.checkpoints.batch_put(
-            _encode_segment(thread_id, ref, data, now) for ref, data in segments.items()
-        )
-        if is_lasting:
-            self.cache.remember_segments(thread_id, segments)
+    def store_segments(self, thread_id: str, sealer: _Sealer) -> None:
+        self.checkpoints.batch_put(sealer.items.values())
+        self.cache.remember_segments(thread_id, sealer.segments)
 
     def delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
         self.checkpoints.batch_delete(_checkpoints_key(thread_id, key) for key in range_keys)
@@ -2101,13 +2591,20 @@ class _Store:
 # get_tuple(), list() and get_delta_channel_history().
 
 
+class _Pending(NamedTuple):
+    """The items of checkpoints' writes, and the segments that these name."""
+
+    items: _WriteItems
+    segments: Mapping[_Ref, _Segment]
+
+
 class _Parts(NamedTuple):
     """What is on its way to make a record a checkpoint."""
 
     record: _Record
-    segments: Mapping[_Ref, Future[dict[_Ref, bytes]]]
-    sends: Callable[[], _WriteItems]
-    writes: Callable[[], _WriteItems]
+    segments: Mapping[_Ref, Future[Mapping[_Ref, _Segment]]]
+    sends: Callable[[], _Pending] | None
+    writes: Callable[[], _Pending]
 
 
 class _Selection(NamedTuple):
@@ -2122,9 +2619,9 @@ class _Selection(NamedTuple):
 class _Reader:
     """Reads checkpoints as a caller sees them."""
 
-    def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
+    def __init__(self, store: _Store, codec: _Codec) -> None:
         self._store = store
-        self._serde = serde
+        self._codec = codec
 
     def get_tuple(self, address: _Address) -> CheckpointTuple | None:
         store, writes, likely = self._store, None, None
@@ -2134,13 +2631,13 @@ class _Reader:
             # Most often the newest is the one that this process stored or read last.
             likely = store.cache.newest(address.thread_id, address.checkpoint_ns or "")
         if likely:
-            writes = store.workers.start(store.pending, [likely])
+            writes = store.workers.start(self._pending, [likely])
         record = self.record(likely) if address.checkpoint_id and likely else self._newest(address)
         if record is None:
             return None
         store.cache.remember(record, store.clock())
         if writes is None or record.key != likely or record.is_layout_0:
-            return self._finish(self._start(record, {}, partial(self._pending, [record])))
+            return self._finish(self._start(record, {}, partial(self._pending_of, [record])))
         return self._finish(self._start(record, {}, writes.result))
 
     def record(self, key: _CheckpointKey) -> _Record | None:
@@ -2153,7 +2650,7 @@ class _Reader:
 
     def decode(self, item: _Item) -> _Record:
         store = self._store
-        return _decode_record(item, self._serde, store.load_segments, store.checkpoints.name)
+        return _decode_record(item, self._codec, store.load_plain, store.checkpoints.name)
 
     def summary(self, record: _Record, item: _Item) -> _Summary:
         return _Summary(
@@ -2163,30 +2660,59 @@ class _Reader:
             record.is_layout_0,
             frozenset(record.channels),
             record.pending_deltas,
-            frozenset(_named(item, record)),
+            frozenset(self.named(item, record.key)),
         )
+
+    def named(self, item: _Item, key: _CheckpointKey) -> list[_Ref]:
+        """Return the segments that an item of a checkpoint names."""
+        return _named(item, key, self._store.load_plain).all
 
     def decode_writes(self, key: _CheckpointKey, item: _Item) -> list[_Write]:
         store = self._store
-        return _decode_writes(item, key, self._serde, store.load_segments, store.writes.name)
+        return _decode_writes(item, key, self._codec, store.load_plain, store.writes.name)
 
-    def _pending(self, records: Sequence[_Record]) -> _WriteItems:
+    def load(self, key: _CheckpointKey, refs: Collection[_Ref]) -> Mapping[_Ref, _Segment]:
+        """Return segments of values."""
+        return self._store.load_segments(self._codec, key, refs) if refs else {}
+
+    def value(
+        self, value: _Value, segments: Mapping[_Ref, _Segment], key: _CheckpointKey, table: str
+    ) -> Any:
+        return self._codec.loads(value.type, _joined(value, segments), (key, table))
+
+    def _pending_of(self, records: Sequence[_Record]) -> _Pending:
         layout_0 = [record.key for record in records if record.is_layout_0]
-        return self._store.pending([record.key for record in records], layout_0)
+        return self._pending([record.key for record in records], layout_0)
+
+    def _pending(
+        self, keys: Sequence[_CheckpointKey], layout_0: Collection[_CheckpointKey] = ()
+    ) -> _Pending:
+        """Read writes, and of the segments that they name as many as a list may hold."""
+        store = self._store
+        items = store.pending(keys, layout_0)
+        named_by: dict[_Ref, _CheckpointKey] = {}
+        with suppress(DamagedCheckpointError):  # it is raised when its checkpoint is returned
+            for key, found in items.items():
+                for item in found:
+                    refs = _named(item, key, store.load_plain).values
+                    named_by |= dict.fromkeys(refs, key)
+            some = dict(islice(named_by.items(), _MAX_LIST_SEGMENTS))
+            return _Pending(items, store.load_named(self._codec, keys[0].thread_id, some))
+        return _Pending(items, {})
 
     def _start(
         self,
         record: _Record,
-        segments: dict[_Ref, Future[dict[_Ref, bytes]]],
-        writes: Callable[[], _WriteItems],
+        segments: dict[_Ref, Future[Mapping[_Ref, _Segment]]],
+        writes: Callable[[], _Pending],
     ) -> _Parts:
         """Start reading what a record needs beside what *segments* and *writes* have on its way."""
-        store = self._store
-        missing = [ref for ref in record.refs if ref not in segments]
+        workers, refs = self._store.workers, record.refs
+        missing = [ref for ref in refs if ref not in segments]
         for batch in _batches(missing, _MAX_BATCH_GET_KEYS):
-            future = store.workers.start(store.load_segments, record.key, batch)
+            future = workers.start(self.load, record.key, batch)
             segments.update(dict.fromkeys(batch, future))
-        sends: Callable[[], _WriteItems] = dict
+        sends = None
         if (
             record.checkpoint["v"] < _FIRST_V_WITH_TASKS
             # What copy_from() brings has the sends that its source showed.
@@ -2194,39 +2720,57 @@ class _Reader:
             and record.parent_key
         ):
             keys = [record.parent_key]
-            sends = store.workers.start(store.pending, keys, keys).result
-        return _Parts(record, {ref: segments[ref] for ref in record.refs}, sends, writes)
+            sends = workers.start(self._pending, keys, keys).result
+        return _Parts(record, {ref: segments[ref] for ref in refs}, sends, writes)
 
     def _finish(self, parts: _Parts) -> CheckpointTuple:
         record, place = parts.record, (parts.record.key, self._store.checkpoints.name)
-        items = parts.writes()[record.key]  # first, as it may be read just now
+        pending = parts.writes()  # first, as it may be read just now
         segments = {ref: future.result()[ref] for ref, future in parts.segments.items()}
         values = {
-            name: _decode_value(channel, segments, self._serde, place)
-            for name, channel in record.channels.items()
+            name: self.value(value, segments, *place) for name, value in record.channels.items()
         }
         versions = dict(record.checkpoint["channel_versions"])
-        sends = [
-            self._loaded(write, key)[2]
-            for key, found in parts.sends().items()
-            for write in self._in_order(key, found)
-            if write.channel == TASKS
-        ]
-        if sends:
-            values[TASKS] = sends
-            with _well_formed(place):
-                versions[TASKS] = max(versions.values(), default=1)
+        if parts.sends and record.parent_key:
+            sends = self._loaded(record.parent_key, parts.sends(), only={TASKS})
+            if sends:
+                values[TASKS] = [value for _, _, value in sends]
+                with _well_formed(place):
+                    versions[TASKS] = max(versions.values(), default=1)
         checkpoint = {**record.checkpoint, "channel_values": values, "channel_versions": versions}
         return CheckpointTuple(
             _config(record.key),
             cast("Checkpoint", checkpoint),
             cast("CheckpointMetadata", record.metadata),
             _config(record.parent_key) if record.parent_key else None,
-            [self._loaded(write, record.key) for write in self._in_order(record.key, items)],
+            self._loaded(record.key, pending, segments),
         )
 
+    def _loaded(
+        self,
+        key: _CheckpointKey,
+        pending: _Pending,
+        segments: Mapping[_Ref, _Segment] = MappingProxyType({}),
+        *,
+        only: Collection[str] | None = None,
+    ) -> list[PendingWrite]:
+        """Return a checkpoint's writes, to all channels or some, as LangGraph applies them."""
+        writes = [
+            write
+            for write in self._in_order(key, pending.items[key])
+            if only is None or write.channel in only
+        ]
+        known = {**segments, **pending.segments}
+        refs = dict.fromkeys(ref for write in writes for ref in write.value.refs)
+        known.update(self.load(key, [ref for ref in refs if ref not in known]))
+        table = self._store.writes.name
+        return [
+            (write.task_id, write.channel, self.value(write.value, known, key, table))
+            for write in writes
+        ]
+
     def _in_order(self, key: _CheckpointKey, items: Iterable[_Item]) -> list[_Write]:
-        """Decode a checkpoint's writes, and sort them as LangGraph applies them.
+        """Decode a checkpoint's writes, and sort them.
 
         Those of layout 0 come last in *items*, and were there before the others.
         """
@@ -2237,10 +2781,6 @@ class _Reader:
                 if write.idx >= 0 or (write.task_id, write.idx) not in writes:
                     writes[write.task_id, write.idx] = write
         return sorted(writes.values())
-
-    def _loaded(self, write: _Write, key: _CheckpointKey) -> PendingWrite:
-        value = _loads(self._serde, write.type, write.value, (key, self._store.writes.name))
-        return write.task_id, write.channel, value
 
     def list(self, selection: _Selection) -> Iterator[CheckpointTuple]:
         """Read what the first records need, then further ahead as more are asked for.
@@ -2253,15 +2793,15 @@ class _Reader:
         records = islice(_until_damaged(self._selected(selection), damaged), limit)
         ahead = limit or _MIN_LIST_AHEAD
         waiting: deque[_Parts] = deque()
-        segments: dict[_Ref, Future[dict[_Ref, bytes]]] = {}
+        segments: dict[_Ref, Future[Mapping[_Ref, _Segment]]] = {}
         while batch := list(islice(records, min(ahead, _MAX_LIST_AHEAD))):
             groups: dict[tuple[str, ...], list[_Record]] = {}
             for record in batch:
                 apart = record.is_layout_0 or filter_
                 groups.setdefault(record.key[: 3 if apart else 2], []).append(record)
-            writes: dict[_CheckpointKey, Callable[[], _WriteItems]] = {}
+            writes: dict[_CheckpointKey, Callable[[], _Pending]] = {}
             for group in groups.values():
-                future = self._store.workers.start(self._pending, group)
+                future = self._store.workers.start(self._pending_of, group)
                 writes.update((record.key, future.result) for record in group)
             for record in batch:
                 # What is on its way may be large: then no more than this one and the next.
@@ -2406,23 +2946,19 @@ class _Reader:
             if written:
                 steps.append((record, written))
             for name in wanted & record.channels.keys():
-                channel = record.channels[name]
-                segments = store.load_segments(record.key, channel.refs) if channel.refs else {}
+                value = record.channels[name]
+                segments = self.load(record.key, list(value.refs))
                 place = (record.key, store.checkpoints.name)
-                histories[name]["seed"] = _decode_value(channel, segments, self._serde, place)
+                histories[name]["seed"] = self.value(value, segments, *place)
                 wanted.remove(name)
             if not wanted:
                 break
         batches = _batches([record for record, _ in steps], _MAX_LIST_AHEAD)
-        found = {
-            k: v
-            for items in store.workers.side_by_side(self._pending, batches)
-            for k, v in items.items()
-        }
+        found = store.workers.side_by_side(self._pending_of, batches)
+        by_key = {key: pending for pending in found for key in pending.items}
         for record, written in reversed(steps):
-            for write in self._in_order(record.key, found[record.key]):
-                if write.channel in written:
-                    histories[write.channel]["writes"].append(self._loaded(write, record.key))
+            for write in self._loaded(record.key, by_key[record.key], only=written):
+                histories[write[1]]["writes"].append(write)
         return histories
 
 
@@ -2436,7 +2972,9 @@ def _until_damaged(
         damaged.append(error)
 
 
-def _is_large(segments: dict[_Ref, Future[dict[_Ref, bytes]]], waiting: Iterable[_Parts]) -> bool:
+def _is_large(
+    segments: dict[_Ref, Future[Mapping[_Ref, _Segment]]], waiting: Iterable[_Parts]
+) -> bool:
     """Say whether too many segments are held; forget first those that nothing waits for."""
     if len(segments) > _MAX_LIST_SEGMENTS:
         # Neighbours share segments: those of earlier records alone are done with.
@@ -2485,10 +3023,10 @@ def _expiry(ttl_seconds: int | None, thread_id: str, now: float) -> tuple[int, i
 class _Writer:
     """Stores checkpoints and writes."""
 
-    def __init__(self, store: _Store, serde: SerializerProtocol, ttl_seconds: int | None) -> None:
+    def __init__(self, store: _Store, codec: _Codec, ttl_seconds: int | None) -> None:
         self._store = store
-        self._serde = serde
-        self._reader = _Reader(store, serde)
+        self._codec = codec
+        self._reader = _Reader(store, codec)
         self._ttl_seconds = ttl_seconds
 
     def put(
@@ -2514,27 +3052,27 @@ class _Writer:
             expires_at = segments_expire_at
         parent_key = key._replace(checkpoint_id=parent_id) if parent_id else None
         parent = self._parent(parent_key, now, needed=bool(left_out) or is_delta)
-        around = (
-            store.cache.recall(_CheckpointKey(key.thread_id, *each), now) for each in outer.items()
-        )
         # A graph hands its messages down to a subgraph.
-        stored = chain.from_iterable(each.refs for each in (parent, *around) if each)
-        sealer = _Sealer(stored, expires_at, segments_expire_at)
+        around = [_CheckpointKey(key.thread_id, *each) for each in outer.items()]
+        base = self.base([each for each in (parent_key, *around) if each], now, parent)
+        sealer = _Sealer(key.thread_id, self._codec, base, (expires_at, segments_expire_at), now)
         record = _Record(
             key,
             parent_id,
             {name: value for name, value in checkpoint.items() if name != "channel_values"},
             metadata,
-            self._channels(key, checkpoint, new_versions, parent, sealer),
+            self._channels(key, checkpoint, new_versions, parent, base, sealer),
             expires_at,
+            base.secret,
         )
         pending = record.pending_deltas
         if pending and not (parent and _lasts(parent.expires_at, expires_at)):
             self._renew(_Address(*key[:2], parent_id), pending, expires_at)
-        item = _encode_record(record, self._serde, sealer)
-        store.store_segments(key.thread_id, sealer.fresh)
+        item = _encode_record(record, self._codec, sealer)
+        store.store_segments(key.thread_id, sealer)
         store.checkpoints.put(item)
-        store.cache.remember(record, now)
+        names = [*record.refs, *_refs(item, "lists")]
+        store.cache.remember(record._replace(names=tuple(names)), now)
 
     def _parent(self, key: _CheckpointKey | None, now: float, *, needed: bool) -> _Record | None:
         """Return the parent's record, if it is known or needed."""
@@ -2542,54 +3080,84 @@ class _Writer:
             return None
         return self._store.cache.recall(key, now) or (self._reader.record(key) if needed else None)
 
+    def base(
+        self,
+        keys: Iterable[_CheckpointKey],
+        now: float,
+        parent: _Record | None = None,
+    ) -> _Base:
+        """Return what is known of checkpoints and of their writes that a new item may share."""
+        cache = self._store.cache
+        bases = [_Base(parent.names, parent.secret)] if parent else []
+        for key in keys:
+            if record := cache.recall(key, now):
+                bases.append(_Base(record.names, record.secret))
+            if writes := cache.recall_writes(key, now):
+                bases.append(writes)
+        secret = bases[0].secret if bases else self._codec.new_secret()
+        names = chain.from_iterable(each.names for each in bases if each.secret == secret)
+        return _Base(list(dict.fromkeys(names)), secret)
+
+    def _former(self, key: _CheckpointKey, base: _Base) -> _Former:
+        return _Former(self._store.cache.recall_segments(key.thread_id, base.names).values())
+
     def _channels(
         self,
         key: _CheckpointKey,
         checkpoint: Checkpoint,
         new_versions: ChannelVersions,
         parent: _Record | None,
+        base: _Base,
         sealer: _Sealer,
-    ) -> dict[str, _Channel]:
+    ) -> dict[str, _Value]:
         """Cut a checkpoint's values; those that the parent stores are not serialized again."""
         versions, values = checkpoint["channel_versions"], checkpoint["channel_values"]
-        former = parent.channels if parent else {}
-        former_versions = parent.checkpoint["channel_versions"] if parent else {}
+        known = parent.channels if parent else {}
+        known_versions = parent.checkpoint["channel_versions"] if parent else {}
         channels = {
-            name: self._seal_again(key, channel, sealer)
-            for name, channel in former.items()
+            name: self._seal_again(key, value, sealer)
+            for name, value in known.items()
             if name in versions
             and name not in new_versions
-            and versions[name] == former_versions.get(name)
-            and (name not in values or _channel_lasts(channel, sealer.expires_at))
+            and versions[name] == known_versions.get(name)
+            and (name not in values or _value_lasts(value, sealer.expires_at))
         }
+        former = self._former(key, base)
         for name, value in values.items():
             if name not in channels:
-                channels[name] = self._seal(key, value, former.get(name), sealer)
-        inline = sum(len(channel.tail) for channel in channels.values())
-        for name, channel in sorted(channels.items(), key=lambda each: -len(each[1].tail)):
-            if inline <= _INLINE_RECORD_BYTES or len(channel.tail) < _MIN_SEALED_TAIL_BYTES:
+                channels[name] = _sealed(*self._codec.dumps(value), former, sealer)
+        inline = [
+            (len(part), name, at)
+            for name, value in channels.items()
+            for at, part in enumerate(value.parts)
+            if isinstance(part, bytes)
+        ]
+        total = sum(size for size, _, _ in inline)
+        for size, name, at in sorted(inline, reverse=True):
+            if total <= _INLINE_RECORD_BYTES or size < _MIN_SEALED_BYTES:
                 break
-            inline -= len(channel.tail)
-            refs = (*channel.refs, *map(sealer.seal, _pieces(channel.tail)))
-            channels[name] = channel._replace(refs=refs, tail=b"")
+            total -= size
+            parts = list(channels[name].parts)
+            pieces = _pieces(cast("bytes", parts[at]))
+            parts[at] = _Span(0, tuple(sealer.seal(_Segment(piece)) for piece in pieces))
+            channels[name] = channels[name]._replace(parts=tuple(parts))
         return channels
 
-    def _seal(
-        self, key: _CheckpointKey, value: Any, former: _Channel | None, sealer: _Sealer
-    ) -> _Channel:
-        type_, data = self._serde.dumps_typed(value)
-        refs = former.refs if former else ()
-        known = self._store.cache.recall_segments(key.thread_id, refs)
-        segments = [known[ref] for ref in takewhile(known.__contains__, refs)]
-        head, skip, pieces, tail = _cut(type_, bytes(data), segments)
-        return _Channel(type_, head, skip, tuple(map(sealer.seal, pieces)), tail)
-
-    def _seal_again(self, key: _CheckpointKey, channel: _Channel, sealer: _Sealer) -> _Channel:
-        """Return a channel whose segments last as long as the item that is sealed."""
-        short = [ref for ref in channel.refs if not _lasts(ref.expires_at, sealer.expires_at)]
-        segments = self._store.load_segments(key, short) if short else {}
-        refs = (sealer.seal(segments[ref]) if ref in segments else ref for ref in channel.refs)
-        return channel._replace(refs=tuple(refs))
+    def _seal_again(self, key: _CheckpointKey, value: _Value, sealer: _Sealer) -> _Value:
+        """Return a value whose segments last as long as the item that is sealed."""
+        short = {ref for ref in value.refs if not _lasts(ref.expires_at, sealer.expires_at)}
+        if not short:
+            return value
+        segments = self._reader.load(key, short)
+        parts = (
+            part._replace(
+                refs=tuple(sealer.seal(segments[ref]) if ref in short else ref for ref in part.refs)
+            )
+            if isinstance(part, _Span)
+            else part
+            for part in value.parts
+        )
+        return value._replace(parts=tuple(parts))
 
     def _renew(self, address: _Address, delta_channels: Iterable[str], expires_at: int) -> None:
         """Have the checkpoints that DeltaChannels are rebuilt from last until *expires_at*."""
@@ -2609,22 +3177,24 @@ class _Writer:
 
         Items that were deleted or have changed in between stay so.
         """
-        store, sealer = self._store, _Sealer((), expires_at, expires_at)
+        store, thread_id = self._store, records[0].key.thread_id
+        expiries, now = (expires_at, expires_at), self._store.clock()
+        sealer = _Sealer(thread_id, self._codec, _Base((), b""), expiries, now)
         record_items: list[_Item] = []
         write_items: list[tuple[_Item, str, _Item | None]] = []
         found = store.writes_of([record.key for record in records])
         for record in records:
             channels = {
-                name: self._seal_again(record.key, channel, sealer)
-                for name, channel in record.channels.items()
+                name: self._seal_again(record.key, value, sealer)
+                for name, value in record.channels.items()
             }
             renewed = record._replace(channels=channels, expires_at=expires_at)
-            record_items.append(_encode_record(renewed, self._serde, sealer))
+            record_items.append(_encode_record(renewed, self._codec, sealer))
             for item in found[record.key]:
                 if not _lasts(_expires_at(item), expires_at):
                     again = self._encode_again(item, record.key, sealer)
                     write_items.append((again, "digest = :digest", {":digest": item["digest"]}))
-        store.store_segments(records[0].key.thread_id, sealer.fresh)
+        store.store_segments(thread_id, sealer)
         store.writes.put_all(write_items)
         store.checkpoints.put_all(
             (item, "attribute_exists(checkpoint_id)", None) for item in record_items
@@ -2632,13 +3202,13 @@ class _Writer:
 
     def _encode_again(self, item: _Item, key: _CheckpointKey, sealer: _Sealer) -> _Item:
         """Return an item of writes with another expiry."""
-        writes = self._reader.decode_writes(key, item)
-        by_idx = {write.idx: (write.channel, write.type, write.value) for write in writes}
+        writes = {
+            write.idx: (write.channel, self._seal_again(key, write.value, sealer))
+            for write in self._reader.decode_writes(key, item)
+        }
         task_id, slot = _task_and_slot(item)
         task_path = item["task_path"]["S"]
-        return _encode_writes(
-            key, task_id, task_path, slot, by_idx, self._serde, sealer, self._store.clock()
-        )
+        return _encode_writes(key, task_id, task_path, slot, writes, self._codec, sealer)
 
     def put_writes(
         self, key: _CheckpointKey, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -2647,8 +3217,7 @@ class _Writer:
         special: dict[int, tuple[str, str, bytes]] = {}
         for position, (channel, value) in enumerate(writes):
             idx = WRITES_IDX_MAP.get(channel, position)
-            type_, data = self._serde.dumps_typed(value)
-            (ordinary if idx >= 0 else special)[idx] = (channel, type_, bytes(data))
+            (ordinary if idx >= 0 else special)[idx] = (channel, *self._codec.dumps(value))
         slot = 0
         while ordinary and (standing := self._put_at(slot, ordinary, key, task_id, task_path)):
             # Rule 3: whoever comes to this slot sees the same indices in it and in all below, and
@@ -2672,18 +3241,61 @@ class _Writer:
         task_id: str,
         task_path: str,
     ) -> _Item | None:
-        """Put writes under *slot*; where others stand that are to stay, return their item."""
+        """Put writes under *slot*; where others stand that are to stay, return their item.
+
+        Large ones share what the checkpoint and its earlier writes name.
+        """
         store, now = self._store, self._store.clock()
         # Longer than the checkpoint, as a DeltaChannel may be rebuilt from them.
         _, expires_at = _expiry(self._ttl_seconds, key.thread_id, now)
-        sealer = _Sealer((), expires_at, expires_at)
-        item = _encode_writes(key, task_id, task_path, slot, writes, self._serde, sealer, now)
-        store.store_segments(key.thread_id, sealer.fresh)
-        return store.writes.put(item, "attribute_not_exists(task_id_idx)" if slot >= 0 else None)
+        base, former = _Base((), b""), _Former()
+        if is_large := slot >= 0 and any(
+            len(data) > _INLINE_WRITE_BYTES for _, _, data in writes.values()
+        ):
+            # A fast node's writes may come before its checkpoint: what was put last is like it.
+            newest = store.cache.newest(key.thread_id, key.checkpoint_ns)
+            base = self.base([key] if newest is None else [key, newest], now)
+            former = self._former(key, base)
+        sealer = _Sealer(key.thread_id, self._codec, base, (expires_at, expires_at), now)
+        values = {
+            idx: (channel, _write_value(type_, data, idx, former, sealer))
+            for idx, (channel, type_, data) in writes.items()
+        }
+        item = _encode_writes(key, task_id, task_path, slot, values, self._codec, sealer)
+        store.store_segments(key.thread_id, sealer)
+        standing = store.writes.put(
+            item, "attribute_not_exists(task_id_idx)" if slot >= 0 else None
+        )
+        if is_large and standing is None:
+            names = chain.from_iterable(value.refs for _, value in values.values())
+            base = _Base(list(dict.fromkeys(names)), base.secret)
+            store.cache.remember_writes(key, base, now)
+        return standing
 
 
-def _channel_lasts(channel: _Channel, until: int) -> bool:
-    return all(_lasts(ref.expires_at, until) for ref in channel.refs)
+def _write_value(type_: str, data: bytes, idx: int, former: _Former, sealer: _Sealer) -> _Value:
+    """Cut a large value of a write.
+
+    Special writes are replaced, and no pruned item tells what they named: they are not cut.
+    """
+    if idx < 0 or len(data) <= _INLINE_WRITE_BYTES:
+        return _Value(type_, (data,))
+    return _sealed(type_, data, former, sealer)
+
+
+def _sealed(type_: str, data: bytes, former: _Former, sealer: _Sealer) -> _Value:
+    """Cut a value's bytes, and name the segments."""
+    parts = (
+        part
+        if isinstance(part, bytes)
+        else _Span(part.skip, tuple(map(sealer.seal, part.segments)))
+        for part in _cut(type_, data, former)
+    )
+    return _Value(type_, tuple(part for part in parts if part))
+
+
+def _value_lasts(value: _Value, until: int) -> bool:
+    return all(_lasts(ref.expires_at, until) for ref in value.refs)
 
 
 # -- Remove ---------------------------------------------------------------------------------------
@@ -2727,7 +3339,7 @@ class _Remover:
 
     def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
-        self._reader = _Reader(store, _PlainSerde(serde))
+        self._reader = _Reader(store, _Codec(serde, is_plain=True))
 
     def delete_thread(self, thread_id: str) -> None:
         store = self._store
@@ -2840,13 +3452,15 @@ class _Remover:
         for key, summary in summaries.items():
             (plan.named if key in kept else plan.lost).update(summary.refs)
         stays = {key.writes_prefix: key in kept for key in summaries}
-        attributes = ("task_id_idx", "segments", "stored_at")
+        attributes = ("task_id_idx", "segments", "lists", "body", "stored_at")
         for item in self._store.writes.items(_writes_hash_key(thread_id), attributes=attributes):
             range_key = item["task_id_idx"]["S"]
-            if stays.get(_prefix_of_write(range_key), not _stored_by(item, then)):
-                plan.named.update(_named(item))
+            prefix = _prefix_of_write(range_key)
+            key = _CheckpointKey(thread_id, "", prefix.removesuffix(_SEPARATOR))
+            if stays.get(prefix, not _stored_by(item, then)):
+                plan.named.update(self._reader.named(item, key))
             else:
-                plan.lost.update(_named(item))
+                plan.lost.update(self._reader.named(item, key))
                 plan.writes.append(range_key)
         return plan
 
@@ -2869,7 +3483,7 @@ class _Remover:
             elif is_old:
                 done.append(range_key)
             else:
-                spared.update(ref.range_key for ref in _named(item))
+                spared.update(ref.range_key for ref in _refs(item))
         return segments - spared, done
 
     def _collect(self, thread_id: str, range_keys: Iterable[str], then: float) -> None:
@@ -2967,7 +3581,8 @@ class _Copier:
 
     def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
-        self._reader = _Reader(store, _PlainSerde(serde))
+        self._codec = _Codec(serde, is_plain=True)
+        self._reader = _Reader(store, self._codec)
 
     def copy_thread(self, source: str, target: str) -> None:
         store, reason = self._store, f"copy of {source}"
@@ -3009,31 +3624,47 @@ class _Copier:
         writes = {key: writes[key] for key in by_key}
         named_by: dict[_Ref, _CheckpointKey] = {}
         for key, item in by_key.items():
-            refs = _named(item, self._reader.decode(item))
-            refs += chain.from_iterable(map(_named, writes[key]))
-            named_by |= {ref: key for ref in refs if ref not in copied}
+            self._reader.decode(item)  # what is damaged is not copied
+            for each in (item, *writes[key]):
+                names = _named(each, key, store.load_plain)
+                # An encrypted body is encrypted anew.
+                body = [] if self._codec.encrypts else names.body
+                refs = (*body, *names.lists, *names.values)
+                named_by |= {ref: key for ref in refs if ref not in copied}
         self._copy_segments(source, target, named_by)
         copied.update(named_by)
-        store.checkpoints.batch_put(
-            _moved(item, key, target, store.checkpoints.name) for key, item in by_key.items()
-        )
+        moved = [self._moved(item, key, target, 0) for key, item in by_key.items()]
+        store.checkpoints.batch_put(moved)
         store.writes.batch_put(
-            _moved(item, key, target, store.writes.name)
-            for key, found in writes.items()
-            for item in found
+            [self._moved(item, key, target, 1) for key, found in writes.items() for item in found]
         )
+
+    def _moved(self, item: _Item, key: _CheckpointKey, target: str, table: int) -> _Item:
+        """Return an item as one of the target, once what its body is stored in is there."""
+        store, expires_at = self._store, _expires_at(item)
+        expiries = (expires_at, expires_at)
+        sealer = _Sealer(target, self._codec, _Base((), b""), expiries, store.clock())
+        name = (store.checkpoints, store.writes)[table].name
+        moved = _moved(item, key, target, self._codec, store.load_plain, sealer, name)
+        store.store_segments(target, sealer)
+        return moved
 
     def _copy_segments(
         self, source: str, target: str, named_by: Mapping[_Ref, _CheckpointKey]
     ) -> None:
-        store = self._store
+        store, now = self._store, self._store.clock()
         batches = map(dict, _batches(list(named_by.items()), _MAX_BATCH_WRITE_ITEMS))
         # So many at once are held in memory, and are one bulk call to what throttles.
         while some := list(islice(batches, _COPY_BATCHES)):
-            read = store.workers.side_by_side(partial(store.read_segments, source), some)
-            # Not remembered: a whole thread's would drive out those of the threads in use.
-            segments = dict(chain.from_iterable(map(dict.items, read)))
-            store.store_segments(target, segments, is_lasting=False)
+            found = store.workers.side_by_side(partial(store.segment_items, source), some)
+            items = dict(chain.from_iterable(map(dict.items, found)))
+            for ref, item in items.items():
+                # What is in plain under encryption too, a reader refuses where it is not due.
+                codec = self._codec if item["segment"]["B"][:1] == b"\x02" else _PLAIN
+                _decode_segment(item, ref, codec, (named_by[ref], store.checkpoints.name))
+            store.checkpoints.batch_put(
+                _moved_segment(item, ref, target, now) for ref, item in items.items()
+            )
 
 
 class CopyReport(NamedTuple):
@@ -3074,16 +3705,16 @@ class _Importer:
     def __init__(
         self,
         store: _Store,
-        serde: SerializerProtocol,
+        codec: _Codec,
         ttl_seconds: int | None,
         source: BaseCheckpointSaver[Any],
     ) -> None:
         self._store = store
-        self._serde = serde
+        self._codec = codec
         self._ttl_seconds = ttl_seconds
         self._source = source
-        self._reader = _Reader(store, serde)
-        self._writer = _Writer(store, serde, ttl_seconds)
+        self._reader = _Reader(store, codec)
+        self._writer = _Writer(store, codec, ttl_seconds)
 
     def copy(
         self, source_ids: Iterable[Any], progress: _Progress, *, is_listed: bool
@@ -3227,22 +3858,25 @@ class _Importer:
     ) -> None:
         """Put those of the source's writes that are due."""
         store, now = self._store, self._store.clock()
-        sealer = _Sealer((), *_expiry(self._ttl_seconds, key.thread_id, now))
-        items = [item for item in self._encode_writes(key, writes, sealer, now) if is_due(item)]
-        store.store_segments(key.thread_id, sealer.fresh if items else {})
+        expiries = _expiry(self._ttl_seconds, key.thread_id, now)
+        base = self._writer.base([key], now)
+        sealer = _Sealer(key.thread_id, self._codec, base, expiries, now)
+        items = [item for item in self._encode_writes(key, writes, sealer) if is_due(item)]
+        if items:
+            store.store_segments(key.thread_id, sealer)
         store.writes.batch_put(items)
 
     def _encode_writes(
-        self, key: _CheckpointKey, writes: Iterable[PendingWrite], sealer: _Sealer, now: float
+        self, key: _CheckpointKey, writes: Iterable[PendingWrite], sealer: _Sealer
     ) -> list[_Item]:
         """Encode the writes that the source shows, so that they come back in the same order.
 
         It shows neither their indices nor their task_path. So the ordinary writes of a task are
         counted, and each item gets a path, which goes before all of LangGraph's, by its number.
         """
-        parts: dict[tuple[str, int], dict[int, tuple[str, str, bytes]]] = {}
+        parts: dict[tuple[str, int], dict[int, tuple[str, _Value]]] = {}
         counts: dict[str, int] = {}
-        part: dict[int, tuple[str, str, bytes]] = {}
+        part: dict[int, tuple[str, _Value]] = {}
         open_task = None
         for task_id, channel, value in writes:
             idx = WRITES_IDX_MAP.get(channel, counts.get(task_id, 0))
@@ -3251,10 +3885,10 @@ class _Importer:
             if idx >= 0:
                 counts[task_id] = idx + 1
             open_task = task_id if idx >= 0 else None
-            type_, data = self._serde.dumps_typed(value)
-            part[idx] = (channel, type_, bytes(data))
+            # Cut as if nothing was before, so that it is the same each time.
+            part[idx] = (channel, _write_value(*self._codec.dumps(value), idx, _Former(), sealer))
         return [
-            _encode_writes(key, task_id, f"{number:06}", slot, part, self._serde, sealer, now)
+            _encode_writes(key, task_id, f"{number:06}", slot, part, self._codec, sealer)
             for number, ((task_id, slot), part) in enumerate(parts.items())
         ]
 
@@ -3332,8 +3966,8 @@ class _Inspector:
 
     def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
-        self._serde = _PlainSerde(serde)
-        self._reader = _Reader(store, self._serde)
+        self._codec = _Codec(serde, is_plain=True)
+        self._reader = _Reader(store, self._codec)
 
     def history(self, thread_id: str, checkpoint_ns: str | None) -> Iterator[HistoryEntry]:
         """Read a thread's checkpoints in the order of list(), but no writes, and no state."""
@@ -3356,7 +3990,7 @@ class _Inspector:
                 str(ts),
                 sorted(set(self._next_nodes(record))),
                 _item_bytes(item),
-                len(set(_named(item, record))),
+                len(set(self._reader.named(item, record.key))),
             )
         if is_empty:
             self._store.refuse_veiled(thread_id, "Thread")
@@ -3369,8 +4003,8 @@ class _Inspector:
             if name == "__start__":
                 yield name
             elif name == TASKS or name.startswith(("branch:to:", "join:")):
-                segments = self._store.load_segments(record.key, channel.refs)
-                value = _decode_value(channel, segments, self._serde, place)
+                segments = self._reader.load(record.key, list(channel.refs))
+                value = self._reader.value(channel, segments, *place)
                 with _well_formed(place):
                     if name == TASKS:
                         # A Send as plain types: [node, argument, ...]
@@ -3419,13 +4053,12 @@ class _Inspector:
         kinds: dict[str, Counter[str]] = {}
         named: Counter[str] = Counter()
         unshared_bytes = 0
-        for kind, _, item in self._everything(thread_id):
+        for kind, key, item in self._everything(thread_id):
             size = _item_bytes(item)
             amounts = {"items": 1, "bytes": size, "write_units": -(-size // 1024)}
             kinds.setdefault(kind, Counter()).update(amounts)
             if kind in ("checkpoint", "write"):
-                record = self._reader.decode(item) if kind == "checkpoint" else None
-                named.update({ref.range_key for ref in _named(item, record)})
+                named.update({ref.range_key for ref in self._reader.named(item, key)})
             elif kind == "segment":
                 unshared_bytes += size * named[item["checkpoint_id"]["S"]]
         total = sum(kinds.values(), Counter[str]())
@@ -3446,7 +4079,7 @@ class _Inspector:
         orphans: dict[str, str] = {}
         unfinished = None
         summaries: dict[_CheckpointKey, _Summary | None] = {}
-        named: dict[str, tuple[_Ref, _Place]] = {}
+        named: dict[str, tuple[_Ref, _Codec, _Place]] = {}
         for kind, key, item in self._everything(thread_id):
             if kind == "checkpoint":
                 summaries[key] = None  # until it is found to be intact
@@ -3466,7 +4099,7 @@ class _Inspector:
                 self._check(kind, key, item, summaries, named)
             except DamagedCheckpointError as error:
                 damaged.append(str(error))
-        for name, (_, place) in named.items():
+        for name, (_, _, place) in named.items():
             missing = DamagedCheckpointError(f"Segment {name!r} is missing", *place)
             damaged.append(str(missing))
         intact = {key: summary for key, summary in summaries.items() if summary}
@@ -3479,20 +4112,24 @@ class _Inspector:
         key: _CheckpointKey,
         item: _Item,
         summaries: dict[_CheckpointKey, _Summary | None],
-        named: dict[str, tuple[_Ref, _Place]],
+        named: dict[str, tuple[_Ref, _Codec, _Place]],
     ) -> None:
         """Check an item, and note the segments that it names, or that it is one of them."""
+        if kind == "segment":
+            if found := named.pop(item["checkpoint_id"]["S"], None):
+                _decode_segment(item, *found)
+            return
         if kind == "checkpoint":
-            record = self._reader.decode(item)
+            record, table = self._reader.decode(item), self._store.checkpoints
             summaries[key] = self._reader.summary(record, item)
-            place = (key, self._store.checkpoints.name)
-            named.update((ref.range_key, (ref, place)) for ref in _named(item, record))
         elif kind == "write":
             self._reader.decode_writes(key, item)
-            place = (key, self._store.writes.name)
-            named.update((ref.range_key, (ref, place)) for ref in _named(item))
-        elif kind == "segment" and (found := named.pop(item["checkpoint_id"]["S"], None)):
-            _decode_segment(item, *found)
+            table = self._store.writes
+        else:
+            return
+        names, place = _named(item, key, self._store.load_plain), (key, table.name)
+        for refs, codec in ((names.values, self._codec), (names.lists + names.body, _PLAIN)):
+            named.update((ref.range_key, (ref, codec, place)) for ref in refs)
 
     def _cut_chains(self, summaries: _Summaries) -> Iterator[DamagedCheckpointError]:
         """Return an error for each checkpoint with a DeltaChannel that can't be rebuilt."""
@@ -3929,7 +4566,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         if not isinstance(source, BaseCheckpointSaver):
             raise TypeError(f"source must be a checkpoint saver, not a {type(source).__name__}")
         _refuse_string("thread_ids", thread_ids)
-        importer = _Importer(self._store, self.serde, self.ttl_seconds, source)
+        importer = _Importer(self._store, _Codec(self.serde), self.ttl_seconds, source)
         is_listed = thread_ids is None
         if thread_ids is None and isinstance(source, DynamoDBSaver):
             thread_ids = source.threads()
@@ -4071,11 +4708,11 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     # Built for each call, as with_allowlist() gives a clone another serde than the saver's.
 
     def _reader(self) -> _Reader:
-        return _Reader(self._store, self.serde)
+        return _Reader(self._store, _Codec(self.serde))
 
     def _writer(self, config: RunnableConfig) -> _Writer:
         ttl = _ttl(config.get("configurable", {}).get("ttl_seconds", self.ttl_seconds))
-        return _Writer(self._store, self.serde, ttl)
+        return _Writer(self._store, _Codec(self.serde), ttl)
 
     def _remover(self) -> _Remover:
         return _Remover(self._store, self.serde)

@@ -7,6 +7,7 @@ import ast
 import asyncio
 import base64
 import concurrent.futures
+import copy
 import gc
 import hashlib
 import importlib
@@ -37,6 +38,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import chain, count, islice
@@ -80,6 +82,7 @@ from langgraph.types import Command, Interrupt, Send, StateSnapshot, interrupt
 from moto import mock_aws
 from moto.dynamodb.models.table import Table as MotoTable
 from moto.server import ThreadedMotoServer
+from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 import langgraph_checkpoint_dynamodb as module
@@ -246,12 +249,24 @@ def thread_id() -> str:
     return f"thread-{uuid4()}"
 
 
+CODEC: Final = module._Codec(JsonPlusSerializer())
+
+
+def _sealer(thread_id: str = "t") -> Any:
+    """Return what names the segments of items that share nothing and never expire."""
+    return module._Sealer(thread_id, CODEC, module._Base((), b""), (0, 0), 0.0)
+
+
 # Limits so low that values of a hundred bytes are cut, sealed and sent in several batches.
 SMALL: Final = {
     "_INLINE_VALUE_BYTES": 32,
     "_INLINE_RECORD_BYTES": 200,
-    "_MIN_SEALED_TAIL_BYTES": 32,
-    "_SEGMENT_BYTES": ((160, 400, 4), (64, 160, 2)),
+    "_INLINE_WRITE_BYTES": 64,
+    "_MIN_SEALED_BYTES": 32,
+    "_SEGMENT_BYTES": ((160, 400, 4), (64, 160, 2), (48, 80, 1)),
+    "_MIN_LAST_SEGMENT_BYTES": 24,
+    "_TEXT_WORDS": (b"\0\0\1", b"\0\1", b"\1"),
+    "_REFS": (3, 2, 4),
     "_SAMPLE_BYTES": 24,
     "_MAX_SEGMENT_BYTES": 400,
     "_MAX_ITEM_BYTES": 1000,
@@ -1246,10 +1261,10 @@ def test_keys_are_never_shared(deaf_saver: DynamoDBSaver, both: tuple[Any, Any])
                 deaf_saver.put_writes(stored, [("x", 1)], task_id)
         except ValueError:
             reject()
-        sealer = module._Sealer((), 0, 0)
+        sealer = _sealer()
         key = module._checkpoint_key(thread_id, checkpoint_ns, checkpoint_id)
         write = {idx: ("x", "null", b"")}
-        item = module._encode_writes(key, task_id, "", idx, write, deaf_saver.serde, sealer, 0)
+        item = module._encode_writes(key, task_id, "", idx, write, CODEC, sealer)
         checkpoint_item = requests.sent[0][1]["Item"]
         found.append((key, _key(checkpoint_item), key.layout_0_writes, _key(item)))
 
@@ -1372,26 +1387,48 @@ ANY_VALUES: Final = st.recursive(
 )
 
 
-def _cut(value: Any, former: Any = None) -> tuple[bytes, Any]:
-    """Return a value's bytes, and how they are cut after those of another value."""
+def _cut(value: Any, former: Sequence[Any] = ()) -> tuple[bytes, list[Any]]:
+    """Return a value's bytes, and how they are cut after segments of another value."""
     type_, data = JsonPlusSerializer().dumps_typed(value)
-    return data, module._cut(type_, data, former.segments if former else ())
+    return data, module._cut(type_, data, module._Former(former))
 
 
-def _rejoined(cut: Any) -> bytes:
+def _segments(parts: Sequence[Any]) -> list[Any]:
+    return [each for part in parts if not isinstance(part, bytes) for each in part.segments]
+
+
+def _new(parts: Sequence[Any], former: Sequence[Any]) -> set[bytes]:
+    """Return the bytes of segments that were not there before."""
+    return {each.data for each in _segments(parts)} - {each.data for each in _segments(former)}
+
+
+def _rejoined(parts: Sequence[Any]) -> bytes:
     """Put a cut value's bytes together again."""
-    head, skip, segments, tail = cut
-    data: bytes = head + b"".join(segments)[skip:] + tail
-    return data
+    return b"".join(
+        part
+        if isinstance(part, bytes)
+        else b"".join(each.data for each in part.segments)[part.skip :]
+        for part in parts
+    )
 
 
-@given(ANY_VALUES)
-def test_segments_join_to_the_value(value: Any) -> None:
-    """Head, segments and tail are the serialized bytes again."""
-    data, found = _cut(value)
+@pytest.fixture(params=["small", "usual"])
+def limits(request: pytest.FixtureRequest) -> None:
+    """Set the module's limits, one time after the other."""
+    if request.param == "small":
+        request.getfixturevalue("small")
 
-    assert _rejoined(found) == data
-    assert all(len(piece) <= module._MAX_SEGMENT_BYTES for piece in found.segments)
+
+@settings(max_examples=150)
+@given(ANY_VALUES, st.data())
+@pytest.mark.usefixtures("limits")
+def test_segments_join_to_the_value(value: Any, data: st.DataObject) -> None:
+    """Whatever was before, what a value is cut into is its serialized bytes again."""
+    for former in ((), _segments(_cut([value])[1]), _segments(_cut(data.draw(ANY_VALUES))[1])):
+        bytes_, found = _cut(value, former)
+
+        assert _rejoined(found) == bytes_
+        assert all(len(each.data) <= module._MAX_SEGMENT_BYTES for each in _segments(found))
 
 
 @given(st.lists(st.text(max_size=400), max_size=60), st.data())
@@ -1400,9 +1437,9 @@ def test_segments_join_to_the_value_whatever_was_before(value: list[str], data: 
     before = value[data.draw(st.integers(0, 60)) :] * data.draw(st.integers(1, 3))
     _, former = _cut(before)
 
-    data_, found = _cut(value, former)
+    bytes_, found = _cut(value, _segments(former))
 
-    assert _rejoined(found) == data_
+    assert _rejoined(found) == bytes_
 
 
 @given(ANY_VALUES)
@@ -1410,34 +1447,132 @@ def test_segments_know_where_any_msgpack_object_ends(value: Any) -> None:
     """What ormsgpack writes, the walk over it ends where it ends, whatever follows."""
     data = ormsgpack.packb(value, default=str, option=ormsgpack.OPT_NON_STR_KEYS)
 
-    assert module._msgpack_end(data + b"\xc1more", 0) == len(data)
+    assert module._msgpack_end(data + b"\xc1more", 0)[0] == len(data)
 
 
-@pytest.mark.parametrize(
-    ("edit", "most"),
-    [
-        (lambda value: value + _messages(1, 7000), 1),
-        (lambda value: value[1:], 0),
-        (lambda value: value[150:] + _messages(2, 7000), 1),
-        (lambda value: value[:200] + _messages(1, 8000) + value[201:], 6),
-        (lambda value: _messages(1, 9000) + value, 4),
-        (lambda value: value + value, 5),
-        (lambda value: value[:-50], 6),
-    ],
-    ids=["append", "trim", "slide", "edit", "prepend", "repeat", "cut off"],
-)
-@pytest.mark.parametrize("wrap", [list, _DeltaSnapshot], ids=["list", "snapshot"])
-def test_segments_survive_a_change_elsewhere(edit: Any, most: int, wrap: Any) -> None:
-    """A list that changes in one place, or a DeltaChannel's snapshot of it, has few new segments."""
-    value = _messages(400)
+class Page(BaseModel):
+    """A model of a user's, with a list in it."""
+
+    title: str
+    messages: list[Any]
+
+
+@dataclass
+class Sheet:
+    """A dataclass of a user's."""
+
+    messages: list[Any]
+
+
+# Where a list of messages may stand in a state.
+PLACES: Final[dict[str, Callable[[list[Any]], Any]]] = {
+    "list": list,
+    "snapshot": _DeltaSnapshot,
+    "dict": lambda value: {"messages": value, "manual": _words(60_000), "turn": len(value)},
+    "nested": lambda value: {"a": {"b": [{"c": value}, {"size": len(value)}]}, "z": 1},
+    "model": lambda value: Page(title=f"{len(value)} messages", messages=value),
+    "dataclass": lambda value: {"state": Sheet(value)},
+}
+
+EDITS: Final[dict[str, tuple[Callable[[list[Any]], list[Any]], int]]] = {
+    "append": (lambda value: value + _messages(1, 7000), 1),
+    "trim": (lambda value: value[1:], 1),
+    "slide": (lambda value: value[150:] + _messages(2, 7000), 2),
+    "edit": (lambda value: value[:200] + _messages(1, 8000) + value[201:], 7),
+    "insert": (lambda value: value[:200] + _messages(1, 8000) + value[200:], 7),
+    "delete": (lambda value: value[:200] + value[201:], 7),
+    "prepend": (lambda value: _messages(1, 9000) + value, 7),
+    "repeat": (lambda value: value + value, 7),
+    "cut off": (lambda value: value[:-50], 7),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("place", PLACES)
+def test_segments_survive_a_change_elsewhere(place: str, edit: str) -> None:
+    """A list that changes in one place has few new segments, wherever in the state it is."""
+    value, (change, most) = _messages(400), EDITS[edit]
+    wrap = PLACES[place]
     _, before = _cut(wrap(value))
 
-    data, after = _cut(wrap(edit(value)), before)
+    data, after = _cut(wrap(change(value)), _segments(before))
 
-    assert len(before.segments) > 10
-    assert len(set(after.segments) - set(before.segments)) <= most
-    assert len(after.tail) <= 4096
+    assert len(_segments(before)) > 10
+    assert len(_new(after, before)) <= most
+    assert sum(len(part) for part in after if isinstance(part, bytes)) <= 4096
     assert _rejoined(after) == data
+
+
+def _tree(random_: random.Random, depth: int) -> Any:
+    """Return a value with texts of up to 3 KB at the bottom."""
+    if depth == 0:
+        return _words(random_.randrange(3000), random_.randrange(10**6))
+    size = random_.randrange(1, 12)
+    if random_.random() < 0.5:
+        return [_tree(random_, depth - 1) for _ in range(size)]
+    return {f"key {number}": _tree(random_, depth - 1) for number in range(size)}
+
+
+@settings(max_examples=150)
+@given(
+    st.randoms(use_true_random=False),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.sampled_from(["replace", "insert", "delete"]),
+)
+def test_segments_of_a_nested_value_survive_one_change(
+    random_: random.Random, depth: int, level: int, kind: str
+) -> None:
+    """Of any nested value all but a bounded number of segments stay, wherever it changes.
+
+    At each level that is opened, segments may be cut anew until the first that is the same again.
+    """
+    value = _tree(random_, depth)
+    changed = copy.deepcopy(value)
+    inner: Any = changed
+    for _ in range(level):
+        inside = list(inner) if isinstance(inner, list) else list(inner.values())
+        if containers := [each for each in inside if isinstance(each, (dict, list))]:
+            inner = random_.choice(containers)
+    at = random_.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
+    if kind == "replace":
+        inner[at] = _words(900, 7)
+    elif kind == "delete":
+        del inner[at]
+    elif isinstance(inner, dict):
+        inner["new"] = _words(900, 7)
+    else:
+        inner.insert(at, _words(900, 7))
+    _, before = _cut(value)
+
+    data, after = _cut(changed, _segments(before))
+
+    assert _rejoined(after) == data
+    assert sum(map(len, _new(after, before))) <= 150_000
+
+
+@pytest.mark.parametrize("place", PLACES)
+@given(st.data())
+@settings(max_examples=25)
+def test_segments_are_those_of_a_cut_from_nothing(place: str, data: st.DataObject) -> None:
+    """What is known of a list's segments spares the walk over them, and changes no cut."""
+    numbers = data.draw(st.lists(st.integers(0, 30), min_size=50, max_size=150))
+    wrap = PLACES[place]
+    messages = {number: _messages(1, number)[0] for number in range(40)}
+    value = [messages[number] for number in numbers]
+    known = _segments(_cut(wrap(value))[1])
+    for _ in range(3):
+        at, end = sorted(data.draw(st.tuples(*[st.integers(1, len(value))] * 2)))
+        value[at:end] = [messages[n] for n in data.draw(st.lists(st.integers(0, 39), max_size=3))]
+        if not value[1:]:
+            break
+        bytes_, found = _cut(wrap(value), known)
+        _, again = _cut(wrap(value))
+
+        # The objects are counted as well: they decide where a walk ends.
+        assert [tuple(each) for each in _segments(found)] == [tuple(e) for e in _segments(again)]
+        assert _rejoined(found) == bytes_
+        known = _segments(found)
 
 
 def test_segments_of_a_dict_survive_a_change_elsewhere() -> None:
@@ -1445,29 +1580,111 @@ def test_segments_of_a_dict_survive_a_change_elsewhere() -> None:
     value = {f"key {index}": message for index, message in enumerate(_messages(400))}
     _, before = _cut(value)
 
-    _, after = _cut(value | {"key 100": "changed"}, before)
+    _, after = _cut(value | {"key 100": "changed"}, _segments(before))
 
-    assert len(before.segments) > 10
-    assert len(set(after.segments) - set(before.segments)) <= 3
+    assert len(_segments(before)) > 10
+    assert len(_new(after, before)) <= 3
 
 
-@pytest.mark.parametrize("data", [b"\xc1" * 2000, b"\x92" + b"a" * 2000, b"\xdd" * 2000])
+@pytest.mark.parametrize("kind", [str, str.encode])
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda text: text, lambda text: {"a": [1, {"text": text}]}],
+    ids=["alone", "nested"],
+)
+def test_segments_of_a_text_survive_a_change_elsewhere(kind: Any, wrap: Any) -> None:
+    """A text that grows, or is edited in one place, has few new segments, wherever it stands."""
+    text = _words(200_000)
+    for changed in (text + _words(1600, 1), text[:90_000] + "other words" + text[90_020:]):
+        _, before = _cut(wrap(kind(text)))
+
+        _, after = _cut(wrap(kind(changed)), _segments(before))
+
+        assert len(_segments(before)) > 10
+        assert len(_new(after, before)) <= 4
+
+
+TINY: Final[dict[str, Callable[[], Any]]] = {
+    "integers": lambda: list(range(200_000)),
+    "nested": lambda: {"numbers": {"all": list(range(200_000))}, "more": 1},
+    "a matrix": lambda: [list(range(500))] * 400,
+    "None": lambda: [None] * 200_000,
+    "short strings": lambda: [str(number) for number in range(100_000)],
+    "small dicts": lambda: [{"id": number, "n": "x"} for number in range(50_000)],
+}
+
+
+@pytest.mark.parametrize("tiny", TINY)
+def test_segments_of_tiny_objects_are_cut_as_text(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk over very many small objects ends after some of them."""
+    value, walked = TINY[tiny](), Counter[int]()
+    walk = module._msgpack_end
+
+    def count(data: bytes, at: int) -> tuple[int, int]:
+        end, objects = walk(data, at)
+        walked[0] += objects
+        return end, objects
+
+    monkeypatch.setattr(module, "_msgpack_end", count)
+    data, found = _cut(value)
+
+    assert walked[0] <= 2 * module._MAX_TINY_OBJECTS
+    assert _rejoined(found) == data
+    assert max(len(each.data) for each in _segments(found)) <= module._MAX_SEGMENT_BYTES
+
+
+def test_a_list_that_repeats_is_searched_for_a_few_times_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where many lists start with what nothing starts with, the former segments are read on."""
+    value = {f"list {number}": [_words(300, number)] * 8 for number in range(20)}
+    searches = Counter[str]()
+    monkeypatch.setattr(
+        module._Former,
+        "trimmed",
+        lambda former, data, at, ask=module._Former.trimmed: (
+            searches.update([str(former._searches)]) or ask(former, data, at)
+        ),
+    )
+
+    data, found = _cut(value, _segments(_cut(_messages(50))[1]))
+
+    assert _rejoined(found) == data
+    assert searches["0"] > searches["1"] == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xc1" * 2000,
+        b"\x92" + b"a" * 2000,
+        b"\xdd" * 2000,
+        b"\xc7\x00\x00" * 700,
+        b"\xc8\x07\xd0\x05" + b"\xc1" * 2000,
+    ],
+)
 def test_segments_of_bytes_that_only_say_msgpack(data: bytes) -> None:
-    """A format of a serde's own that it names "msgpack" is stored whole."""
-    assert module._cut("msgpack", data) == (b"", 0, [data], b"")
+    """A format of a serde's own that it names "msgpack" is cut as text."""
+    found = module._cut("msgpack", data, module._Former())
+
+    assert _rejoined(found) == data
+    assert found == module._cut("bytes", data, module._Former()) or len(_segments(found)) == 1
 
 
 @pytest.mark.parametrize("size", [1024, 1025, 256 * 1024, 256 * 1024 + 1, 3 * 2**20])
-def test_segments_of_other_bytes_have_at_most_256_kib(size: int) -> None:
-    """A small value stays whole; another is cut every 256 KiB."""
-    data = bytes(size)
+@pytest.mark.parametrize("byte", [b"\0", b"a"])
+def test_segments_of_other_bytes_have_a_bounded_size(size: int, byte: bytes) -> None:
+    """A small value stays whole; of another all but 8 KB are in segments of at most 64 KB."""
+    data = byte * size
 
-    _, _, pieces, tail = module._cut("bytes", data)
+    parts = module._cut("bytes", data, module._Former())
 
-    assert [len(piece) for piece in pieces] == (
-        [] if size <= 1024 else [min(2**18, size - at) for at in range(0, size, 2**18)]
-    )
-    assert b"".join(pieces) + tail == data
+    assert _rejoined(parts) == data
+    assert (len(_segments(parts)) == 0) == (size <= 1024)
+    assert max((len(each.data) for each in _segments(parts)), default=0) <= 64 * 1024
+    assert len(parts[-1]) <= 8 * 1024
 
 
 @given(st.integers(0, 100), st.integers(0, 100))
@@ -2964,7 +3181,8 @@ def test_put_writes_near_every_limit_is_stored_or_refused_at_once(
         note = random.Random(size).randbytes(size)  # can't be compressed
         return config, [*tiny, ("note", note)], *task
 
-    with suppress(ValueError):
+    with suppress(ValueError), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_INLINE_WRITE_BYTES", 10**9)  # no value is cut
         near = _size_near(
             400 * 1024, lambda n: _item_sent(deaf_saver, "put_writes", *args(n)), lengths["off_by"]
         )
@@ -5727,17 +5945,17 @@ def test_put_costs_one_request(call: Call, saver: DynamoDBSaver, thread_id: str)
         config = call(saver, "put", _config(thread_id), small, {}, {"a": 1, "list": 1})
     assert (requests.names, requests.waves) == (["PutItem"], 1)
 
-    one_segment = _checkpoint(2, {"a": 1, "text": _words(9000)})
+    one_segment = _checkpoint(2, {"a": 1, "text": _words(7000)})
     with Requests(saver, DELAY) as requests:
         config = call(saver, "put", config, one_segment, {}, {"text": 2})
     assert (requests.names, requests.waves) == (["BatchWriteItem", "PutItem"], 2)
 
-    changed = _checkpoint(3, {"a": 3, "text": _words(9000)})
+    changed = _checkpoint(3, {"a": 3, "text": _words(7000)})
     with Requests(saver, DELAY) as requests:
         config = call(saver, "put", config, changed, {}, {"a": 3, "text": 3})
     assert (requests.names, requests.waves) == (["PutItem"], 1)
 
-    thirty_segments = _checkpoint(4, {f"text {n}": _words(9000 + n) for n in range(30)})
+    thirty_segments = _checkpoint(4, {f"text {n}": _words(7000 + n) for n in range(30)})
     versions = thirty_segments["channel_versions"]
     with Requests(saver, DELAY) as requests:
         call(saver, "put", config, thirty_segments, {}, versions)
