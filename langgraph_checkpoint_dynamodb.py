@@ -173,10 +173,11 @@ _SEGMENT_BYTES: Final = (
 _MAX_SEGMENT_BYTES: Final = 256 * 1024
 # What is left over before a head is a segment if it has so many bytes.
 _MIN_LAST_SEGMENT_BYTES: Final = 512
-# A text is cut so as well, but after a word: its bytes make two classes, and a word is so many of
-# the first and then these. One is found in 4096, 1024 or 512 bytes of a text.
+# A text is cut so as well, after a word: its bytes make two classes, and this is a row of them that
+# is found about once in 512 bytes. The number has to divide the CRC-32 of so many bytes before.
 _TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte in range(256))
-_TEXT_WORDS: Final = tuple(bytes(zeros) + b"\x01\x00\x01\x01" for zeros in (8, 6, 5))
+_TEXT_WORD: Final = b"\0\0\0\1\0\1\1\0\1"
+_TEXT_BYTES: Final = 64
 # An entry of a dict is opened where it is more than this part of the value.
 _OPENED_PART: Final = 24
 _MAX_OPENED_DEPTH: Final = 12
@@ -656,21 +657,24 @@ class _Stretch:
         self.cut_at = end
 
     def add_text(self, end: int) -> None:
-        """Add what is cut where its own bytes say so: after a word, first after a rare one.
+        """Add what is cut where its own bytes say so: after a word.
 
         A small one stays in one piece.
         """
         self.end = end
         if end - self.start <= _SEGMENT_BYTES[0][0]:
             return self._close(end)
-        symbols = self._data[self.cut_at : end].translate(_TEXT_CLASSES)
-        first = self.cut_at
-        for (smallest, largest, _), word in zip(_SEGMENT_BYTES, _TEXT_WORDS, strict=True):
-            while (start := self.cut_at - first + smallest) < end - first:
-                found = symbols.find(word, start, start + largest - smallest)
-                if found < 0 and end - self.cut_at < largest:
+        classes, first = self._data[self.cut_at : end].translate(_TEXT_CLASSES), self.cut_at
+        for smallest, largest, odds in _SEGMENT_BYTES:
+            at = self.cut_at + smallest
+            while at < end:
+                found = classes.find(_TEXT_WORD, at - first, self.cut_at + largest - first)
+                if found < 0 and self.cut_at + largest > end:
                     break
-                self._close(first + found + len(word) if found >= 0 else self.cut_at + largest)
+                at = first + found + len(_TEXT_WORD) if found >= 0 else self.cut_at + largest
+                if found < 0 or zlib.crc32(self._data[at - _TEXT_BYTES : at]) % odds == 0:
+                    self._close(at)
+                    at += smallest
         return None
 
     def finish(self, *, is_last: bool) -> None:
@@ -717,31 +721,40 @@ class _Cutter:
             elif data[start - 1] <= _MSGPACK_DELTA_SNAPSHOT and end - at > self._opened_bytes:
                 mark = len(self.stretches)
                 with suppress(IndexError, KeyError):
-                    if self.walk(start, depth + 1)[0] == end:
+                    if self._content(data[start - 1], start, depth + 1) == end:
                         return end, 1
                 del self.stretches[mark:]  # it is no msgpack
             return end, 1
         if depth < _MAX_OPENED_DEPTH and (first in _MSGPACK_NESTED or 0x80 <= first < 0xA0):
             start, count, step = _msgpack_container(data, at)
-            return self._list(start, count, depth) if step == 1 else self._dict(start, count, depth)
+            if step == 1:
+                return self._elements(start, count, depth)
+            return self._entries(start, count, step, depth)
         return _msgpack_end(data, at)
 
-    def _dict(self, at: int, count: int, depth: int) -> tuple[int, int]:
+    def _content(self, code: int, at: int, depth: int) -> int:
+        """Open what is in an extension type: a snapshot's value, or an object's few parts."""
+        if code == _MSGPACK_DELTA_SNAPSHOT:
+            return self.walk(at, depth)[0]
+        return self._entries(*_msgpack_container(self._data, at), depth)[0]
+
+    def _entries(self, at: int, count: int, step: int, depth: int) -> tuple[int, int]:
         stretch, total = self.begin(at), 1
         for _ in range(count):
-            value_at, keys = _msgpack_end(self._data, at)
+            value_at, keys = _msgpack_end(self._data, at) if step == 2 else (at, 0)
             mark = len(self.stretches)
             at, values = self.walk(value_at, depth + 1)
             total += keys + values
             if at - value_at > self._opened_bytes and len(self.stretches) > mark:
-                stretch.add(value_at, keys)
+                if keys:
+                    stretch.add(value_at, keys)
                 stretch = self.begin(at)
             else:
                 del self.stretches[mark:]
                 stretch.add(at, keys + values)
         return at, total
 
-    def _list(self, at: int, count: int, depth: int) -> tuple[int, int]:
+    def _elements(self, at: int, count: int, depth: int) -> tuple[int, int]:
         data, stretch, total = self._data, self.begin(at), 1
         at, count = self._trimmed(at, count, stretch)
         may_be_known = True
@@ -1248,8 +1261,8 @@ def _decode_body(item: _Item, name: str, codec: _Codec, load: _Load, place: _Pla
     return codec.unpack(blob, _identity(item), _MAX_BODY_BYTES, place)
 
 
-def _with_names(item: _Item, type_: str, refs: Sequence[_Ref], sealer: _Sealer) -> _Item:
-    lists, rest = _listed(refs, sealer)
+def _with_names(item: _Item, type_: str, named: Iterable[_Ref], sealer: _Sealer) -> _Item:
+    lists, rest = _listed(list(named), sealer)
     item = item | {"type": {"S": type_}}
     for name, each in (("lists", lists), ("segments", rest)):
         if each:
@@ -1257,39 +1270,56 @@ def _with_names(item: _Item, type_: str, refs: Sequence[_Ref], sealer: _Sealer) 
     return item
 
 
-def _encode_value(value: _Value, refs: list[_Ref]) -> list[Any]:
-    """Return a value for an item's content, and append the names of its segments to *refs*."""
-    refs.extend(value.refs)
-    # Plain lists, as not every serde keeps a named tuple.
-    return [
-        value.type,
-        *([each.skip, len(each.refs)] if isinstance(each, _Span) else each for each in value.parts),
-    ]
+def _encode_value(value: _Value, named: dict[_Ref, int]) -> list[Any]:
+    """Return a value for an item's content; *named* numbers the segments that the item names.
 
-
-def _decode_value(content: Any, refs: Iterator[_Ref]) -> _Value:
-    type_, *parts = content
-    decoded: list[bytes | _Span] = []
-    for part in parts:
+    Plain lists, as not every serde keeps a named tuple.
+    """
+    parts: list[Any] = [value.type]
+    for part in value.parts:
         if isinstance(part, bytes):
-            decoded.append(part)
+            parts.append(part)
             continue
-        skip, count = part
-        span = _Span(_expect(skip, int), tuple(islice(refs, count)))
-        if span.skip < 0 or len(span.refs) != count:
+        ranges: list[list[int]] = []
+        for ref in part.refs:
+            number = named.setdefault(ref, len(named))
+            if ranges and sum(ranges[-1]) == number:
+                ranges[-1][1] += 1
+            else:
+                ranges.append([number, 1])
+        parts.append([part.skip, *chain.from_iterable(ranges)])
+    return parts
+
+
+def _decode_value(content: Any, named: Sequence[_Ref]) -> _Value:
+    type_, *parts = content
+    return _Value(
+        _expect(type_, str),
+        tuple(part if isinstance(part, bytes) else _decode_span(part, named) for part in parts),
+    )
+
+
+def _decode_span(content: Any, named: Sequence[_Ref]) -> _Span:
+    skip, *ranges = content
+    refs: list[_Ref] = []
+    for first, count in zip(ranges[::2], ranges[1::2], strict=True):
+        some = named[first : first + count]
+        if not 0 < count == len(some):
             raise ValueError
-        decoded.append(span)
-    return _Value(_expect(type_, str), tuple(decoded))
+        refs += some
+    if _expect(skip, int) < 0:
+        raise ValueError
+    return _Span(skip, tuple(refs))
 
 
 def _encode_record(record: _Record, codec: _Codec, sealer: _Sealer) -> _Item:
     key, parent_id, checkpoint, metadata, channels, expires_at, *_ = record
-    refs: list[_Ref] = []
+    named: dict[_Ref, int] = {}
     own = metadata.get("thread_id") == key.thread_id
     content = [
         checkpoint,
         {name: value for name, value in metadata.items() if not own or name != "thread_id"},
-        {name: _encode_value(value, refs) for name, value in channels.items()},
+        {name: _encode_value(value, named) for name, value in channels.items()},
         own,
         record.secret,
     ]
@@ -1303,7 +1333,7 @@ def _encode_record(record: _Record, codec: _Codec, sealer: _Sealer) -> _Item:
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
         item["run_id"] = {"S": run_id}
     type_, data = codec.dumps(content)
-    return _encode_body(_with_names(item, type_, refs, sealer), "checkpoint", data, codec, sealer)
+    return _encode_body(_with_names(item, type_, named, sealer), "checkpoint", data, codec, sealer)
 
 
 def _decode_record(item: _Item, codec: _Codec, load: _Load, table: str) -> _Record:
@@ -1319,8 +1349,11 @@ def _decode_record(item: _Item, codec: _Codec, load: _Load, table: str) -> _Reco
             content = codec.loads(item["type"]["S"], data, place)
             checkpoint, metadata, plain, own, secret = content
             named = _named(item, key, load)
-            names, refs = tuple(named.all), iter(named.values)
-            channels = {_expect(name, str): _decode_value(v, refs) for name, v in plain.items()}
+            names = tuple(named.all)
+            channels = {
+                _expect(name, str): _decode_value(value, named.values)
+                for name, value in plain.items()
+            }
             if own:
                 metadata = {**metadata, "thread_id": key.thread_id}
         for each in (checkpoint, metadata, checkpoint["channel_versions"]):
@@ -1405,12 +1438,12 @@ def _encode_writes(
         "idx": {"S": idx},
         **_stored(sealer.now, sealer.expires_at),
     }
-    refs: list[_Ref] = []
+    named: dict[_Ref, int] = {}
     content = [
-        [idx, channel, *_encode_value(value, refs)] for idx, (channel, value) in writes.items()
+        [idx, channel, *_encode_value(value, named)] for idx, (channel, value) in writes.items()
     ]
     type_, data = codec.dumps(content)
-    return _encode_body(_with_names(item, type_, refs, sealer), "writes", data, codec, sealer)
+    return _encode_body(_with_names(item, type_, named, sealer), "writes", data, codec, sealer)
 
 
 def _decode_writes(
@@ -1425,14 +1458,14 @@ def _decode_writes(
             idx = WRITES_IDX_MAP.get(channel, slot)
             return [_Write("", task_id, idx, channel, _Value(type_, (data,)))]
         data = _decode_body(item, "writes", codec, load, place)
-        task_path, refs = item["task_path"]["S"], iter(_named(item, key, load).values)
+        task_path, named = item["task_path"]["S"], _named(item, key, load).values
         return [
             _Write(
                 task_path,
                 task_id,
                 _expect(idx, int),
                 _expect(channel, str),
-                _decode_value(content, refs),
+                _decode_value(content, named),
             )
             for idx, channel, *content in codec.loads(item["type"]["S"], data, place)
         ]
@@ -2323,6 +2356,9 @@ class _Store:
         self.cache = _Cache(cache_bytes)
         self.consistent_read = consistent_read
         self.clock = clock
+        self._lock = threading.Lock()
+        #: Segments on their way to the table; whether they have arrived.
+        self._storing: dict[tuple[str, _Ref], Future[bool]] = {}
 
     def is_live(self, item: _Item) -> bool:
         return not 0 < _expires_at(item) <= self.clock()
@@ -2537,7 +2573,32 @@ class _Store:
         return items
 
     def store_segments(self, thread_id: str, sealer: _Sealer) -> None:
-        self.checkpoints.batch_put(sealer.items.values())
+        """Store the segments that are not there, but none that another call stores just now.
+
+        LangGraph hands over a task's writes and the checkpoint after them at once, and both may
+        hold the same.
+        """
+        future: Future[bool] = Future()
+        mine: dict[_Ref, _Item] = {}
+        others: list[tuple[_Item, Future[bool]]] = []
+        with self._lock:
+            for ref, item in sealer.items.items():
+                other = self._storing.setdefault((thread_id, ref), future)
+                if other is future:
+                    mine[ref] = item
+                else:
+                    others.append((item, other))
+        is_done = False
+        try:
+            self.checkpoints.batch_put(mine.values())
+            is_done = True
+        finally:
+            future.set_result(is_done)
+            with self._lock:
+                for ref in mine:
+                    del self._storing[thread_id, ref]
+        # Where the other call has failed, this one is not to.
+        self.checkpoints.batch_put(item for item, other in others if not other.result())
         self.cache.remember_segments(thread_id, sealer.segments)
 
     def delete(self, thread_id: str, range_keys: Iterable[str]) -> None:

@@ -265,7 +265,7 @@ SMALL: Final = {
     "_MIN_SEALED_BYTES": 32,
     "_SEGMENT_BYTES": ((160, 400, 4), (64, 160, 2), (48, 80, 1)),
     "_MIN_LAST_SEGMENT_BYTES": 24,
-    "_TEXT_WORDS": (b"\0\0\1", b"\0\1", b"\1"),
+    "_TEXT_WORD": b"\0\1",
     "_REFS": (3, 2, 4),
     "_SAMPLE_BYTES": 24,
     "_MAX_SEGMENT_BYTES": 400,
