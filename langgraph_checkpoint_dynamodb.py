@@ -2629,19 +2629,29 @@ class _Store:
         """
         now = str(uuid6())
 
-        def veil(namespace: tuple[str, list[_Item] | None]) -> _Item:
-            checkpoint_ns, items = namespace
-            if items is None:
-                range_ = _namespace_range(checkpoint_ns)
-                pages = self.checkpoints.query(source, *range_, newest_first=True, limit=2)
-                items = next(pages).items
+        def through(items: Iterable[_Item]) -> str:
             ends = (
                 _decode_veil(item).through if "through" in item else _record_key(item).checkpoint_id
-                for item in items[:2]
+                for item in items
             )
-            return _encode_veil(thread_id, checkpoint_ns, _Veil(reason, max([now, *ends])))
+            return max([now, *ends])
 
-        return self.workers.side_by_side(veil, [("", None), *self.subgraphs(source)])
+        def look(checkpoint_ns: str) -> str:
+            range_ = _namespace_range(checkpoint_ns)
+            pages = self.checkpoints.query(source, *range_, newest_first=True, limit=2)
+            return through(next(pages).items)
+
+        # One page of them is held at a time.
+        known = {"": None} | {
+            checkpoint_ns: items and through(items[:2])
+            for checkpoint_ns, items in self.subgraphs(source)
+        }
+        unknown = [checkpoint_ns for checkpoint_ns, end in known.items() if end is None]
+        known |= zip(unknown, self.workers.side_by_side(look, unknown), strict=True)
+        return [
+            _encode_veil(thread_id, checkpoint_ns, _Veil(reason, cast("str", end)))
+            for checkpoint_ns, end in known.items()
+        ]
 
     def reveal(self, thread_id: str) -> None:
         prefixes = map(_range_prefix, self.namespaces(thread_id))
@@ -2942,7 +2952,9 @@ class _Reader:
                 if only_id in (None, _record_key(item).checkpoint_id)
             ]
             held += len(visible)
-            sources.append(iter(visible if held <= _MAX_LIST_HELD else map(_record_key, visible)))
+            # A list, not a map, which would hold the items.
+            keys = list(map(_record_key, visible))
+            sources.append(iter(visible if held <= _MAX_LIST_HELD else keys))
 
         def id_of(each: _Item | _CheckpointKey) -> str:
             return (each if isinstance(each, _CheckpointKey) else _record_key(each)).checkpoint_id
