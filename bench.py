@@ -981,7 +981,8 @@ def _nested(dice: random.Random) -> Talk:
     manual = prose(dice, 60 * 1024)
 
     def add(found: Any, text: str) -> Any:
-        session = found["session"] if found else {"manual": manual, "talk": {"chat": None}}
+        first: dict[str, Any] = {"manual": manual, "talk": {"chat": None}}
+        session = found["session"] if found else first
         chat = _more(session["talk"]["chat"], text)
         return {"session": {**session, "talk": {**session["talk"], "chat": chat}}}
 
