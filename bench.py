@@ -544,8 +544,12 @@ def _graph(**channels: Any) -> Any:
     """Start a graph whose state has these channels."""
     from langgraph.graph import StateGraph
 
+    return StateGraph(_typed(**channels))
+
+
+def _typed(**channels: Any) -> Any:
     make: Any = TypedDict
-    return StateGraph(make("State", channels))
+    return make("State", channels)
 
 
 def _chat(reducer: Any = None, **channels: Any) -> Any:
@@ -863,8 +867,7 @@ def bare(run: Run) -> None:
 
 # -- Shapes -------------------------------------------------------------------------------------
 # What one node a turn costs in states of several kinds. The question comes with the input, the
-# answer from the node. A state without a reducer goes in and out whole: most of a saver's savings
-# on lists depend on reducers.
+# answer from the node. A state without a reducer goes in and out whole.
 
 
 class Talk(NamedTuple):
@@ -898,11 +901,6 @@ def _whole(dice: random.Random, state: Any, add: Callable[[Any, str], Any]) -> T
         _node(state, lambda found: add(found, prose(dice, ANSWER_CHARACTERS))),
         lambda found: add(found, prose(dice, QUESTION_CHARACTERS)),
     )
-
-
-def _typed(**channels: Any) -> Any:
-    make: Any = TypedDict
-    return make("State", channels)
 
 
 def _said(text: str) -> dict[str, Any]:
