@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What real LangGraph graphs cost through this saver and through others, side by side.
 
-    nox -s bench                    # all of it, with what it installs; hours
+    nox -s bench -- --quick         # all workloads, fewer runs of them; under an hour
+    nox -s bench                    # all runs, with what they install; hours
     nox -s bench -- chat fanout     # some workloads
     nox -s bench -- coldstart       # what a fresh process pays until it has its first answer
     python bench.py --savers this,aws --pictures docs chat
@@ -52,6 +53,7 @@ LATENCIES_MS = (0, 5, 20)
 LIMIT_SECONDS = 240  # a run that takes longer is cut, and shown so
 QUESTION_CHARACTERS, ANSWER_CHARACTERS = 400, 1200
 THIS, AWS, AWS_COMPRESSED = "this", "aws", "aws-compressed"
+QUICK_SAVERS, QUICK_LATENCIES_MS = (THIS, AWS, AWS_COMPRESSED), (0, 5)
 
 
 # -- Text ---------------------------------------------------------------------------------------
@@ -201,6 +203,7 @@ class Cost:
     waves: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    cpu_ms: dict[str, float] = field(default_factory=dict)  # the median of each kind of call
     checked: int = 0  # how many requests' units were computed too
     differing: dict[str, int] = field(default_factory=dict)  # not what DynamoDB Local said
     units_by_turn: list[float] = field(default_factory=list)
@@ -308,24 +311,24 @@ class Saver(NamedTuple):
 
     title: str
     environment: str
-    make: Callable[[str], Any]
+    make: Callable[..., Any]
 
 
 def _import(module: str) -> Any:
     return importlib.import_module(module)
 
 
-def _this(tables: str) -> Any:
+def _this(tables: str, **options: Any) -> Any:
     module = _import("langgraph_checkpoint_dynamodb")
-    saver = module.DynamoDBSaver(f"{tables}-checkpoints", f"{tables}-writes")
+    saver = module.DynamoDBSaver(f"{tables}-checkpoints", f"{tables}-writes", **options)
     saver.setup()
     return saver
 
 
-def _aws(tables: str, *, compress: bool = False) -> Any:
+def _aws(tables: str, *, compress: bool = False, **options: Any) -> Any:
     _create_table(tables, "PK", "SK")
     module = _import("langgraph_checkpoint_aws")
-    return module.DynamoDBSaver(tables, enable_checkpoint_compression=compress)
+    return module.DynamoDBSaver(tables, enable_checkpoint_compression=compress, **options)
 
 
 def _skamalj(tables: str) -> Any:
@@ -419,14 +422,19 @@ class Run:
         self.meter = Meter(latency_ms, counting=counting)
         self.meter.install()
         self._make = SAVERS[saver].make
-        self._tables = f"bench-{uuid.uuid4().hex[:12]}"
+        self._prefix = self._tables = f"bench-{uuid.uuid4().hex[:12]}"
         self._client = _client()
         self._deadline = time.monotonic() + LIMIT_SECONDS
+        self._cpu_ms: dict[str, list[float]] = {}
         self.saver = self.fresh_saver()
 
-    def fresh_saver(self) -> Any:
+    def fresh_tables(self) -> None:
+        """Go on with tables of their own, so that what a step has stored is its own."""
+        self._tables = f"{self._prefix}-{uuid.uuid4().hex[:6]}"
+
+    def fresh_saver(self, **options: Any) -> Any:
         """Make a saver that knows no thread yet, as a new process would."""
-        saver = self._make(self._tables)
+        saver = self._make(self._tables, **options)
         if self.counting:
             for name in ("put", "put_writes", "aput", "aput_writes", "get_tuple", "aget_tuple"):
                 setattr(saver, name, self._counted(name, getattr(saver, name)))
@@ -460,6 +468,7 @@ class Run:
         cost = self.costs[name] = Cost()
         meter = self.meter
         meter.requests, meter.spans, meter.step = Counter(), [], cost
+        self._cpu_ms = {}
         cpu, start = time.process_time(), time.perf_counter()
         try:
             yield
@@ -471,10 +480,18 @@ class Run:
         finally:
             meter.step = None
         cost.seconds, cost.cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+        cost.cpu_ms = {name: statistics.median(each) for name, each in self._cpu_ms.items()}
         cost.requests = dict(meter.requests)
         cost.waves = longest_chain(meter.spans)
         if self.counting:
             cost.stored_bytes = self._stored_bytes()
+
+    def timed(self, name: str, call: Callable[[], Any]) -> Any:
+        """Make one of the calls whose median CPU time the step tells, that of all threads."""
+        start = time.process_time()
+        answer = call()
+        self._cpu_ms.setdefault(name, []).append(1000 * (time.process_time() - start))
+        return answer
 
     def end_turn(self, turn: int) -> None:
         """Note what a conversation has cost so far."""
@@ -501,7 +518,7 @@ class Run:
 
     def close(self) -> None:
         """Delete the tables."""
-        for table in _tables(self._client, self._tables):
+        for table in _tables(self._client, self._prefix):
             self._client.delete_table(TableName=table)
 
 
@@ -527,8 +544,12 @@ def _graph(**channels: Any) -> Any:
     """Start a graph whose state has these channels."""
     from langgraph.graph import StateGraph
 
+    return StateGraph(_typed(**channels))
+
+
+def _typed(**channels: Any) -> Any:
     make: Any = TypedDict
-    return StateGraph(make("State", channels))
+    return make("State", channels)
 
 
 def _chat(reducer: Any = None, **channels: Any) -> Any:
@@ -844,18 +865,357 @@ def bare(run: Run) -> None:
             list(pool.map(put, range(2000)))
 
 
+# -- Shapes -------------------------------------------------------------------------------------
+# What one node a turn costs in states of several kinds. The question comes with the input, the
+# answer from the node. A state without a reducer goes in and out whole.
+
+
+class Talk(NamedTuple):
+    """A graph before it has a saver, and what it is given in a turn that follows *state*."""
+
+    compile: Callable[..., Any]
+    ask: Callable[[Any], Any]
+
+
+@dataclass
+class Chat:
+    """A chat in a channel of its own."""
+
+    messages: list[Any]
+
+
+def _node(state: Any, answer: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Give what compiles a graph of one node."""
+    from langgraph.graph import START, StateGraph
+
+    builder: Any = StateGraph(state)
+    compile_: Callable[..., Any] = (
+        builder.add_node("answer", answer).add_edge(START, "answer").compile
+    )
+    return compile_
+
+
+def _whole(dice: random.Random, state: Any, add: Callable[[Any, str], Any]) -> Talk:
+    """Make a graph whose whole state comes with the input, and anew from the node."""
+    return Talk(
+        _node(state, lambda found: add(found, prose(dice, ANSWER_CHARACTERS))),
+        lambda found: add(found, prose(dice, QUESTION_CHARACTERS)),
+    )
+
+
+def _said(text: str) -> dict[str, Any]:
+    return {"role": "user" if len(text) == QUESTION_CHARACTERS else "assistant", "content": text}
+
+
+def _more(state: Any, text: str) -> dict[str, Any]:
+    return {**(state or {}), "messages": [*(state or {}).get("messages", ()), _said(text)]}
+
+
+def _list(dice: random.Random) -> Talk:
+    """Make a list of dicts that grows by a reducer."""
+    state = _typed(messages=Annotated[list, operator.add])
+    return _whole(dice, state, lambda _, text: {"messages": [_said(text)]})
+
+
+def _messages(dice: random.Random) -> Talk:
+    """Make LangGraph's own MessagesState."""
+    from langchain_core.messages import AIMessage, HumanMessage
+    from langgraph.graph import MessagesState
+
+    def add(_: Any, text: str) -> Any:
+        kind = HumanMessage if len(text) == QUESTION_CHARACTERS else AIMessage
+        return {"messages": [kind(text, id=str(uuid.UUID(int=dice.getrandbits(128))))]}
+
+    return _whole(dice, MessagesState, add)
+
+
+def _dict(dice: random.Random) -> Talk:
+    """Make a state that is one dict."""
+    return _whole(dice, dict, _more)
+
+
+def _pydantic(dice: random.Random) -> Talk:
+    """Make a pydantic model as state that holds another, which is stored as such."""
+    import pydantic
+
+    made: Any = globals().get("PydanticChat")  # the same in each talk, and where a serde looks
+    if made is None:
+        made = pydantic.create_model("PydanticChat", __module__=__name__, messages=(list[Any], []))
+        globals()["PydanticChat"] = made
+    state = pydantic.create_model("PydanticState", __module__=__name__, chat=(made, made()))
+
+    def add(found: Any, text: str) -> Any:
+        old = found["chat"] if isinstance(found, dict) else getattr(found, "chat", made())
+        return {"chat": made(messages=[*old.messages, _said(text)])}
+
+    return _whole(dice, state, add)
+
+
+def _dataclass(dice: random.Random) -> Talk:
+    """Make a dataclass in a channel."""
+
+    def add(found: Any, text: str) -> Any:
+        return {"chat": Chat([*(found["chat"].messages if found else ()), _said(text)])}
+
+    return _whole(dice, _typed(chat=Chat), add)
+
+
+def _entrypoint(dice: random.Random) -> Talk:
+    """Make a function that saves a dict for its next call."""
+    from langgraph.func import entrypoint
+
+    def respond(question: str, *, previous: Any = None) -> Any:
+        answer = prose(dice, ANSWER_CHARACTERS)
+        saved = _more(_more(previous, question), answer)
+        return entrypoint.final(value=answer, save=saved)
+
+    def compile_(checkpointer: Any) -> Any:
+        return entrypoint(checkpointer=checkpointer)(respond)
+
+    return Talk(compile_, lambda _: prose(dice, QUESTION_CHARACTERS))
+
+
+def _nested(dice: random.Random) -> Talk:
+    """Make a dict that holds a chat two levels deep, beside a manual of 60 KB."""
+    manual = prose(dice, 60 * 1024)
+
+    def add(found: Any, text: str) -> Any:
+        first: dict[str, Any] = {"manual": manual, "talk": {"chat": None}}
+        session = found["session"] if found else first
+        chat = _more(session["talk"]["chat"], text)
+        return {"session": {**session, "talk": {**session["talk"], "chat": chat}}}
+
+    return _whole(dice, dict, add)
+
+
+def _files(dice: random.Random) -> Talk:
+    """Make a dict of 80 files of 600 characters, of which a turn writes one anew."""
+    first = {f"src/file{number:02}.py": prose(dice, 600) for number in range(80)}
+
+    def answer(state: Any) -> Any:
+        return {"files": {dice.choice([*state["files"]]): prose(dice, 600)}}
+
+    def ask(found: Any) -> Any:
+        return {"request": prose(dice, QUESTION_CHARACTERS), **({} if found else {"files": first})}
+
+    return Talk(_node(_typed(files=Annotated[dict, operator.or_], request=str), answer), ask)
+
+
+def _edited(dice: random.Random) -> Talk:
+    """Make a string of 60 KB; each turn 400 characters are replaced, and 1,200 elsewhere."""
+
+    def add(found: Any, text: str) -> Any:
+        old = found["text"] if found else prose(dice, 60 * 1024)
+        place = dice.randrange(len(old) - len(text))
+        return {"text": old[:place] + text + old[place + len(text) :]}
+
+    return _whole(dice, dict, add)
+
+
+def _grown(dice: random.Random) -> Talk:
+    """Make a string that grows by 1,600 characters a turn."""
+    return _whole(dice, dict, lambda found, text: {"text": (found or {"text": ""})["text"] + text})
+
+
+class Shape(NamedTuple):
+    """A kind of state, and the write units that 60 turns of it may cost."""
+
+    make: Callable[[random.Random], Talk]
+    wanted: int
+    is_encrypted: bool = False
+
+
+SHAPES = {
+    "TypedDict with a list": Shape(_list, 530),
+    "MessagesState": Shape(_messages, 560),
+    "StateGraph(dict)": Shape(_dict, 680),
+    "pydantic model": Shape(_pydantic, 700),
+    "dataclass in a channel": Shape(_dataclass, 700),
+    "entrypoint that saves a dict": Shape(_entrypoint, 500),
+    "nested dict beside a 60 KB manual": Shape(_nested, 680),
+    "dict of 80 files": Shape(_files, 640),
+    "TypedDict with a list, encrypted": Shape(_list, 630, is_encrypted=True),
+    "MessagesState, encrypted": Shape(_messages, 640, is_encrypted=True),
+    "StateGraph(dict), encrypted": Shape(_dict, 740, is_encrypted=True),
+    "60 KB string, edited": Shape(_edited, 900),
+    "string that grows": Shape(_grown, 700),
+}
+
+
+def shapes(run: Run) -> None:
+    """60 turns in states of several kinds, 1,600 characters each; a fresh saver reads the last."""
+    from langgraph.checkpoint.memory import InMemorySaver
+    from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+
+    for name, shape in SHAPES.items():
+        run.fresh_tables()
+        options: dict[str, Any] = {}
+        if shape.is_encrypted:
+            options["serde"] = EncryptedSerializer.from_pycryptodome_aes(key=bytes(range(32)))
+        memory, config = InMemorySaver(), _config()
+        _talk_in_shape(run, shape, memory, config)
+        wanted = _state(memory, config)
+        try:
+            saver, reader = run.fresh_saver(**options), run.fresh_saver(**options)
+        except TypeError as error:  # it takes no serde
+            with run.step(name):
+                raise error from None
+            continue
+        with run.step(name):
+            _talk_in_shape(run, shape, saver, config)
+            found = _state(reader, config)
+            expect(found == wanted, True, "the state is that of InMemorySaver")  # noqa: FBT003
+
+
+def _talk_in_shape(run: Run, shape: Shape, saver: Any, config: Any) -> None:
+    talk = shape.make(random.Random(5))
+    graph, state = talk.compile(checkpointer=saver), None
+    for turn in range(1, 61):
+        state = graph.invoke(talk.ask(state), config)
+        run.end_turn(turn)
+
+
+def _state(saver: Any, config: Any) -> Any:
+    return saver.get_tuple(config).checkpoint["channel_values"]
+
+
+# -- Single calls -------------------------------------------------------------------------------
+
+
+class Thread:
+    """A thread that is stored by calls of a saver, without a graph."""
+
+    def __init__(self, saver: Any, channel_values: dict[str, Any]) -> None:
+        self.config: Any = {"configurable": {"thread_id": uuid.uuid4().hex, "checkpoint_ns": ""}}
+        self.channel_values = channel_values
+        self._saver, self._step = saver, -1
+        self._versions: dict[str, Any] = dict.fromkeys(channel_values)
+
+    def put(self, *changed: str) -> None:
+        """Store the next checkpoint, in which the channels *changed* are new."""
+        from langgraph.checkpoint.base import empty_checkpoint
+
+        new = {name: self._saver.get_next_version(self._versions[name], None) for name in changed}
+        self._versions.update(new)
+        self._step += 1
+        checkpoint: Any = empty_checkpoint()
+        checkpoint["channel_values"] = self.channel_values
+        checkpoint["channel_versions"] = dict(self._versions)
+        metadata = {"source": "loop", "step": self._step, "parents": {}}
+        self.config = self._saver.put(self.config, checkpoint, metadata, new)
+
+    def put_writes(self, text: str) -> None:
+        """Store two writes of a task of this checkpoint."""
+        writes = [("messages", text), ("branch:to:next", None)]
+        self._saver.put_writes(self.config, writes, str(uuid.UUID(int=self._step)))
+
+    def get_tuple(self) -> Any:
+        """Read the checkpoint that was stored last."""
+        return self._saver.get_tuple(self.config)
+
+
+class Texts:
+    """Messages of a megabyte and more, in less time than their prose would take."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice, self._pool = dice, prose(dice, 500_000)
+
+    def text(self, size: int) -> str:
+        """Cut a text anywhere out of the pool."""
+        start = self._dice.randrange(len(self._pool) - size)
+        return self._pool[start : start + size]
+
+    def message(self) -> dict[str, Any]:
+        """Make a message of 1 KB as a dict."""
+        identity = str(uuid.UUID(int=self._dice.getrandbits(128)))
+        return {"role": "user", "content": self.text(950), "id": identity}
+
+    def object(self) -> Any:
+        """Make a message of 1 KB as LangChain has it."""
+        from langchain_core.messages import AIMessage
+
+        return AIMessage(self.text(950), id=str(uuid.UUID(int=self._dice.getrandbits(128))))
+
+    def row(self) -> dict[str, Any]:
+        """Make a dict of 90 bytes."""
+        return {"number": self._dice.getrandbits(30), "name": self.text(16), "note": self.text(40)}
+
+
+# MB of history, and the write units that a put may cost which appends a message of 1 KB.
+GROWTH = {0.3: 3.3, 1.1: 4.5, 10: 5.5, 50: 5.5}
+GROWTH_PUTS = 20
+
+
+def growth(run: Run) -> None:
+    """Puts that append 1 KB to histories of 0.3, 1.1, 10 and 50 MB; a fresh saver reads it."""
+    texts = Texts(run.dice)
+    for megabytes in GROWTH:
+        run.fresh_tables()
+        history = [texts.message() for _ in range(int(megabytes * 1000))]
+        thread, reader = Thread(run.fresh_saver(), {"messages": history}), run.fresh_saver()
+        with suppress(Exception):  # the same follows in the step
+            thread.put("messages")
+        with run.step(f"{GROWTH_PUTS} puts, {megabytes} MB"):
+            for _ in range(GROWTH_PUTS):
+                history.append(texts.message())
+                thread.put("messages")
+            found = _state(reader, thread.config)
+            expect(found == {"messages": history}, True, "the history is the same")  # noqa: FBT003
+
+
+TEN_MB = "put, 10 MB of messages"
+SMALL = "calls, 3 KB"
+
+
+def cpu(run: Run) -> None:
+    """CPU of single calls; puts append to a history, beside the serde's dumps_typed of it."""
+    texts = Texts(run.dice)
+    for step, make, count in (
+        ("put, 0.1 MB of messages", texts.object, 100),
+        ("put, 1 MB of messages", texts.object, 1000),
+        (TEN_MB, texts.object, 10_000),
+        ("put, 9 MB of 100,000 dicts", texts.row, 100_000),
+    ):
+        run.fresh_tables()
+        saver = run.fresh_saver()
+        history = [make() for _ in range(count)]
+        thread = Thread(saver, {"messages": history})
+        with suppress(Exception):  # the same follows in the step
+            thread.put("messages")
+        with run.step(step):
+            for _ in range(run.size(2, 15)):
+                history.append(make())
+                run.timed("dumps_typed", partial(saver.serde.dumps_typed, history))
+                run.timed("put", partial(thread.put, "messages"))
+    run.fresh_tables()
+    thread = Thread(run.fresh_saver(), {"messages": [texts.message(), texts.message()], "step": 0})
+    thread.channel_values["note"] = texts.text(1000)
+    with run.step(SMALL):
+        thread.put("messages", "step")
+        for number in range(run.size(5, 200)):
+            thread.channel_values["step"] = number
+            run.timed("put", partial(thread.put, "step"))
+            run.timed("put_writes", partial(thread.put_writes, texts.text(300)))
+            expect(run.timed("get_tuple", thread.get_tuple).config, thread.config, "the config")
+
+
 class Workload(NamedTuple):
-    """A workload, which of LATENCIES_MS it is timed with, and whether a saver takes part."""
+    """A workload, which of LATENCIES_MS it is timed with, and which savers take part.
+
+    A long one has no peers in the quick form.
+    """
 
     function: Callable[[Run], None]
     latencies_ms: tuple[int, ...] = LATENCIES_MS
     has_saver: bool = True
+    savers: tuple[str, ...] = tuple(SAVERS)
+    is_long: bool = False
 
 
 WORKLOADS: dict[str, Workload] = {
     "chat": Workload(chat, (0,)),
     "chat20": Workload(chat20),
-    "chat1000": Workload(chat1000, ()),
+    "chat1000": Workload(chat1000, (), is_long=True),
     "window": Workload(window),
     "document": Workload(document),
     "fanout": Workload(fanout),
@@ -865,8 +1225,11 @@ WORKLOADS: dict[str, Workload] = {
     "threads": Workload(threads),
     "coroutines": Workload(coroutines),
     "delta": Workload(delta, (0,)),
-    "delta200": Workload(delta200, ()),
+    "delta200": Workload(delta200, (), is_long=True),
     "large": Workload(large),
+    "shapes": Workload(shapes, (), savers=(THIS, AWS)),
+    "growth": Workload(growth, (), savers=(THIS, AWS)),
+    "cpu": Workload(cpu, (0,), savers=(THIS, AWS)),
     "bare": Workload(bare, has_saver=False),
 }
 
@@ -919,6 +1282,18 @@ class Plan(NamedTuple):
     savers: Sequence[str]
     environments: Path | None
     repeats: int
+    is_quick: bool = False
+
+    @property
+    def latencies_ms(self) -> tuple[int, ...]:
+        """Those of LATENCIES_MS that are timed."""
+        return QUICK_LATENCIES_MS if self.is_quick else LATENCIES_MS
+
+    def savers_of(self, workload: Workload) -> list[str]:
+        """Those that take part in a workload."""
+        if not workload.has_saver or (self.is_quick and workload.is_long):
+            return [THIS]
+        return [name for name in self.savers if name in workload.savers]
 
 
 def run_all(plan: Plan, results: Results) -> Iterator[str]:
@@ -928,16 +1303,17 @@ def run_all(plan: Plan, results: Results) -> Iterator[str]:
     """
     for workload in plan.workloads:
         steps = results.setdefault(workload, {})
-        savers = plan.savers if WORKLOADS[workload].has_saver else [THIS]
+        savers = plan.savers_of(WORKLOADS[workload])
         for saver in savers:
             _progress(f"{workload}, {SAVERS[saver].title}")
             costs = _run_in_process(saver, workload, 0, plan.environments, counting=True)
             for step, cost in costs.items():
-                cost.update(waves=None, seconds={}, cpu_seconds=None)
+                cost.update(waves=None, seconds={}, cpu_seconds=None, cpu_ms={})
                 steps.setdefault(step, {})[saver] = cost
         _spread_failures(steps)
         for latency_ms in WORKLOADS[workload].latencies_ms:
-            _time(steps, workload, latency_ms, plan._replace(savers=savers))
+            if latency_ms in plan.latencies_ms:
+                _time(steps, workload, latency_ms, plan._replace(savers=savers))
         yield workload
 
 
@@ -968,7 +1344,11 @@ def _time(
         into["seconds"][str(latency_ms)] = statistics.median(cost["seconds"] for cost in costs)
         if latency_ms == 0:
             into["cpu_seconds"] = statistics.median(cost["cpu_seconds"] for cost in costs)
-        if latency_ms == max(LATENCIES_MS):
+            into["cpu_ms"] = {
+                name: statistics.median(cost["cpu_ms"][name] for cost in costs)
+                for name in costs[0]["cpu_ms"]
+            }
+        if latency_ms == max(plan.latencies_ms):
             into["waves"] = round(statistics.median(cost["waves"] for cost in costs))
 
 
@@ -991,8 +1371,9 @@ def print_results(results: Results) -> None:
         for step, by_saver in steps.items():
             print(f"\n### {step}\n" if step else "")
             print("| saver | requests | write units | read units | stored MB | waves "
-                  "| s, 0 ms | s, 5 ms | s, 20 ms | CPU s | of which |")  # fmt: skip
-            print("|---|---|---|---|---|---|---|---|---|---|---|")
+                  "| s, 0 ms | s, 5 ms | s, 20 ms | CPU s | CPU ms of a call "
+                  "| of which |")  # fmt: skip
+            print("|---|---|---|---|---|---|---|---|---|---|---|---|")
             for saver, cost in by_saver.items():
                 if saver != "memory" or cost["cpu_seconds"]:
                     title = SAVERS[saver].title if WORKLOADS[workload].has_saver else "botocore"
@@ -1001,7 +1382,7 @@ def print_results(results: Results) -> None:
 
 def _cells(title: str, cost: Mapping[str, Any]) -> list[str]:
     if cost["failure"]:
-        return [title, cost["failure"], *[""] * 9]
+        return [title, cost["failure"], *[""] * 10]
     seconds = [cost["seconds"].get(str(latency_ms)) for latency_ms in LATENCIES_MS]
     operations = sorted(cost["requests"].items(), key=lambda pair: -pair[1])
     return [
@@ -1013,6 +1394,7 @@ def _cells(title: str, cost: Mapping[str, Any]) -> list[str]:
         f"{cost['waves']:,}" if cost["waves"] is not None else "",
         *("" if each is None else f"{each:,.2f}" for each in seconds),
         f"{cost['cpu_seconds']:,.2f}" if cost["cpu_seconds"] is not None else "",
+        ", ".join(f"{name} {each:,.2f}" for name, each in cost.get("cpu_ms", {}).items()),
         ", ".join(f"{count:,} {OPERATIONS.get(name, name)}" for name, count in operations),
     ]
 
@@ -1105,6 +1487,26 @@ def _waves_of_a_short_list(results: Results) -> tuple[str, bool]:
     return f"{waves:.0f}", waves <= 3
 
 
+def _units_at_most(
+    wanted: float, workload: str, step: str, puts: int = 1
+) -> Callable[[Results], tuple[str, bool]]:
+    """Measure write units, of a step or of each of its puts."""
+
+    def measure(results: Results) -> tuple[str, bool]:
+        units = _figure(_cost(results, workload, step), "write_units") / puts
+        return f"{units:,.0f}" if puts == 1 else f"{units:,.2f}", units <= wanted
+
+    return measure
+
+
+def _cpu_of_a_large_put(results: Results) -> tuple[str, bool]:
+    found = _cost(results, "cpu", TEN_MB)["cpu_ms"]
+    if not found:
+        raise NotMeasuredError("cpu was not timed")
+    ratio = found["put"] / found["dumps_typed"]
+    return f"{found['put']:,.0f} to {found['dumps_typed']:,.0f} ms: {ratio:,.2f}x", ratio <= 1.3
+
+
 FRESH, TURNS = "get_state, fresh", "turns"
 GOALS = (
     Goal("write units, chat of 100 turns", "30x fewer", _times("write_units", 30, "chat", TURNS)),
@@ -1131,6 +1533,14 @@ GOALS = (
          _times("seconds at 5", 5, "coroutines", "64 coroutines")),
     Goal("CPU, chat of 100 turns, LangGraph's own included", "less",
          _times("cpu_seconds", 1, "chat", TURNS)),
+    *(Goal(f"write units, 60 turns, {name}", f"at most {shape.wanted}",
+           _units_at_most(shape.wanted, "shapes", name))
+      for name, shape in SHAPES.items()),
+    *(Goal(f"write units, a put that appends 1 KB to {megabytes} MB", f"at most {wanted}",
+           _units_at_most(wanted, "growth", f"{GROWTH_PUTS} puts, {megabytes} MB", GROWTH_PUTS))
+      for megabytes, wanted in GROWTH.items()),
+    Goal("CPU, a put that appends to 10 MB of messages, to dumps_typed of them", "at most 1.3x",
+         _cpu_of_a_large_put),
 )  # fmt: skip
 
 
@@ -1456,12 +1866,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     names = [COLDSTART, *WORKLOADS]
     parser.add_argument("workloads", nargs="*", metavar="workload", help=", ".join(names))
-    parser.add_argument("--savers", default=",".join(SAVERS), help="some of: %(default)s")
+    parser.add_argument("--savers", help=f"some of: {','.join(SAVERS)}")
     parser.add_argument(
-        "--repeats",
-        type=int,
-        default=3,
-        help="timed runs of each (%(default)s); 5 times as many cold starts",
+        "--repeats", type=int, help="timed runs of each (3); 5 times as many cold starts"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"under an hour on two cores: all workloads, but only {', '.join(QUICK_SAVERS)}, one "
+        f"timed run of each where there are 3, and of {LATENCIES_MS} ms only "
+        f"{QUICK_LATENCIES_MS} (waves are those at {max(QUICK_LATENCIES_MS)} ms); "
+        f"{', '.join(name for name, each in WORKLOADS.items() if each.is_long)} without peers",
     )
     parser.add_argument("--environments", type=Path, help="a folder with one for each peer")
     parser.add_argument(
@@ -1476,12 +1891,13 @@ def main() -> None:
     if options.run:
         _be_a_run(**json.loads(options.run))
         return
+    repeats = options.repeats or (1 if options.quick else 3)
     workloads = options.workloads or names
     for name in workloads:
         if name not in names:
             parser.error(f"no workload {name!r}; there are {', '.join(names)}")
     if COLDSTART in workloads and not options.show:
-        coldstart(5 * options.repeats, _python(options.environments, SAVERS[AWS].environment))
+        coldstart(5 * repeats, _python(options.environments, SAVERS[AWS].environment))
     if workloads == [COLDSTART]:
         return
     results: Results = {}
@@ -1489,9 +1905,10 @@ def main() -> None:
         results = json.loads(options.json.read_text()) if options.json else {}
     if not options.show:
         print(f"Prose: zlib makes 8 KiB of it {compression_of_prose():.2f} times smaller.")
-        savers = options.savers.split(",")
+        savers = QUICK_SAVERS if options.quick else tuple(SAVERS)
+        savers = tuple(options.savers.split(",")) if options.savers else savers
         workloads = [name for name in workloads if name != COLDSTART]
-        plan = Plan(workloads, savers, options.environments, options.repeats)
+        plan = Plan(workloads, savers, options.environments, repeats, options.quick)
         for _ in run_all(plan, results):
             if options.json:
                 options.json.write_text(json.dumps(results, indent=1))

@@ -298,12 +298,14 @@ def _command_line(session: nox.Session, python: str, env: dict[str, str]) -> Non
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure this saver and its peers side by side; ``nox -s bench -- chat fanout`` some of it."""
+    """Measure this saver and its peers side by side; ``nox -s bench -- --quick`` in an hour."""
     _install(session, ".", *dependency_groups(PYPROJECT, "bench"))
     # An environment each: two of the peers are imported by the name of this project's module.
     peers = Path(session.create_tmp()).resolve() / "peers"
+    has_savers = any(each.startswith("--savers") for each in session.posargs)
+    is_quick = "--quick" in session.posargs and not has_savers
     for group in PYPROJECT["dependency-groups"]:
-        if group.startswith("bench-"):
+        if group == "bench-aws" or (group.startswith("bench-") and not is_quick):
             folder = peers / group.removeprefix("bench-")
             if not folder.exists():
                 session.run("python", "-m", "venv", str(folder), silent=True)
