@@ -218,7 +218,8 @@ def _run_threads(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
 def _run_show(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
     """Print the checkpoints of a thread, newest first, with its forks drawn at the left.
 
-    A narrow terminal gets fewer columns; --json and a pipe get all.
+    A segment is a piece of a large value. A narrow terminal gets fewer columns; --json and a pipe
+    get all.
     """
     _expect(saver, args.thread)
     entries: list[HistoryEntry] = []
@@ -418,8 +419,8 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
         {
             **_NUMBER,
             "default": 3600,
-            "help": "Spare segments that nothing names for N seconds, as a run may be about to "
-            "name them. The default is 3600. Use 0 only if nobody writes to the thread.",
+            "help": "Spare unused segments (pieces of large values) for N seconds, as a run may be "
+            "about to use them. The default is 3600. Use 0 only if nobody writes to the thread.",
         },
     ),
     ("prune", "--yes", _YES),

@@ -127,7 +127,7 @@ QUIRKS: Final[dict[str, frozenset[str]]] = {
     "moto": frozenset(
         {"slow in large tables", "slow", "counts no units", "counts bytes otherwise"}
     ),
-    "local": frozenset(),
+    "local": frozenset({"takes no ARN for a name"}),
 }
 
 
@@ -10349,13 +10349,42 @@ def test_documents_name_timeouts_and_retries(make_saver: MakeSaver, endpoint: En
         f"| attempts | {attempts}, in botocore's {config.retries['mode']} mode |",
         "up to {}, {}, {}, {} and {} seconds".format(*pauses),
         f"can take {attempts * config.read_timeout + sum(pauses)} seconds",
-        f"{attempts} times {config.read_timeout}, and {sum(pauses)} of pauses",
+        f"{attempts} attempts of {config.read_timeout} seconds, and up to {sum(pauses)} seconds of",
         f"at most {sum(pauses)} seconds if",
         f"and {int(sum(own_pauses))} seconds if DynamoDB",
     ):
         assert text in " ".join(OPERATING.split())
     assert f"{attempts} attempts in standard mode, {config.connect_timeout} seconds" in README
     assert f"to connect, {config.read_timeout} to read, a pool of two" in README
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_documents_name_tables_by_arn(
+    endpoint: Endpoint, lone_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """A saver given ARNs keeps threads in the tables that they name; DynamoDB Local refuses ARNs."""
+    table = endpoint.client.describe_table(TableName=lone_saver.checkpoints_table_name)["Table"]
+    prefix = table["TableArn"].removesuffix(lone_saver.checkpoints_table_name)
+    code = _code(OPERATING, "python", "arn:aws")
+    for shown, ours in (
+        ("arn:aws:dynamodb:eu-central-1:123456789012:table/", prefix),
+        ("}checkpoints", f"}}{lone_saver.checkpoints_table_name}"),
+        ("}writes", f"}}{lone_saver.writes_table_name}"),
+    ):
+        assert code.count(shown) == 1
+        code = code.replace(shown, ours)
+    given: dict[str, Any] = {"DynamoDBSaver": DynamoDBSaver}
+    exec(code, given)  # noqa: S102  it is ours
+
+    with given["saver"] as saver:
+        if "takes no ARN for a name" in endpoint.quirks:
+            with pytest.raises(ClientError, match="Invalid table/index name"):
+                _put(saver, _config(thread_id), 1)
+            return
+        _put(saver, _config(thread_id), 1)
+        saver.put_writes(_config(thread_id, 1), [("channel", os.urandom(2**20))], "task")
+
+    assert lone_saver.verify(thread_id) == saver.verify(thread_id)
 
 
 def test_documents_show_the_settings_of_the_agent_server() -> None:
