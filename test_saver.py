@@ -9147,6 +9147,31 @@ def _index_denied(world: World) -> None:
     world.saver(client).delete_for_runs(["run"])
 
 
+def _attacked(name: str) -> _Told:
+    """Attack an encrypted thread, and read it."""
+
+    def tell(world: World) -> None:
+        ATTACKS[name](Attack(world))
+        deque(world.saver(serde=_aes()).list(_config("a")), maxlen=0)
+
+    return tell
+
+
+def _encrypted(name: str) -> _Told:
+    """Store a thread that a cipher of that name encrypts, and read it without a key."""
+
+    def tell(world: World) -> None:
+        _put_secrets(world.saver(serde=EncryptedSerializer(_Named(name))), "a")
+        world.saver().get_tuple(_config("a"))
+
+    return tell
+
+
+def _in_plain_of_layout_0(world: World) -> None:
+    """Read what 0.1.0 stored in plain by a saver that encrypts."""
+    world.saver(serde=_aes()).get_tuple(_put_layout_0(world.saver(), JsonPlusSerializer()))
+
+
 class _Unknown:
     """A type that no serde knows, and that shows a secret."""
 
@@ -9199,6 +9224,12 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _forged("msgpack", SECRET),
     _forged("msgpack", [SECRET, {}, {}]),
     _forged("msgpack", [{"v": 4, "channel_versions": {}}, {SECRET: 1}, {SECRET: [1, 2, 3, [], 5]}]),
+    _attacked("a flipped first byte"),
+    _attacked("a flipped byte of a write"),
+    _attacked("a write of another task"),
+    _attacked("a write in plain"),
+    _encrypted("aes"),
+    _in_plain_of_layout_0,
     _swapped,
     _index_denied,
     _made("same", "same", client_config={"aws_secret_access_key": SECRET}),
@@ -9272,6 +9303,583 @@ def test_no_exception_or_log_tells_a_secret(
     raises = _raises()
     assert {line: raises[line] for line in raises.keys() - lines} == {}
     assert [r for r in caplog.records if SECRET in f"{r.getMessage()} {vars(r)}"] == []
+
+
+# -- Encryption -----------------------------------------------------------------------------------
+# EncryptedSerializer: values are cut in plain, then each part is encrypted, bound to its place.
+
+AES_KEY: Final = b"k" * 32
+
+
+def _aes(key: bytes = AES_KEY) -> EncryptedSerializer:
+    return EncryptedSerializer.from_pycryptodome_aes(key=key)
+
+
+def _secret_texts(count: int, size: int) -> list[str]:
+    return [f"{SECRET}message {number} {_words(size, number)}" for number in range(count)]
+
+
+def _put_secrets(saver: DynamoDBSaver, thread_id: str) -> RunnableConfig:
+    """Put three checkpoints of a run each, one of a subgraph, and large and special writes.
+
+    The second is rebuilt from the first, and the third from both. Under small limits there are
+    lists of names, bodies in segments, and writes that are cut.
+    """
+    size = 60 if module._INLINE_VALUE_BYTES < 100 else 3000
+    texts = _secret_texts(24, size)
+    config: RunnableConfig = _config(thread_id)
+    for number in (1, 2, 3):
+        values = {SECRET + "channel": texts[: number * 8], "delta": texts[::-1]}
+        checkpoint = _checkpoint(number, values)
+        if number > 1:
+            del checkpoint["channel_values"]["delta"]
+        metadata: Any = {
+            "source": "loop",
+            "step": number,
+            "run_id": f"run-{number}",
+            "topic": SECRET + "metadata" + _words(1500),
+            "counters_since_delta_snapshot": {"delta": (number - 1, 1)},
+        }
+        config = saver.put(config, checkpoint, metadata, checkpoint["channel_versions"])
+        writes = [(SECRET + "written", SECRET + "write"), ("delta", texts[number:])]
+        saver.put_writes(config, writes, "task", "~path")
+        saver.put_writes(config, [("delta", "".join(texts[:4]))], "few")
+        saver.put_writes(config, [(INTERRUPT, SECRET + "interrupt" + _words(1500))], "task")
+    _put(saver, _config(thread_id, ns="sub"), 1, {"messages": texts[:8]}, topic=SECRET)
+    return config
+
+
+def _forms(data: bytes) -> Iterator[bytes]:
+    """Return how bytes look as they are, in hex, and in base64 wherever in it they start."""
+    yield data
+    yield data.hex().encode()
+    for shift in range(3):
+        # Without the characters that neighbours have a share in.
+        yield base64.b64encode(bytes(shift) + data)[(0, 2, 3)[shift] : (len(data) + shift) // 3 * 4]
+
+
+def _segment_digests(items: Iterable[Item]) -> set[bytes]:
+    return {
+        bytes.fromhex(item["checkpoint_id"]["S"][2:34])
+        for item in items
+        if item.get("checkpoint_id", {"S": ""})["S"].startswith("~s")
+    }
+
+
+@pytest.mark.usefixtures("limits")
+def test_encryption_leaves_no_word_and_no_digest_of_one(world: World) -> None:
+    """No stored byte tells values, metadata, names of channels, or their digests without a key."""
+    with world.saver() as plain:
+        _put_secrets(plain, "thread")
+        in_plain = _stored(plain)
+    world.renew()
+    saver = world.saver(serde=_aes())
+    _put_secrets(saver, "thread")
+    encrypted = _stored(saver)
+
+    texts = _secret_texts(24, 60 if module._INLINE_VALUE_BYTES < 100 else 3000)
+    values = [*texts, texts, texts[::-1], *(texts[:end] for end in range(1, 24))]
+    dumped = [JsonPlusSerializer().dumps_typed(value)[1] for value in values]
+    digests = {hashlib.blake2b(data, digest_size=16).digest() for data in dumped}
+    digests |= _segment_digests(in_plain)
+    haystack = _plaintext(encrypted)
+
+    if module._INLINE_VALUE_BYTES < 100:
+        assert {"lists", "body", "segments"} <= set(chain.from_iterable(encrypted))
+    assert any(form in _plaintext(in_plain) for form in _forms(SECRET.encode()))
+    assert len(_segment_digests(in_plain)) > 9
+    assert len(haystack) > 9000
+    for word in (SECRET.encode(), b"message 7", b"the-secret", b"delta", *digests):
+        for form in _forms(word):
+            assert form not in haystack
+    for known in (b"thread", b"run-2", b"~path", b"sub"):
+        assert known in haystack
+
+
+@pytest.mark.usefixtures("limits")
+def test_encryption_shares_no_segment_between_threads(world: World) -> None:
+    """Two threads with the same content have no name of a segment in common."""
+    saver = world.saver(serde=_aes())
+    for thread_id in ("a", "b"):
+        _put_secrets(saver, thread_id)
+
+    a, b = (_segment_digests(world.items(0, thread_id)) for thread_id in ("a", "b"))
+
+    assert len(a) > 9
+    assert len(b) > 9
+    assert not a & b
+
+
+_GO_ON: Final = """
+import json, sys
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph_checkpoint_dynamodb import DynamoDBSaver
+
+client_config, checkpoints, writes, next_id = sys.argv[1:]
+serde = EncryptedSerializer.from_pycryptodome_aes(key=b"k" * 32)
+with DynamoDBSaver(checkpoints, writes, json.loads(client_config), serde=serde) as saver:
+    found = saver.get_tuple({"configurable": {"thread_id": "thread", "checkpoint_ns": ""}})
+    checkpoint = {**found.checkpoint, "id": next_id}
+    texts = [*checkpoint["channel_values"]["messages"], "one more " * 20]
+    checkpoint["channel_values"] = {"messages": texts}
+    checkpoint["channel_versions"] = {"messages": 2}
+    saver.put_writes(found.config, [("messages", texts)], "task")
+    saver.put(found.config, checkpoint, found.metadata, {"messages": 2})
+"""
+
+
+def test_encryption_shares_segments_between_processes(world: World, endpoint: Endpoint) -> None:
+    """A process that goes on with a thread names the segments that another has stored."""
+    texts = [f"{number} {_words(900, number)}" for number in range(600)]
+    saver = world.saver(serde=_aes(), clock=time.time)
+    _put(saver, _config("thread"), 1, {"messages": texts})
+    before = _segment_digests(world.items(0))
+
+    client_config = {
+        name: value for name, value in endpoint.client_config.items() if isinstance(value, str)
+    }
+    argv = [json.dumps(client_config), *world.tables, _id(2)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", _GO_ON, *argv], check=True, env=environment)
+    found = world.saver(serde=_aes(), clock=time.time).get_tuple(_config("thread"))
+
+    after = _segment_digests(world.items(0))
+    assert found
+    assert found.checkpoint["channel_values"]["messages"] == [*texts, "one more " * 20]
+    assert len(before) > 5
+    assert before <= after
+    assert len(after - before) <= 3
+
+
+class Attack:
+    """A thread with all its items, another like it, and what someone without the key does to them.
+
+    Items are signed again: the key of the digest is public.
+    """
+
+    def __init__(self, world: World) -> None:
+        """Store the threads."""
+        self.saver = world.saver(serde=_aes())
+        self.plain = world.saver()
+        self._world = world
+        for thread_id in ("a", "b"):
+            _put_secrets(self.saver, thread_id)
+
+    def record(self, number: int = 1, thread_id: str = "a", ns: str = "") -> Item:
+        """Return a checkpoint's item."""
+        range_key = module._CheckpointKey("", ns, _id(number)).range_key
+        return self._item(0, module._checkpoints_key(thread_id, range_key))
+
+    def write(
+        self, number: int = 1, thread_id: str = "a", task_id: str = "task", slot: int = 0
+    ) -> Item:
+        """Return an item of writes."""
+        range_key = f"{_id(number)}:::{task_id}:::{slot}"
+        return self._item(1, module._writes_key(thread_id, range_key))
+
+    def segment(self, item: Item, name: str = "segments", at: int = -1) -> Item:
+        """Return a segment that an item names for its values, or for more names, or for its body."""
+        thread_id = (item.get("thread_id") or item[module._WRITES_KEYS[0]])["S"]
+        refs = module._refs(item, name)
+        for ref in module._refs(item, "lists") if name == "segments" else ():
+            found = self._item(0, module._checkpoints_key(thread_id, ref.range_key))
+            place = (module._CheckpointKey("", "", ""), "")
+            refs += module._decode_refs(module._unpack(found["segment"]["B"], 9999, place))
+        return self._item(0, module._checkpoints_key(thread_id, refs[at].range_key))
+
+    def _item(self, table: int, key: Item) -> Item:
+        name = self._world.tables[table]
+        return dict(self.saver.client.get_item(TableName=name, Key=key)["Item"])
+
+    def put(self, item: Item, **changes: Any) -> None:
+        """Put an item, changed, and rightly signed; None takes an attribute away."""
+        _forge(self.saver, item, **changes)
+
+    def flip(self, item: Item, name: str, at: int = -1) -> None:
+        """Change a bit of a byte."""
+        blob = bytearray(item[name]["B"])
+        blob[at] ^= 1
+        self.put(item, **{name: {"B": bytes(blob)}})
+
+    def reverse(self, item: Item, name: str, by: int = module._REF_BYTES) -> None:
+        """Name the same segments in another order."""
+        blob = item[name]["B"]
+        names = [blob[at : at + by] for at in range(0, len(blob), by)]
+        assert len(names) > 1
+        self.put(item, **{name: {"B": b"".join(reversed(names))}})
+
+
+def _moved_to_another_thread(attack: Attack) -> None:
+    record = attack.record(1, "b")
+    for at in range(len(record["body"]["B"]) // module._REF_BYTES):
+        attack.put(attack.segment(record, "body", at), thread_id={"S": "a"})
+    attack.put(record, thread_id={"S": "a"})
+
+
+def _forge_body(attack: Attack) -> None:
+    """Change a bit of a body, and name the segment that it is in for its new bytes."""
+    item, segment = attack.record(), attack.segment(attack.record(), "body")
+    blob = segment["segment"]["B"][:-1] + b"!"
+    ref = module._Ref(module._digest(blob[1:]), 0)
+    attack.put(segment, checkpoint_id={"S": ref.range_key}, segment={"B": blob})
+    names = module._encode_refs([ref]) + item["body"]["B"][module._REF_BYTES :]
+    attack.put(item, body={"B": names})
+
+
+def _put_in_plain(attack: Attack) -> None:
+    checkpoint = _checkpoint(1, {"delta": ["forged"]})
+    metadata: Any = {"source": "loop", "step": 1}
+    attack.plain.put(_config("a"), checkpoint, metadata, checkpoint["channel_versions"])
+
+
+def _swap(attack: Attack, name: str, one: int, other: int) -> None:
+    first, second = (attack.segment(attack.record(), name, at) for at in (one, other))
+    attack.put(first, segment=second["segment"])
+
+
+def _cut_short(attack: Attack, item: Item, name: str, size: int) -> None:
+    attack.put(item, **{name: {"B": item[name]["B"][:size]}})
+
+
+_Attacked = Callable[[Attack], object]
+# Each on checkpoint 1 of thread "a", or on the one that is named.
+ATTACKS: Final[dict[str, _Attacked]] = {
+    "a flipped byte of a record": lambda a: a.flip(a.segment(a.record(), "body"), "segment"),
+    "a flipped byte of a write": lambda a: a.flip(a.write(), "writes"),
+    "a flipped byte of the cipher's name": lambda a: a.flip(a.write(), "writes", 1),
+    "a flipped first byte": lambda a: a.flip(a.write(), "writes", 0),
+    "a flipped byte of a segment": lambda a: a.flip(a.segment(a.record()), "segment"),
+    "a flipped byte of a list": lambda a: a.flip(a.segment(a.record(), "lists"), "segment"),
+    "a truncated record": lambda a: _cut_short(a, a.record(), "body", module._REF_BYTES),
+    "a truncated write": lambda a: _cut_short(a, a.write(), "writes", -1),
+    "a truncated segment": lambda a: _cut_short(a, a.segment(a.record()), "segment", -1),
+    "a write cut in its tag": lambda a: _cut_short(a, a.write(), "writes", 25),
+    "a write that is the cipher's name": lambda a: _cut_short(a, a.write(), "writes", 5),
+    "a segment of nothing": lambda a: _cut_short(a, a.segment(a.record()), "segment", 0),
+    "a record of another thread": _moved_to_another_thread,
+    "a record of another namespace": lambda a: a.put(
+        a.record(ns="sub"), checkpoint_ns={"S": ""}, checkpoint_id={"S": _id(1)}
+    ),
+    "a record of another checkpoint": lambda a: a.put(a.record(2), checkpoint_id={"S": _id(1)}),
+    "a write of another thread": lambda a: a.put(
+        a.write(1, "b"), thread_id_checkpoint_id_checkpoint_ns={"S": "a"}
+    ),
+    "a write of another task": lambda a: a.put(
+        a.write(), task_id_idx={"S": f"{_id(1)}:::other:::0"}
+    ),
+    "a write of another slot": lambda a: a.put(
+        a.write(), task_id_idx={"S": f"{_id(1)}:::task:::7"}
+    ),
+    "a write of another index": lambda a: a.put(a.write(slot=-3), idx={"S": "-4"}),
+    "a write of another path": lambda a: a.put(a.write(), task_path={"S": ""}),
+    "a write of another checkpoint": lambda a: a.put(
+        a.write(2), task_id_idx={"S": f"{_id(1)}:::task:::0"}
+    ),
+    "a segment of another name": lambda a: _swap(a, "segments", -1, -2),
+    "a segment of another thread": lambda a: a.put(
+        a.segment(a.record()), segment=a.segment(a.record(1, "b"))["segment"]
+    ),
+    "a list of another name": lambda a: _swap(a, "lists", -1, -2),
+    "a segment for a list": lambda a: a.put(
+        a.segment(a.record(), "lists"), segment=a.segment(a.record())["segment"]
+    ),
+    "a body in another order": lambda a: a.reverse(a.record(), "body"),
+    "a body of another checkpoint": lambda a: a.put(a.record(), body=a.record(2)["body"]),
+    "a body of forged bytes": _forge_body,
+    "an old record of another run": lambda a: a.put(a.record(), run_id={"S": "run-2"}),
+    "an old record of no run": lambda a: a.put(a.record(), run_id=None),
+    "an old record of another parent": lambda a: a.put(
+        a.record(), parent_checkpoint_id={"S": _id(0)}
+    ),
+    "an old record of another type": lambda a: a.put(a.record(), type={"S": "bytes"}),
+    "segments in another order": lambda a: a.reverse(a.write(task_id="few"), "segments"),
+    "lists in another order": lambda a: a.reverse(a.record(), "lists"),
+    "segments for lists": lambda a: a.put(a.record(), segments=a.record()["lists"], lists=None),
+    "no segments": lambda a: a.put(a.record(), segments=None, lists=None),
+    "a record in plain": _put_in_plain,
+    "a write in plain": lambda a: a.plain.put_writes(_config("a", 1), [("delta", 1)], "other"),
+    "a segment in plain": lambda a: a.put(
+        a.segment(a.record()), segment={"B": module._pack(b"x" * 99)}
+    ),
+}
+IN_PLAIN: Final = {"a record in plain", "a write in plain", "a segment in plain"}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ATTACKS)
+def test_encryption_tells_what_is_not_as_it_was_stored(world: World, name: str) -> None:
+    """Every read says where, and verify goes on to the next; of plain items, how to move them."""
+    attack = Attack(world)
+    number = 1
+
+    ATTACKS[name](attack)
+    attack.flip(attack.segment(attack.record(ns="sub")), "segment")
+
+    reader = world.saver(serde=_aes())
+    for ask in (
+        lambda: reader.get_tuple(_config("a", number)),
+        lambda: [*reader.list(_config("a"))],
+        lambda: reader.get_delta_channel_history(config=_config("a"), channels=["delta"]),
+    ):
+        with pytest.raises(DamagedCheckpointError) as caught:
+            ask()
+        error = caught.value
+        assert (error.thread_id, error.checkpoint_ns, error.checkpoint_id) == ("a", "", _id(number))
+        assert "copy_from()" in str(error) or name not in IN_PLAIN
+    check = reader.verify("a")
+    assert any(f"namespace '', checkpoint {_id(number)!r}" in told for told in check.damaged)
+    assert any(f"namespace 'sub', checkpoint {_id(1)!r}" in told for told in check.damaged)
+    assert check.items["checkpoint"] == 4
+    assert reader.verify("b").damaged == []
+    with pytest.raises(DamagedCheckpointError):
+        reader.copy_thread("a", "copy")
+
+
+@pytest.mark.parametrize("serde", [_aes(b"w" * 32), None], ids=["wrong key", "no key"])
+@pytest.mark.usefixtures("small")
+def test_encryption_is_not_read_without_its_key(world: World, serde: Any) -> None:
+    """With another key, or none, each checkpoint is told of, and what is to be done."""
+    _put_secrets(world.saver(serde=_aes()), "a")
+    reader = world.saver(serde=serde)
+
+    for ask in (
+        lambda: reader.get_tuple(_config("a")),
+        lambda: [*reader.list(_config("a"))],
+        lambda: reader.get_delta_channel_history(config=_config("a"), channels=["delta"]),
+        lambda: [*reader.history("a")],
+    ):
+        with pytest.raises(DamagedCheckpointError) as caught:
+            ask()
+        error = caught.value
+        assert (error.thread_id, error.checkpoint_ns, error.checkpoint_id) == ("a", "", _id(3))
+        what = "Bytes can't be decrypted with this key" if serde else "give the saver the Encrypted"
+        assert what in str(error)
+    check = reader.verify("a")
+    assert len(check.damaged) == 4 + 9
+
+
+def test_encryption_is_refused_in_a_plain_thread(world: World) -> None:
+    """An encrypted item among plain ones is told of by a saver without encryption."""
+    plain, encrypting = world.saver(), world.saver(serde=_aes())
+    first = _put(plain, _config("a"), 1, {"x": 1})
+    second = _put(plain, first, 2, {"x": 2})
+    encrypting.put_writes(first, [("x", 1)], "task")
+
+    with pytest.raises(DamagedCheckpointError, match="give the saver the EncryptedSerializer"):
+        plain.get_tuple(first)
+
+    assert plain.get_tuple(second)
+    (told,) = plain.verify("a").damaged
+    assert _id(1) in told
+
+
+@pytest.mark.parametrize("ttl_seconds", [None, 9000])
+@pytest.mark.usefixtures("small")
+def test_encrypted_thread_is_copied(world: World, ttl_seconds: int | None) -> None:
+    """The copy reads as its source does, is bound to its own place, and is whole and in secret."""
+    saver = world.saver(serde=_aes(), ttl_seconds=ttl_seconds)
+    _put_secrets(saver, "a")
+    before = _told(world.saver(serde=_aes()), "a")
+
+    saver.copy_thread("a", "copy")
+
+    reader = world.saver(serde=_aes())
+    assert len(before) == 4
+    assert _told(reader, "copy") == _told(reader, "a") == before
+    channels = {"config": _config("copy"), "channels": ["delta"]}
+    assert reader.get_delta_channel_history(**channels)["delta"]["writes"]
+    for thread_id in ("a", "copy"):
+        check = reader.verify(thread_id)
+        assert (check.damaged, check.orphans) == ([], {})
+    assert SECRET.encode() not in _plaintext(_stored(saver))
+    assert {item["checkpoint_id"]["S"] for item in world.items(0, "copy")} & {
+        item["checkpoint_id"]["S"] for item in world.items(0, "a") if "segment" in item
+    }
+    saver.delete_thread("a")
+    assert _told(world.saver(serde=_aes()), "copy") == before
+
+
+@pytest.mark.usefixtures("small")
+def test_encrypted_thread_is_pruned_with_its_key_alone(world: World) -> None:
+    """Without the key, prune() and delete_for_runs() tell what they cannot read, and delete nothing.
+
+    delete_thread() needs no key.
+    """
+    saver, plain = world.saver(serde=_aes()), world.saver()
+    for thread_id in ("a", "b"):
+        _put_secrets(saver, thread_id)
+    before = [sorted(map(repr, world.items(table))) for table in (0, 1)]
+
+    for remove in (partial(plain.prune, ["a"]), partial(plain.delete_for_runs, ["run-3"])):
+        with pytest.raises(DamagedCheckpointError, match="give the saver the EncryptedSerializer"):
+            remove()
+    untouched = [sorted(map(repr, world.items(table))) for table in (0, 1)] == before
+    world.now += 3 * GRACE
+    saver.delete_for_runs(["run-3"])
+    saver.prune(["b"])
+    saver.prune(["a"])
+
+    assert untouched
+    reader = world.saver(serde=_aes())
+    for thread_id in ("a", "b"):
+        assert len(_told(reader, thread_id)) == 3
+        check = reader.verify(thread_id)
+        assert check.damaged == []
+        assert {each.split()[0] for each in check.orphans.values()} <= {"segment"}
+    plain.delete_thread("a")
+    assert world.items(0, "a") == world.items(1, "a") == []
+
+
+@pytest.mark.usefixtures("small")
+def test_copy_from_encrypts_a_thread_and_changes_its_key(world: World) -> None:
+    """A thread begun in plain is encrypted in new tables; from there another key takes it on."""
+    client = world.plain
+    _put_secrets(plain := world.saver(), "a")
+    before = _told(plain, "a")
+
+    with _tables(client, make=True) as first, _tables(client, make=True) as second:
+        one = DynamoDBSaver(*first, client=client, serde=_aes())
+        two = DynamoDBSaver(*second, client=client, serde=_aes(b"2" * 32))
+        with one, two:
+            one.copy_from(plain)
+            two.copy_from(one)
+            for saver in (one, two):
+                assert {key: each[0] for key, each in _told(saver, "a").items()} == {
+                    key: each[0] for key, each in before.items()
+                }
+                assert _told(saver, "a").keys() == before.keys()
+                assert saver.verify("a").damaged == []
+                assert SECRET.encode() not in _plaintext(_stored(saver))
+        with (
+            DynamoDBSaver(*second, client=client, serde=_aes()) as wrong,
+            pytest.raises(DamagedCheckpointError, match="with this key"),
+        ):
+            wrong.get_tuple(_config("a"))
+
+
+class _Traced(EncryptedSerializer):
+    """What a user makes of EncryptedSerializer: it may do more than the module can know."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """Encrypt, and say so in the type."""
+        type_, data = super().dumps_typed(obj)
+        return "traced:" + type_, data
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """Undo dumps_typed()."""
+        return super().loads_typed((data[0].removeprefix("traced:"), data[1]))
+
+
+class _Sealed:
+    """A serde of a user's own, which calls what it encrypts msgpack."""
+
+    def __init__(self) -> None:
+        self._serde = EncryptedSerializer(_Scrambler())
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """Encrypt."""
+        type_, data = self._serde.dumps_typed(obj)
+        return "msgpack", type_.encode() + b"\0" + data
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """Undo dumps_typed()."""
+        type_, _, encrypted = data[1].partition(b"\0")
+        return self._serde.loads_typed((type_.decode(), encrypted))
+
+
+@pytest.mark.parametrize("serde", [_Traced(_aes().cipher), _Sealed()], ids=["subclass", "own"])
+@pytest.mark.usefixtures("limits")
+def test_encryption_of_the_users_own_keeps_values_whole(world: World, serde: Any) -> None:
+    """A serde that the module does not know gets its bytes back, and nothing is in plain."""
+    saver = world.saver(serde=serde)
+    _put_secrets(saver, "a")
+    saver.copy_thread("a", "copy")
+
+    reader = world.saver(serde=serde)
+    assert _told(reader, "a") == _told(reader, "copy")
+    with world.saver() as plain:
+        _put_secrets(plain, "plain")
+        assert _told(reader, "a").keys() == _told(plain, "plain").keys()
+        assert [each[0] for each in _told(reader, "a").values()] == [
+            each[0] for each in _told(plain, "plain").values()
+        ]
+        plain.delete_thread("plain")
+    assert reader.verify("a").damaged == []
+    assert SECRET.encode() not in _plaintext(_stored(saver))
+
+
+def _put_layout_0(saver: DynamoDBSaver, serde: Any, thread_id: str = "old") -> Any:
+    """Store a checkpoint and two writes as release 0.1.0 did, by a serde."""
+    checkpoint = _checkpoint(1, {"messages": [SECRET, _words(3000)], "x": SECRET})
+    type_, data = serde.dumps_typed(checkpoint)
+    client = saver.client
+    client.put_item(
+        TableName=saver.checkpoints_table_name,
+        Item={
+            **module._checkpoints_key(thread_id, _id(1)),
+            "checkpoint_ns": {"S": ""},
+            "parent_checkpoint_id": {"NULL": True},
+            "type": {"S": type_},
+            "checkpoint": {"B": data},
+            "metadata": {"B": serde.dumps_typed({"source": "loop", "step": 1, "user": SECRET})[1]},
+        },
+    )
+    for idx, (channel, value) in enumerate([("x", SECRET), ("messages", None)]):
+        type_, data = serde.dumps_typed(value)
+        client.put_item(
+            TableName=saver.writes_table_name,
+            Item={
+                **module._writes_key(f"{thread_id}:::{_id(1)}:::", f"task:::{idx}"),
+                "channel": {"S": channel},
+                "type": {"S": type_},
+                "value": {"B": data},
+            },
+        )
+    return _config(thread_id, 1)
+
+
+def test_plain_layout_0_is_refused_under_encryption(world: World) -> None:
+    """A plain thread of 0.1.0 is told of, and copy_from() named."""
+    saver = world.saver(serde=_aes())
+    config = _put_layout_0(saver, JsonPlusSerializer())
+
+    for ask in (lambda: saver.get_tuple(config), lambda: [*saver.list(_config("old"))]):
+        with pytest.raises(
+            DamagedCheckpointError, match=r"copy_from\(\) into new tables"
+        ) as caught:
+            ask()
+        assert (caught.value.thread_id, caught.value.checkpoint_id) == ("old", _id(1))
+    assert len(saver.verify("old").damaged) == 3
+    assert world.saver().get_tuple(config)
+
+
+class _Named(_Scrambler):
+    """A cipher with a name that is given."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        """Encrypt under the name."""
+        return self._name, super().encrypt(plaintext)[1]
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        """Decrypt what has the name."""
+        assert ciphername == self._name
+        return super().decrypt("scrambled", ciphertext)
+
+
+@pytest.mark.parametrize("name", ["kms/1", "a+b", "", "größe \U0001f511", "x" * 300])
+@pytest.mark.usefixtures("small")
+def test_encryption_takes_ciphers_of_any_name(world: World, name: str) -> None:
+    """A cipher of the user's own gets back the name that it gave."""
+    serde = EncryptedSerializer(_Named(name))
+    _put_secrets(world.saver(serde=serde), "a")
+
+    reader = world.saver(serde=serde)
+
+    assert len(_told(reader, "a")) == 4
+    assert reader.verify("a").damaged == []
 
 
 # -- Inspect --------------------------------------------------------------------------------------
