@@ -3167,7 +3167,9 @@ class _Writer:
                 bases.append(_Base(record.names, record.secret))
             if writes := cache.recall_writes(key, now):
                 bases.append(writes)
-        secret = bases[0].secret if bases else self._codec.new_secret()
+        # A record of layout 0 has none.
+        secrets = (each.secret for each in bases if each.secret)
+        secret = next(secrets, b"") or self._codec.new_secret()
         names = chain.from_iterable(each.names for each in bases if each.secret == secret)
         return _Base(list(dict.fromkeys(names)), secret)
 

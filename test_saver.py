@@ -9838,6 +9838,37 @@ def _put_layout_0(saver: DynamoDBSaver, serde: Any, thread_id: str = "old") -> A
     return _config(thread_id, 1)
 
 
+def test_encrypted_layout_0_is_read_and_goes_on(world: World) -> None:
+    """What 0.1.0 encrypted is read, copied and gone on from; names that are new have a key.
+
+    The names of segments were digests of plain bytes where the parent was of layout 0.
+    """
+    saver = world.saver(serde=_aes())
+    config = _put_layout_0(saver, _aes())
+
+    found = saver.get_tuple(config)
+    values = {"messages": [SECRET, _words(3000), *(_words(900, at) for at in range(20))]}
+    newest = _put(saver, config, 2, {**values, "x": 2})
+    newest = _put(saver, newest, 3, values)
+    saver.put_writes(newest, [("messages", [*values["messages"], "more"])], "task")
+    saver.copy_thread("old", "copy")
+
+    assert found
+    assert found.checkpoint == _checkpoint(1, {"messages": [SECRET, _words(3000)], "x": SECRET})
+    assert found.metadata == {"source": "loop", "step": 1, "user": SECRET}
+    assert found.pending_writes == [("task", "x", SECRET), ("task", "messages", None)]
+    reader = world.saver(serde=_aes())
+    assert _told(reader, "copy") == _told(reader, "old")
+    assert reader.verify("old").damaged == []
+    digests = _segment_digests(_stored(saver))
+    world.renew()
+    plain = world.saver()
+    _put(plain, _put(plain, _put_layout_0(plain, JsonPlusSerializer()), 2, values), 3, values)
+    assert len(digests) > 2
+    assert len(in_plain := _segment_digests(_stored(plain))) > 2
+    assert not digests & in_plain
+
+
 def test_plain_layout_0_is_refused_under_encryption(world: World) -> None:
     """A plain thread of 0.1.0 is told of, and copy_from() named."""
     saver = world.saver(serde=_aes())
