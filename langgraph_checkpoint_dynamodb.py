@@ -1041,6 +1041,8 @@ class _Codec:
         if self._cipher is None:
             return packed
         name, encrypted = self._cipher.encrypt(identity + packed)
+        if "\0" in name:
+            raise ValueError(f"The cipher's name {name!r} holds NUL; give it another")
         return b"\x02" + name.encode() + b"\0" + encrypted
 
     def unpack(self, blob: bytes, identity: bytes, max_bytes: int, place: _Place) -> bytes:

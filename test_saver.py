@@ -9230,6 +9230,7 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _attacked("a write in plain"),
     _encrypted("aes"),
     _in_plain_of_layout_0,
+    _encrypted("a\0b"),
     _swapped,
     _index_denied,
     _made("same", "same", client_config={"aws_secret_access_key": SECRET}),
@@ -9911,6 +9912,22 @@ def test_encryption_takes_ciphers_of_any_name(world: World, name: str) -> None:
 
     assert len(_told(reader, "a")) == 4
     assert reader.verify("a").damaged == []
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("a\0b", "The cipher's name 'a\\x00b' holds NUL; give it another"), ("\ud800", None)],
+)
+def test_encryption_refuses_a_cipher_whose_name_would_not_come_back(
+    world: World, name: str, why: str | None
+) -> None:
+    """NUL ends the name: what was stored under one that holds it could not be read again."""
+    saver = world.saver(serde=EncryptedSerializer(_Named(name)))
+
+    with pytest.raises(ValueError, match=re.escape(why or "surrogates not allowed")):
+        _put(saver, _config("a"), 1, {"x": 1})
+
+    assert _stored(saver) == []
 
 
 # -- Inspect --------------------------------------------------------------------------------------
