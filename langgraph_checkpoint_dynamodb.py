@@ -1221,8 +1221,12 @@ def _item_digest(item: _Item) -> bytes:
     """Return the digest of an item's bytes, keyed by its strings, its keys among them (rule 7)."""
     strings = sorted((name, value["S"]) for name, value in item.items() if "S" in value)
     blobs = (item[name]["B"] for name in _SIGNED if name in item)
-    sized = chain.from_iterable((len(blob).to_bytes(4, "big"), blob) for blob in blobs)
-    return _digest(b"".join(sized), *chain.from_iterable(strings))
+    return _digest(_sized(blobs), *chain.from_iterable(strings))
+
+
+def _sized(blobs: Iterable[bytes]) -> bytes:
+    """Join bytes, each after its length."""
+    return b"".join(chain.from_iterable((len(each).to_bytes(4, "big"), each) for each in blobs))
 
 
 _SIGNED: Final = ("body", "checkpoint", "lists", "segments", "writes")
@@ -1230,8 +1234,16 @@ _BODIES: Final = {"body", "checkpoint", "writes"}
 
 
 def _identity(item: _Item) -> bytes:
-    """Return what binds an item's body to its place: a digest of all else that is signed."""
-    return _item_digest({name: item[name] for name in item.keys() - _BODIES})
+    """Return what binds an item's body to its place: a digest of all else that is signed.
+
+    Each name and value has its length before it: unlike the item's digest, this one is a proof
+    against a forger, who may put NUL into strings.
+    """
+    bound = {name: value["S"].encode() for name, value in item.items() if "S" in value}
+    bound |= {name: item[name]["B"] for name in _SIGNED if name in item and name not in _BODIES}
+    return _digest(
+        _sized(chain.from_iterable((name.encode(), bound[name]) for name in sorted(bound)))
+    )
 
 
 def _signed(item: _Item) -> _Item:

@@ -9517,6 +9517,14 @@ def _moved_to_another_thread(attack: Attack) -> None:
     attack.put(record, thread_id={"S": "a"})
 
 
+def _joined_by_nul(attack: Attack) -> None:
+    """Have two strings read as one that holds both, with what is between them in the digest."""
+    item = attack.record(2)
+    parent, run_id = item["parent_checkpoint_id"]["S"], item["run_id"]["S"]
+    both = f"{parent}\0run_id\0{run_id}"
+    attack.put(item, parent_checkpoint_id={"S": both}, run_id=None)
+
+
 def _forge_body(attack: Attack) -> None:
     """Change a bit of a body, and name the segment that it is in for its new bytes."""
     item, segment = attack.record(), attack.segment(attack.record(), "body")
@@ -9593,6 +9601,7 @@ ATTACKS: Final[dict[str, _Attacked]] = {
         a.record(), parent_checkpoint_id={"S": _id(0)}
     ),
     "an old record of another type": lambda a: a.put(a.record(), type={"S": "bytes"}),
+    "two strings made one": _joined_by_nul,
     "segments in another order": lambda a: a.reverse(a.write(task_id="few"), "segments"),
     "lists in another order": lambda a: a.reverse(a.record(), "lists"),
     "segments for lists": lambda a: a.put(a.record(), segments=a.record()["lists"], lists=None),
@@ -9603,6 +9612,7 @@ ATTACKS: Final[dict[str, _Attacked]] = {
         a.segment(a.record()), segment={"B": module._pack(b"x" * 99)}
     ),
 }
+AT: Final = {"two strings made one": 2}
 IN_PLAIN: Final = {"a record in plain", "a write in plain", "a segment in plain"}
 
 
@@ -9611,7 +9621,7 @@ IN_PLAIN: Final = {"a record in plain", "a write in plain", "a segment in plain"
 def test_encryption_tells_what_is_not_as_it_was_stored(world: World, name: str) -> None:
     """Every read says where, and verify goes on to the next; of plain items, how to move them."""
     attack = Attack(world)
-    number = 1
+    number = AT.get(name, 1)
 
     ATTACKS[name](attack)
     attack.flip(attack.segment(attack.record(ns="sub")), "segment")
