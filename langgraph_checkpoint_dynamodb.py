@@ -3749,7 +3749,8 @@ class _Copier:
             items = dict(chain.from_iterable(map(dict.items, found)))
             for ref, item in items.items():
                 # What is in plain under encryption too, a reader refuses where it is not due.
-                codec = self._codec if item["segment"]["B"][:1] == b"\x02" else _PLAIN
+                is_encrypted = item.get("segment", {}).get("B", b"")[:1] == b"\x02"
+                codec = self._codec if is_encrypted else _PLAIN
                 _decode_segment(item, ref, codec, (named_by[ref], store.checkpoints.name))
             store.checkpoints.batch_put(
                 _moved_segment(item, ref, target, now) for ref, item in items.items()

@@ -9565,6 +9565,7 @@ ATTACKS: Final[dict[str, _Attacked]] = {
     "a write cut in its tag": lambda a: _cut_short(a, a.write(), "writes", 25),
     "a write that is the cipher's name": lambda a: _cut_short(a, a.write(), "writes", 5),
     "a segment of nothing": lambda a: _cut_short(a, a.segment(a.record()), "segment", 0),
+    "a segment without its attribute": lambda a: a.put(a.segment(a.record()), segment=None),
     "a record of another thread": _moved_to_another_thread,
     "a record of another namespace": lambda a: a.put(
         a.record(ns="sub"), checkpoint_ns={"S": ""}, checkpoint_id={"S": _id(1)}
