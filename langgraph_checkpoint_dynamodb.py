@@ -1467,6 +1467,10 @@ def _decode_writes(
     with _well_formed(place):
         task_id, slot = _task_and_slot(item)
         if "channel" in item:  # layout 0, which gave special writes no index of their own
+            # Its ciphertext is bound to no place: it could be any.
+            if item[_WRITES_KEYS[0]]["S"] != key.layout_0_writes:
+                what = "A write of layout 0 stands among those of layout 1"
+                raise DamagedCheckpointError(what, *place)
             channel = item["channel"]["S"]
             type_, data = codec.open_layout_0(item["type"]["S"], item["value"]["B"], place)
             idx = WRITES_IDX_MAP.get(channel, slot)

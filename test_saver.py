@@ -9228,6 +9228,7 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _attacked("a flipped byte of a write"),
     _attacked("a write of another task"),
     _attacked("a write in plain"),
+    _attacked("a write of layout 0"),
     _encrypted("aes"),
     _in_plain_of_layout_0,
     _encrypted("a\0b"),
@@ -9517,6 +9518,18 @@ def _moved_to_another_thread(attack: Attack) -> None:
     attack.put(record, thread_id={"S": "a"})
 
 
+def _as_layout_0(attack: Attack) -> None:
+    """Have a write read as one of layout 0, which is bound to no place, of any ciphertext."""
+    _, _, ciphertext = attack.segment(attack.record())["segment"]["B"].partition(b"\0")
+    item = attack.write()
+    attack.put(
+        {name: item[name] for name in module._WRITES_KEYS},
+        type={"S": "bytes+aes"},
+        channel={"S": RESUME},
+        value={"B": ciphertext},
+    )
+
+
 def _joined_by_nul(attack: Attack) -> None:
     """Have two strings read as one that holds both, with what is between them in the digest."""
     item = attack.record(2)
@@ -9612,6 +9625,7 @@ ATTACKS: Final[dict[str, _Attacked]] = {
     "a segment in plain": lambda a: a.put(
         a.segment(a.record()), segment={"B": module._pack(b"x" * 99)}
     ),
+    "a write of layout 0": _as_layout_0,
 }
 AT: Final = {"two strings made one": 2}
 IN_PLAIN: Final = {"a record in plain", "a write in plain", "a segment in plain"}
