@@ -963,9 +963,13 @@ def _unpack(blob: bytes, max_bytes: int, place: _Place) -> bytes:
                 return data
         raise DamagedCheckpointError("Compressed bytes are damaged", *place)
     if blob[:1] != b"\x00":
-        what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
-        raise DamagedCheckpointError(what, *place)
+        raise _unknown_format(blob, place)
     return blob[1:]
+
+
+def _unknown_format(blob: bytes, place: _Place) -> DamagedCheckpointError:
+    what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
+    return DamagedCheckpointError(what, *place)
 
 
 class _PlainSerde:
@@ -1052,7 +1056,8 @@ class _Codec:
             raise DamagedCheckpointError(what, *place)
         if self._cipher:
             if blob[:1] != b"\x02":
-                raise _not_encrypted(place)
+                is_plain = blob[:1] in (b"\0", b"\1")
+                raise _not_encrypted(place) if is_plain else _unknown_format(blob, place)
             name, _, encrypted = blob[1:].partition(b"\0")
             plain = self._decrypt(name.decode(errors="replace"), encrypted, place)
             if plain[:16] != identity:

@@ -9651,7 +9651,9 @@ def test_encryption_tells_what_is_not_as_it_was_stored(world: World, name: str) 
             ask()
         error = caught.value
         assert (error.thread_id, error.checkpoint_ns, error.checkpoint_id) == ("a", "", _id(number))
-        assert "copy_from()" in str(error) or name not in IN_PLAIN
+        is_told_how = "copy_from()" in str(error)
+        # Of a body in another order the first byte may be any.
+        assert is_told_how == (name in IN_PLAIN) or name == "a body in another order"
     check = reader.verify("a")
     assert any(f"namespace '', checkpoint {_id(number)!r}" in told for told in check.damaged)
     assert any(f"namespace 'sub', checkpoint {_id(1)!r}" in told for told in check.damaged)
