@@ -9731,12 +9731,13 @@ def test_encrypted_thread_is_copied(world: World, ttl_seconds: int | None) -> No
 def test_encrypted_thread_is_pruned_with_its_key_alone(world: World) -> None:
     """Without the key, prune() and delete_for_runs() tell what they cannot read, and delete nothing.
 
-    delete_thread() needs no key.
+    stats() and delete_thread() need no key.
     """
     saver, plain = world.saver(serde=_aes()), world.saver()
     for thread_id in ("a", "b"):
         _put_secrets(saver, thread_id)
     before = [sorted(map(repr, world.items(table))) for table in (0, 1)]
+    assert plain.stats("a").kinds["checkpoint"]["items"] == 4
 
     for remove in (partial(plain.prune, ["a"]), partial(plain.delete_for_runs, ["run-3"])):
         with pytest.raises(DamagedCheckpointError, match="give the saver the EncryptedSerializer"):
