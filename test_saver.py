@@ -4452,8 +4452,8 @@ class _Scrambler:
     """A cipher that, as real ones do, never makes the same of the same."""
 
     def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
-        """Prefix a random key to the bytes that it changes."""
-        key = os.urandom(1)
+        """Prefix a random key, which is not 0, to the bytes that it changes."""
+        key = bytes([1 + os.urandom(1)[0] % 255])
         return "scrambled", key + bytes(each ^ key[0] for each in plaintext)
 
     def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
