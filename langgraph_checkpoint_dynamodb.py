@@ -189,9 +189,11 @@ _TINY_BYTES: Final = 16
 # so often for a value.
 _SAMPLE_BYTES: Final = 128
 _MAX_SEARCHES: Final = 8
-# An item that would name more segments than this names lists of their names, which are cut
-# where a name's first byte is a multiple of the second number, or a list has the third length.
-_REFS: Final = (48, 32, 64)
+# An item that would name more segments than this names lists of their names. A list ends where the
+# number divides the start of a name, or it has so many: large lists first, then small ones.
+_MAX_NAMES: Final = 48
+_LIST_NAMES: Final = ((256, 512), (32, 64))
+# The digest, and five bytes for the second when it expires.
 _REF_BYTES: Final = 16 + 5
 # A range key may have 1,024 bytes, and a write's has its checkpoint's, the task's id, an index of
 # up to 10 digits, and ":::" twice.
@@ -1198,21 +1200,20 @@ def _named(item: _Item, key: _CheckpointKey, load: _Load) -> _Names:
     return _Names(values, lists, _refs(item, "body"))
 
 
-def _listed(refs: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
-    """Return names of lists of names, and the names after them: an item with few of both.
+def _listed(names: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
+    """Return the names of lists of names, and the names after them: where there are few, these.
 
-    Lists are cut where names say so, as most are those of the checkpoint before.
+    The names say where a list ends, so that most lists are those of the checkpoint before.
     """
-    few, odds, most = _REFS
     lists: list[_Ref] = []
-    if len(refs) > few:
-        start = 0
-        for end, ref in enumerate(refs, 1):
-            if ref.digest[0] % odds == 0 or end - start == most:
-                lists.append(sealer.seal_plain(_encode_refs(refs[start:end])))
+    start = 0
+    for odds, most in _LIST_NAMES if len(names) > _MAX_NAMES else ():
+        for end in range(start + 1, len(names) + 1):
+            number = int.from_bytes(names[end - 1].digest[:2], "big")
+            if number % odds == 0 or end - start == most:
+                lists.append(sealer.seal_plain(_encode_refs(names[start:end])))
                 start = end
-        refs = refs[start:]
-    return lists, refs
+    return lists, names[start:]
 
 
 def _item_digest(item: _Item) -> bytes:
