@@ -178,6 +178,8 @@ _MIN_LAST_SEGMENT_BYTES: Final = 512
 _TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte in range(256))
 _TEXT_WORD: Final = b"\0\0\0\1\0\1\1\0\1"
 _TEXT_BYTES: Final = 64
+# A text of more than so many pieces of two or four times the first size is cut into these first.
+_TEXT_PIECES: Final = 6
 # An entry of a dict is opened where it is more than this part of the value.
 _OPENED_PART: Final = 24
 _MAX_OPENED_DEPTH: Final = 12
@@ -666,8 +668,13 @@ class _Stretch:
         self.end = end
         if end - self.start <= _SEGMENT_BYTES[0][0]:
             return self._close(end)
+        sizes, (smallest, largest, odds) = _SEGMENT_BYTES, _SEGMENT_BYTES[0]
+        # A long text, which few edit, is better read in fewer pieces.
+        for times in (2, 4):
+            if end - self.start > times * _TEXT_PIECES * smallest:
+                sizes = ((times * smallest, times * largest, odds), *_SEGMENT_BYTES)
         classes, first = self._data[self.cut_at : end].translate(_TEXT_CLASSES), self.cut_at
-        for smallest, largest, odds in _SEGMENT_BYTES:
+        for smallest, largest, odds in sizes:
             at = self.cut_at + smallest
             while at < end:
                 found = classes.find(_TEXT_WORD, at - first, self.cut_at + largest - first)
