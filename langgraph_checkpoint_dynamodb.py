@@ -3377,32 +3377,13 @@ class _Inspector:
         """Return the nodes that come next, as far as a StateGraph's channels between them tell."""
         place = (record.key, self._store.checkpoints.name)
         for name, channel in record.channels.items():
-            waited_for, _, node = name.rpartition(":")
             if name == "__start__":
                 yield name
             elif name == TASKS or name.startswith(("branch:to:", "join:")):
                 segments = self._store.load_segments(record.key, channel.refs)
                 value = _decode_value(channel, segments, self._serde, place)
                 with _well_formed(place):
-                    if name == TASKS:
-                        # A Send as plain types: [node, argument, ...]
-                        yield from (
-                            _expect(getattr(send, "node", None) or send[0], str) for send in value
-                        )
-                        continue
-                    # A deferred node's channel holds beside it whether all other nodes are done.
-                    is_open = True
-                    if (
-                        isinstance(value, (list, tuple))
-                        and len(value) == 2
-                        and value[1] in (True, False)
-                    ):
-                        value, is_open = value
-                    # "join:a+b:c" waits for a and b; a name may hold "+", so lengths are compared.
-                    if name.startswith("join:"):
-                        is_open = is_open and len("join:" + "+".join(value)) == len(waited_for)
-                    if is_open:
-                        yield node
+                    yield from _triggered(name, value)
 
     def _everything(self, thread_id: str) -> Iterator[tuple[str, _CheckpointKey, _Item]]:
         """Read all that a thread has: each item with its kind and, of one, its checkpoint's key.
@@ -3462,10 +3443,10 @@ class _Inspector:
         for kind, key, item in self._everything(thread_id):
             if kind == "checkpoint":
                 summaries[key] = None  # until it is found to be intact
-            is_live = self._store.is_live(item)
-            counts[kind if is_live else "expired"] += 1
-            if not is_live:
+            if not self._store.is_live(item):
+                counts["expired"] += 1
                 continue
+            counts[kind] += 1
             name = item["task_id_idx" if kind == "write" else "checkpoint_id"]["S"]
             if kind == "veil":
                 unfinished = _decode_veil(item).reason
@@ -3481,8 +3462,7 @@ class _Inspector:
         for name, (_, place) in named.items():
             missing = DamagedCheckpointError(f"Segment {name!r} is missing", *place)
             damaged.append(str(missing))
-        intact = {key: summary for key, summary in summaries.items() if summary}
-        damaged += map(str, self._cut_chains(intact))
+        damaged += map(str, self._cut_chains(summaries))
         return ThreadCheck(thread_id, dict(counts), damaged, orphans, unfinished)
 
     def _check(
@@ -3506,16 +3486,37 @@ class _Inspector:
         elif kind == "segment" and (found := named.pop(item["checkpoint_id"]["S"], None)):
             _decode_segment(item, *found)
 
-    def _cut_chains(self, summaries: _Summaries) -> Iterator[DamagedCheckpointError]:
+    def _cut_chains(
+        self, summaries: Mapping[_CheckpointKey, _Summary | None]
+    ) -> Iterator[DamagedCheckpointError]:
         """Return an error for each checkpoint with a DeltaChannel that can't be rebuilt."""
-        delta_channels = {name for each in summaries.values() for name in each.pending_deltas}
+        intact = {key: summary for key, summary in summaries.items() if summary}
+        delta_channels = {name for each in intact.values() for name in each.pending_deltas}
         lost: dict[_CheckpointKey | None, set[str]] = {None: set()}
-        for key in _oldest_first({key: each.parent_key for key, each in summaries.items()}):
-            summary = summaries[key]
+        for key in _oldest_first({key: each.parent_key for key, each in intact.items()}):
+            summary = intact[key]
             lost[key] = lost.get(summary.parent_key, delta_channels) - summary.stored
             if names := sorted(lost[key] & summary.pending_deltas):
                 what = f"An ancestor from which DeltaChannel {names[0]!r} is rebuilt is missing"
                 yield DamagedCheckpointError(what, key, self._store.checkpoints.name)
+
+
+def _triggered(channel: str, value: Any) -> Iterator[str]:
+    """Return the nodes that the value of a StateGraph's channel between nodes triggers."""
+    if channel == TASKS:
+        # A Send as plain types: [node, argument, ...]
+        yield from (_expect(getattr(send, "node", None) or send[0], str) for send in value)
+        return
+    # A deferred node's channel holds beside it whether all other nodes are done.
+    is_open = True
+    if isinstance(value, (list, tuple)) and len(value) == 2 and value[1] in (True, False):
+        value, is_open = value
+    waited_for, _, node = channel.rpartition(":")
+    # "join:a+b:c" waits for a and b; a name may hold "+", so lengths are compared.
+    if channel.startswith("join:"):
+        is_open = is_open and len("join:" + "+".join(value)) == len(waited_for)
+    if is_open:
+        yield node
 
 
 # -- Saver ----------------------------------------------------------------------------------------
