@@ -3006,6 +3006,28 @@ class _Copier:
     ) -> None:
         """Copy checkpoints with their segments, but those *copied* already, and their writes."""
         store = self._store
+        whole = self._with_writes(items, source)
+        named_by: dict[_Ref, _CheckpointKey] = {}
+        for key, (item, writes) in whole.items():
+            refs = _named(item, self._reader.decode(item))
+            refs += chain.from_iterable(map(_named, writes))
+            named_by |= {ref: key for ref in refs if ref not in copied}
+        self._copy_segments(source, target, named_by)
+        copied.update(named_by)
+        store.checkpoints.batch_put(
+            _moved(item, key, target, store.checkpoints.name) for key, (item, _) in whole.items()
+        )
+        store.writes.batch_put(
+            _moved(write, key, target, store.writes.name)
+            for key, (_, writes) in whole.items()
+            for write in writes
+        )
+
+    def _with_writes(
+        self, items: Sequence[_Item], source: str
+    ) -> dict[_CheckpointKey, tuple[_Item, list[_Item]]]:
+        """Read the writes of checkpoints, and leave out those that were deleted meanwhile."""
+        store = self._store
         by_key = {_record_key(item): item for item in items}
         layout_0 = [key for key, item in by_key.items() if _is_layout_0(item)]
         writes = store.writes_of(list(by_key), layout_0)
@@ -3017,23 +3039,11 @@ class _Copier:
             item["checkpoint_id"]["S"]
             for item in store.checkpoints.items(source, *ends, attributes=("checkpoint_id",))
         }
-        by_key = {key: item for key, item in by_key.items() if item["checkpoint_id"]["S"] in there}
-        writes = {key: writes[key] for key in by_key}
-        named_by: dict[_Ref, _CheckpointKey] = {}
-        for key, item in by_key.items():
-            refs = _named(item, self._reader.decode(item))
-            refs += chain.from_iterable(map(_named, writes[key]))
-            named_by |= {ref: key for ref in refs if ref not in copied}
-        self._copy_segments(source, target, named_by)
-        copied.update(named_by)
-        store.checkpoints.batch_put(
-            _moved(item, key, target, store.checkpoints.name) for key, item in by_key.items()
-        )
-        store.writes.batch_put(
-            _moved(item, key, target, store.writes.name)
-            for key, found in writes.items()
-            for item in found
-        )
+        return {
+            key: (item, writes[key])
+            for key, item in by_key.items()
+            if item["checkpoint_id"]["S"] in there
+        }
 
     def _copy_segments(
         self, source: str, target: str, named_by: Mapping[_Ref, _CheckpointKey]
@@ -3118,38 +3128,53 @@ class _Importer:
     def _copy_thread(self, source_id: Any, progress: _Progress) -> tuple[int, int]:
         """Return how many of the thread's checkpoints were here before, and how many came now."""
         thread_id = _thread_id(source_id)
+        parents = self._listed(source_id)
+        if not parents:
+            return 0, 0
+        keys = _oldest_first(parents)
+        stored = self._stored_keys(thread_id)
+        there_before = len(stored & parents.keys())
+        done = self._stored_first(thread_id, keys, stored)
+        progress(thread_id, done, len(keys))
+        if done:
+            writes = self._shown(source_id, keys[done - 1]).pending_writes or ()
+            # Once all is here, a graph may have gone on from it, and its writes stay.
+            self._complete_writes(keys[done - 1], writes, replace=done < len(keys))
+        for number, key in enumerate(keys[done:], done + 1):
+            self._copy_checkpoint(source_id, key, parents[key], stored)
+            stored.add(key)
+            progress(thread_id, number, len(keys))
+        return there_before, len(keys) - done
+
+    def _listed(self, source_id: Any) -> dict[_CheckpointKey, _CheckpointKey | None]:
+        """Return the checkpoints that the source lists of a thread, and their parents."""
         parents: dict[_CheckpointKey, _CheckpointKey | None] = {}
         for shown in self._source.list({"configurable": {"thread_id": source_id}}):
             address = _address(shown.config)
             parent_id = shown.parent_config and _address(shown.parent_config).checkpoint_id
             key = address.key(address.checkpoint_id)
             parents[key] = address.key(parent_id) if parent_id else None
-        if not parents:
-            return 0, 0
-        keys = _oldest_first(parents)
-        stored = self._stored_keys(thread_id)
-        there_before = len(stored & parents.keys())
-        # They were put in this order: all before the last that is here have their writes.
+        return parents
+
+    def _stored_first(
+        self, thread_id: str, keys: Sequence[_CheckpointKey], stored: Collection[_CheckpointKey]
+    ) -> int:
+        """Return how many of the source's checkpoints, oldest first, need no copy.
+
+        They were put in this order: all before the last that is here have their writes.
+
+        Raises: DynamoDBSaverError: the thread went on both here and in the source.
+        """
         done = max((number for number, key in enumerate(keys, 1) if key in stored), default=0)
         last_id = keys[done - 1].checkpoint_id if done else ""
-        newer = [key.checkpoint_id for key in stored - parents.keys() if key[2] > last_id]
+        newer = [key[2] for key in set(stored).difference(keys) if key[2] > last_id]
         if newer and done < len(keys):
             raise DynamoDBSaverError(
                 f"Thread {thread_id!r} has gone on here, with checkpoint {min(newer)!r}, and in "
                 f"the source, with {keys[done].checkpoint_id!r}; delete_thread() one of them, or "
                 f"leave it out of thread_ids"
             )
-        progress(thread_id, done, len(keys))
-        if done:
-            writes = self._shown(source_id, keys[done - 1]).pending_writes or ()
-            # Once all is here, a graph may have gone on from it, and its writes stay.
-            self._complete_writes(keys[done - 1], writes, replace=done < len(keys))
-        for key in keys[done:]:
-            self._copy_checkpoint(source_id, key, parents[key], stored)
-            stored.add(key)
-            done += 1
-            progress(thread_id, done, len(keys))
-        return there_before, len(stored & parents.keys()) - there_before
+        return done
 
     def _stored_keys(self, thread_id: str) -> set[_CheckpointKey]:
         """Return the checkpoints that a thread has here.
@@ -3190,18 +3215,14 @@ class _Importer:
     ) -> None:
         cache, now = self._store.cache, self._store.clock()
         shown = self._shown(source_id, key)
-        checkpoint, versions = shown.checkpoint.copy(), shown.checkpoint["channel_versions"]
+        checkpoint = shown.checkpoint.copy()
         if parent_key is not None and parent_key in stored:
             if cache.recall(parent_key, now) is None and (
                 record := self._reader.record(parent_key)
             ):
                 cache.remember(record, now)
-            if checkpoint["v"] < _FIRST_V_WITH_TASKS and TASKS not in versions:
-                # A source that takes no sends from the parent's writes shows none: nor shall we.
-                writes = self._shown(source_id, parent_key).pending_writes or ()
-                if any(channel == TASKS for _, channel, _ in writes):
-                    versions = {**versions, TASKS: max(versions.values(), default=1)}
-                    checkpoint["channel_versions"] = versions
+            checkpoint["channel_versions"] = self._versions(source_id, checkpoint, parent_key)
+        versions = checkpoint["channel_versions"]
         # Nothing is taken from the parent for its version's sake: of two checkpoints with the same
         # version of a channel, a source may show another value, or none, as of a DeltaChannel
         # between snapshots. Values that are the same have segments that the parent names.
@@ -3214,6 +3235,20 @@ class _Importer:
             shown.metadata.get("parents") or {},
         )
         self._put_writes(key, shown.pending_writes or ())
+
+    def _versions(
+        self, source_id: Any, checkpoint: Checkpoint, parent_key: _CheckpointKey
+    ) -> ChannelVersions:
+        """Return a checkpoint's versions, with one of TASKS where its parent's writes hold sends.
+
+        A source that takes no sends from the parent's writes shows none: nor shall we.
+        """
+        versions = checkpoint["channel_versions"]
+        if checkpoint["v"] < _FIRST_V_WITH_TASKS and TASKS not in versions:
+            writes = self._shown(source_id, parent_key).pending_writes or ()
+            if any(channel == TASKS for _, channel, _ in writes):
+                return {**versions, TASKS: max(versions.values(), default=1)}
+        return versions
 
     def _complete_writes(
         self, key: _CheckpointKey, writes: Iterable[PendingWrite], *, replace: bool
