@@ -1266,13 +1266,6 @@ def _back_off(attempt: int) -> None:
         time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
 
 
-def _done(function: Callable[..., T], *args: Any) -> Future[T]:
-    """Call *function* here; otherwise as _Workers.start()."""
-    future: Future[T] = Future()
-    future.set_result(function(*args))
-    return future
-
-
 class _Workers:
     """Threads for requests side by side.
 
@@ -1289,7 +1282,9 @@ class _Workers:
 
     def start(self, function: Callable[..., T], *args: Any) -> Future[T]:
         if getattr(self._here, "is_worker", False):
-            return _done(function, *args)
+            future: Future[T] = Future()
+            future.set_result(function(*args))
+            return future
         return self._pool.submit(copy_context().run, function, *args)
 
     def side_by_side(self, function: Callable[[A], T], arguments: Iterable[A]) -> list[T]:
@@ -1685,10 +1680,8 @@ class _Schema:
         answer = self._table.call("describe_time_to_live", TableName=name)
         found = answer["TimeToLiveDescription"]
         if found["TimeToLiveStatus"] in ("DISABLED", "DISABLING"):
-            specification = {"Enabled": True, "AttributeName": "ttl"}
-            self._table.call(
-                "update_time_to_live", TableName=name, TimeToLiveSpecification=specification
-            )
+            wanted = {"Enabled": True, "AttributeName": "ttl"}
+            self._table.call("update_time_to_live", TableName=name, TimeToLiveSpecification=wanted)
         elif found["AttributeName"] != "ttl":
             raise DynamoDBSaverError(
                 f"Table {name!r} expires items by {found['AttributeName']!r}, and must by 'ttl'; "
@@ -1959,15 +1952,11 @@ class _Store:
             ]
             limit *= 4
             if not page.is_last:
-                cut_off, _ = found.pop()
-                found.append((cut_off, None))
+                found[-1] = found[-1][0], None  # cut off
             for checkpoint_ns, items in found:
                 if checkpoint_ns not in seen:
                     seen.add(checkpoint_ns)
                     yield checkpoint_ns, items and items[::-1]
-
-    def namespaces(self, thread_id: str) -> list[str]:
-        return ["", *(checkpoint_ns for checkpoint_ns, _ in self.subgraphs(thread_id))]
 
     def writes_of(
         self,
@@ -2103,8 +2092,8 @@ class _Store:
         ]
 
     def reveal(self, thread_id: str) -> None:
-        prefixes = map(_range_prefix, self.namespaces(thread_id))
-        self.delete(thread_id, (prefix + _VEIL for prefix in prefixes))
+        namespaces = ["", *(checkpoint_ns for checkpoint_ns, _ in self.subgraphs(thread_id))]
+        self.delete(thread_id, (_range_prefix(each) + _VEIL for each in namespaces))
 
 
 # -- Read -----------------------------------------------------------------------------------------
