@@ -2698,10 +2698,7 @@ def _newest(summaries: _Summaries) -> set[_CheckpointKey]:
 
 
 def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> set[_CheckpointKey]:
-    """Return the ancestors that the DeltaChannels of checkpoints are rebuilt from.
-
-    These go back to one that holds a value.
-    """
+    """Return the ancestors, back to one with a value, that their DeltaChannels are rebuilt from."""
     ancestors: set[_CheckpointKey] = set()
     for key in kept:
         summary, missing, seen = summaries[key], summaries[key].pending_deltas, {key}
@@ -2743,11 +2740,9 @@ class _Remover:
         for page in store.checkpoints.query(thread_id, attributes=attributes):
             store.delete_layout_0_writes(map(_record_key, filter(_is_layout_0, page.items)))
             # The veils of a page last: they hide the rest of it.
-            in_order = sorted(page.items, key=lambda item: _kind(item) == "veil")
-            range_keys = [item["checkpoint_id"]["S"] for item in in_order]
-            others = sum(_kind(item) != "veil" for item in in_order)
-            store.delete(thread_id, range_keys[:others])
-            store.delete(thread_id, range_keys[others:])
+            for is_veil in (False, True):
+                items = (item for item in page.items if (_kind(item) == "veil") is is_veil)
+                store.delete(thread_id, (item["checkpoint_id"]["S"] for item in items))
 
     def prune(self, thread_id: str, grace_seconds: float) -> None:
         self._shrink(thread_id, _newest, grace_seconds)
@@ -2766,15 +2761,13 @@ class _Remover:
                 )
             return kept
 
-        def shrink(thread_id: str) -> DamagedCheckpointError | None:
+        thread_ids, damaged = self._threads_of_runs(run_ids, use_index=use_index)
+        for thread_id in sorted(thread_ids):
+            # The other threads are not to wait until a damaged one is mended.
             try:
                 self._shrink(thread_id, others, _GRACE_SECONDS)
-            except DamagedCheckpointError as error:
-                return error  # the other threads are not to wait until this one is mended
-            return None
-
-        thread_ids, damaged = self._threads_of_runs(run_ids, use_index=use_index)
-        damaged += filter(None, map(shrink, sorted(thread_ids)))
+            except DamagedCheckpointError as error:  # noqa: PERF203  requests cost more
+                damaged.append(error)
         if damaged:
             raise damaged[0]
 
@@ -2814,7 +2807,12 @@ class _Remover:
         hash_key = _writes_hash_key(thread_id)
         store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in plan.writes)
         spared = {ref.range_key for ref in plan.named | lost}
-        self._collect(thread_id, segments - spared, then)
+        store.checkpoints.delete_all(
+            (_checkpoints_key(thread_id, range_key) for range_key in segments - spared),
+            # None that a put has stored again since they were listed.
+            ConditionExpression="stored_at <= :then",
+            ExpressionAttributeValues={":then": {"N": str(int(then))}},
+        )
         store.delete(thread_id, done)
 
     def _survey(self, thread_id: str) -> dict[_CheckpointKey, _Summary]:
@@ -2873,15 +2871,6 @@ class _Remover:
                 spared.update(ref.range_key for ref in _named(item))
         return segments - spared, done
 
-    def _collect(self, thread_id: str, range_keys: Iterable[str], then: float) -> None:
-        """Delete segments, but none that a put has stored again since they were listed."""
-        keys = [_checkpoints_key(thread_id, range_key) for range_key in range_keys]
-        condition: dict[str, Any] = {
-            "ConditionExpression": "stored_at <= :then",
-            "ExpressionAttributeValues": {":then": {"N": str(int(then))}},
-        }
-        self._store.checkpoints.delete_all(keys, **condition)
-
     def _threads_of_runs(
         self, run_ids: Collection[str], *, use_index: bool
     ) -> tuple[set[str], list[DamagedCheckpointError]]:
@@ -2895,9 +2884,8 @@ class _Remover:
         """
         if use_index:
             try:
-                return set().union(
-                    *self._store.workers.side_by_side(self._threads_of_run, run_ids)
-                ), []
+                found = self._store.workers.side_by_side(self._threads_of_run, run_ids)
+                return set().union(*found), []
             except DynamoDBSaverError:
                 pass
             except ClientError as error:
