@@ -1318,9 +1318,7 @@ class _Page(NamedTuple):
     is_last: bool
 
 
-def _groups(
-    pages_after: Callable[[_Item | None], Iterator[_Page]],
-) -> Iterator[_Page]:
+def _groups(pages_after: Callable[[_Item | None], Iterator[_Page]]) -> Iterator[_Page]:
     """Read the first page, then skip the rest of the group in which a page ends.
 
     *pages_after* takes the last item that was read (None: none yet), and returns the pages that
@@ -2828,11 +2826,7 @@ class _Remover:
         return summaries
 
     def _plan(
-        self,
-        thread_id: str,
-        summaries: _Summaries,
-        kept: Collection[_CheckpointKey],
-        then: float,
+        self, thread_id: str, summaries: _Summaries, kept: Collection[_CheckpointKey], then: float
     ) -> _Plan:
         """Read a thread's writes, and say what goes beside the checkpoints that are kept."""
         plan = _Plan(sorted(summaries.keys() - kept, reverse=True), [], set(), set())
@@ -2954,12 +2948,16 @@ class _Remover:
 class _Copier:
     """Copies a thread within the tables, item by item; it needs no values."""
 
-    def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
+    def __init__(self, store: _Store, serde: SerializerProtocol, source: str, target: str) -> None:
         self._store = store
         self._reader = _Reader(store, _PlainSerde(serde))
+        self._source = source
+        self._target = target
+        self._copied: set[_Ref] = set()
 
-    def copy_thread(self, source: str, target: str) -> None:
-        store, reason = self._store, f"copy of {source}"
+    def copy(self) -> None:
+        store, source, target = self._store, self._source, self._target
+        reason = f"copy of {source}"
         if store.has_items(target):
             veil = store.veil(target)
             if veil is None or veil.reason != reason:
@@ -2969,28 +2967,25 @@ class _Copier:
                 )
         store.refuse_veiled(source, "source_thread_id")
         store.hide(store.veils(target, reason, source))
-        copied: set[_Ref] = set()
         for page in store.checkpoints.query(source, *_ALL_CHECKPOINTS):
             items = [
                 item for item in page.items if store.is_live(item) and _kind(item) == "checkpoint"
             ]
             if items:
-                self._copy_page(items, source, target, copied)
+                self._copy_page(items)
         store.reveal(target)
 
-    def _copy_page(
-        self, items: Sequence[_Item], source: str, target: str, copied: set[_Ref]
-    ) -> None:
-        """Copy checkpoints with their segments, but those *copied* already, and their writes."""
-        store = self._store
-        whole = self._with_writes(items, source)
+    def _copy_page(self, items: Sequence[_Item]) -> None:
+        """Copy checkpoints with their segments, but those copied already, and their writes."""
+        store, target = self._store, self._target
+        whole = self._with_writes(items)
         named_by: dict[_Ref, _CheckpointKey] = {}
         for key, (item, writes) in whole.items():
             refs = _named(item, self._reader.decode(item))
             refs += chain.from_iterable(map(_named, writes))
-            named_by |= {ref: key for ref in refs if ref not in copied}
-        self._copy_segments(source, target, named_by)
-        copied.update(named_by)
+            named_by |= {ref: key for ref in refs if ref not in self._copied}
+        self._copy_segments(named_by)
+        self._copied.update(named_by)
         store.checkpoints.batch_put(
             _moved(item, key, target, store.checkpoints.name) for key, (item, _) in whole.items()
         )
@@ -3001,10 +2996,10 @@ class _Copier:
         )
 
     def _with_writes(
-        self, items: Sequence[_Item], source: str
+        self, items: Sequence[_Item]
     ) -> dict[_CheckpointKey, tuple[_Item, list[_Item]]]:
         """Read the writes of checkpoints, and leave out those that were deleted meanwhile."""
-        store = self._store
+        store, source = self._store, self._source
         by_key = {_record_key(item): item for item in items}
         layout_0 = [key for key, item in by_key.items() if _is_layout_0(item)]
         writes = store.writes_of(list(by_key), layout_0)
@@ -3022,17 +3017,15 @@ class _Copier:
             if item["checkpoint_id"]["S"] in there
         }
 
-    def _copy_segments(
-        self, source: str, target: str, named_by: Mapping[_Ref, _CheckpointKey]
-    ) -> None:
+    def _copy_segments(self, named_by: Mapping[_Ref, _CheckpointKey]) -> None:
         store = self._store
         batches = map(dict, _batches(list(named_by.items()), _MAX_BATCH_WRITE_ITEMS))
         # So many at once are held in memory, and are one bulk call to what throttles.
         while some := list(islice(batches, _COPY_BATCHES)):
-            read = store.workers.side_by_side(partial(store.read_segments, source), some)
+            read = store.workers.side_by_side(partial(store.read_segments, self._source), some)
             # Not remembered: a whole thread's would drive out those of the threads in use.
             segments = dict(chain.from_iterable(map(dict.items, read)))
-            store.store_segments(target, segments, is_lasting=False)
+            store.store_segments(self._target, segments, is_lasting=False)
 
 
 class CopyReport(NamedTuple):
@@ -3105,7 +3098,12 @@ class _Importer:
     def _copy_thread(self, source_id: Any, progress: _Progress) -> tuple[int, int]:
         """Return how many of the thread's checkpoints were here before, and how many came now."""
         thread_id = _thread_id(source_id)
-        parents = self._listed(source_id)
+        parents: dict[_CheckpointKey, _CheckpointKey | None] = {}
+        for shown in self._source.list({"configurable": {"thread_id": source_id}}):
+            address = _address(shown.config)
+            parent_id = shown.parent_config and _address(shown.parent_config).checkpoint_id
+            key = address.key(address.checkpoint_id)
+            parents[key] = address.key(parent_id) if parent_id else None
         if not parents:
             return 0, 0
         keys = _oldest_first(parents)
@@ -3114,7 +3112,7 @@ class _Importer:
         done = self._stored_first(thread_id, keys, stored)
         progress(thread_id, done, len(keys))
         if done:
-            writes = self._shown(source_id, keys[done - 1]).pending_writes or ()
+            writes = self._shown(source_id, keys[done - 1]).pending_writes
             # Once all is here, a graph may have gone on from it, and its writes stay.
             self._complete_writes(keys[done - 1], writes, replace=done < len(keys))
         for number, key in enumerate(keys[done:], done + 1):
@@ -3122,16 +3120,6 @@ class _Importer:
             stored.add(key)
             progress(thread_id, number, len(keys))
         return there_before, len(keys) - done
-
-    def _listed(self, source_id: Any) -> dict[_CheckpointKey, _CheckpointKey | None]:
-        """Return the checkpoints that the source lists of a thread, and their parents."""
-        parents: dict[_CheckpointKey, _CheckpointKey | None] = {}
-        for shown in self._source.list({"configurable": {"thread_id": source_id}}):
-            address = _address(shown.config)
-            parent_id = shown.parent_config and _address(shown.parent_config).checkpoint_id
-            key = address.key(address.checkpoint_id)
-            parents[key] = address.key(parent_id) if parent_id else None
-        return parents
 
     def _stored_first(
         self, thread_id: str, keys: Sequence[_CheckpointKey], stored: Collection[_CheckpointKey]
@@ -3192,14 +3180,18 @@ class _Importer:
     ) -> None:
         cache, now = self._store.cache, self._store.clock()
         shown = self._shown(source_id, key)
-        checkpoint = shown.checkpoint.copy()
+        checkpoint, versions = shown.checkpoint.copy(), shown.checkpoint["channel_versions"]
         if parent_key is not None and parent_key in stored:
             if cache.recall(parent_key, now) is None and (
                 record := self._reader.record(parent_key)
             ):
                 cache.remember(record, now)
-            checkpoint["channel_versions"] = self._versions(source_id, checkpoint, parent_key)
-        versions = checkpoint["channel_versions"]
+            if checkpoint["v"] < _FIRST_V_WITH_TASKS and TASKS not in versions:
+                # A source that takes no sends from the parent's writes shows none: nor shall we.
+                writes = self._shown(source_id, parent_key).pending_writes or ()
+                if any(channel == TASKS for _, channel, _ in writes):
+                    versions = {**versions, TASKS: max(versions.values(), default=1)}
+                    checkpoint["channel_versions"] = versions
         # Nothing is taken from the parent for its version's sake: of two checkpoints with the same
         # version of a channel, a source may show another value, or none, as of a DeltaChannel
         # between snapshots. Values that are the same have segments that the parent names.
@@ -3211,24 +3203,10 @@ class _Importer:
             versions,
             shown.metadata.get("parents") or {},
         )
-        self._put_writes(key, shown.pending_writes or ())
-
-    def _versions(
-        self, source_id: Any, checkpoint: Checkpoint, parent_key: _CheckpointKey
-    ) -> ChannelVersions:
-        """Return a checkpoint's versions, with one of TASKS where its parent's writes hold sends.
-
-        A source that takes no sends from the parent's writes shows none: nor shall we.
-        """
-        versions = checkpoint["channel_versions"]
-        if checkpoint["v"] < _FIRST_V_WITH_TASKS and TASKS not in versions:
-            writes = self._shown(source_id, parent_key).pending_writes or ()
-            if any(channel == TASKS for _, channel, _ in writes):
-                return {**versions, TASKS: max(versions.values(), default=1)}
-        return versions
+        self._put_writes(key, shown.pending_writes)
 
     def _complete_writes(
-        self, key: _CheckpointKey, writes: Iterable[PendingWrite], *, replace: bool
+        self, key: _CheckpointKey, writes: Iterable[PendingWrite] | None, *, replace: bool
     ) -> None:
         """Put those of the source's writes that are missing or, if *replace*, not the same."""
         attributes = ("task_id_idx", "digest")
@@ -3246,13 +3224,13 @@ class _Importer:
     def _put_writes(
         self,
         key: _CheckpointKey,
-        writes: Iterable[PendingWrite],
+        writes: Iterable[PendingWrite] | None,
         is_due: Callable[[_Item], bool] = lambda _: True,
     ) -> None:
         """Put those of the source's writes that are due."""
         store, now = self._store, self._store.clock()
         sealer = _Sealer((), *_expiry(self._ttl_seconds, key.thread_id, now))
-        items = [item for item in self._encode_writes(key, writes, sealer, now) if is_due(item)]
+        items = list(filter(is_due, self._encode_writes(key, writes or (), sealer, now)))
         store.store_segments(key.thread_id, sealer.fresh if items else {})
         store.writes.batch_put(items)
 
@@ -3283,9 +3261,7 @@ class _Importer:
         ]
 
 
-def _oldest_first(
-    parents: Mapping[_CheckpointKey, _CheckpointKey | None],
-) -> list[_CheckpointKey]:
+def _oldest_first(parents: Mapping[_CheckpointKey, _CheckpointKey | None]) -> list[_CheckpointKey]:
     """Sort checkpoints by their ids, but each after its parent, whichever clock made its id."""
     ordered: dict[_CheckpointKey, None] = {}
     for key in sorted(parents, key=lambda key: (key.checkpoint_id, key.checkpoint_ns)):
@@ -3911,7 +3887,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         target = _thread_id(target_thread_id, "target_thread_id")
         if source == target:
             raise ValueError(f"source_thread_id and target_thread_id are both {source!r}")
-        _Copier(self._store, self.serde).copy_thread(source, target)
+        _Copier(self._store, self.serde, source, target).copy()
 
     def copy_from(
         self,
