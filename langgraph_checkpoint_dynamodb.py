@@ -3526,6 +3526,10 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     Two writers on one thread fork it, as with every LangGraph saver: both checkpoints are stored,
     and the newest id is the one that is shown and gone on from.
 
+    A method that says "can be no key" means an id or a namespace that DynamoDB can't hold: it is
+    refused before the first request. *Cost* counts requests; besides, each 4 KB read takes a read
+    unit, and each KB of an item that is written or deleted a write unit, unless it says otherwise.
+
     Args:
         checkpoints_table_name: the table of checkpoints; ``setup()`` creates it.
         writes_table_name: the table of pending writes, another one; ``setup()`` creates it.
@@ -3675,8 +3679,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         connection costs some 20 ms of a whole CPU, most of them to load the certificates of all
         authorities. Where the table, the region or the permission is wrong, this says so.
 
-        Raises:
-            DynamoDBSaverError: there is no table of checkpoints, or it has other keys.
+        Raises: DynamoDBSaverError: there is no table of checkpoints, or it has other keys.
         Cost: 1 request, half a read unit.
         """
         # No key of ours: a checkpoint's starts with another character, all others go on after it.
@@ -3693,13 +3696,12 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 the root's is "") and ``checkpoint_id``.
 
         Raises:
-            ValueError: *config* names no thread, or a key that DynamoDB can't hold.
+            ValueError: *config* names no thread, or can be no key.
             DamagedCheckpointError: part of the checkpoint is missing, or not what was stored, or
                 the serde can't decode it.
         Cost: 2 requests; side by side by id, and where this process stored or read the newest
             last, else one after the other. Beside the second or after it, one for each 100 segments
-            that are not in the cache. A read unit for each 4 KB of checkpoint, of writes and,
-            at half the price, of segments.
+            that are not in the cache, at half the price.
         """
         return self._reader().get_tuple(_address(config))
 
@@ -3770,11 +3772,10 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             ValueError: as get_tuple(), or a ``run_id`` or its thread's id is too long.
             DynamoDBSaverError: DynamoDB throttles, and has taken nothing for as many attempts as
                 the client makes.
-        Cost: 1 request; before it, one for every 25 new segments, side by side. A write unit for
-            each KB. A get of the parent first, where this process neither stored nor read it in
-            the last half hour and *checkpoint* leaves out a value that it may have. Where items
-            expire, all that a ``DeltaChannel`` is rebuilt from is read and stored again once in
-            ``ttl_seconds``.
+        Cost: 1 request; before it, one for every 25 new segments, side by side. A get of the parent
+            first, where this process neither stored nor read it in the last half hour and
+            *checkpoint* leaves out a value that it may have. Where items expire, all that a
+            ``DeltaChannel`` is rebuilt from is read and stored again once in ``ttl_seconds``.
         """
         address = _address(config)
         key = address.key(checkpoint["id"])
@@ -3812,7 +3813,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             DynamoDBSaverError: as put().
         Cost: 1 request, and one for each special write beside others; one more for each earlier
             call of this task with fewer writes; before them, one for every 25 segments of writes
-            too large for an item. A write unit for each KB.
+            too large for an item.
         """
         address = _address(config)
         key = address.key(address.checkpoint_id or "")
@@ -3831,8 +3832,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             ValueError: *thread_id* can be no key.
             DynamoDBSaverError: a table is not there, and nothing is hidden; or as put().
         Cost: a query for each MB of checkpoints, segments and writes; at most two more for each
-            namespace; for every 25 items deleted a request, many side by side. A read unit for each
-            4 KB, a write unit for each KB of each item.
+            namespace; for every 25 items deleted a request, many side by side.
         """
         self._remover().delete_thread(_thread_id(thread_id))
 
@@ -3990,9 +3990,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         ``seed`` is the newest value stored in one, if any; ``writes`` are those made since, oldest
         first.
 
-        Raises:
-            DamagedCheckpointError: an ancestor is missing before a value is found. It may have
-                expired, or been pruned or deleted with its run.
+        Raises: DamagedCheckpointError: an ancestor is missing before a value is found. It may have
+            expired, or been pruned or deleted with its run.
         Cost: a query for each page of the chain, of 16 checkpoints, then four times as many; side
             by side, one for the writes of every 64 ancestors whose children may have updated one of
             the channels.
@@ -4011,8 +4010,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def has_thread(self, thread_id: str) -> bool:
         """Return whether the tables have anything of a thread, shown or hidden or expired.
 
-        Raises:
-            ValueError: *thread_id* can be no key.
+        Raises: ValueError: *thread_id* can be no key.
         Cost: 1 request, or 2 where the checkpoints table has nothing.
         """
         return self._store.has_items(_thread_id(thread_id))
@@ -4051,8 +4049,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Each record, write and segment against its digest, each segment that is named, each ancestor
         that a ``DeltaChannel`` is rebuilt from. Expired items count as gone. No value is decoded.
 
-        Raises:
-            ValueError: *thread_id* can be no key.
+        Raises: ValueError: *thread_id* can be no key.
         Cost: a query for each MB of checkpoints, segments and writes.
         """
         return self._inspector().verify(_thread_id(thread_id))
