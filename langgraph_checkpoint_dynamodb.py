@@ -1406,8 +1406,7 @@ class _Table:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-            standing: _Item = cast("Any", error.response).get("Item", {})
-            return standing
+            return cast("dict[str, _Item]", error.response).get("Item", {})
         return None
 
     def delete(self, key: _Item, **condition: Any) -> None:
@@ -1621,7 +1620,7 @@ class _Schema:
             )
         waiter = self._client.get_waiter("table_exists")
         waiter.wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
-        table = self._describe()
+        table = self._table.call("describe_table", TableName=name)["Table"]
         if complaint := _complaint(table["KeySchema"], keys, table):
             raise DynamoDBSaverError(
                 f"Table {name!r} exists with other keys: {complaint}; use another table name"
@@ -1634,7 +1633,7 @@ class _Schema:
         """
         name = index["IndexName"]
         while True:
-            table = self._describe()
+            table = self._table.call("describe_table", TableName=self._table.name)["Table"]
             indexes = {each["IndexName"]: each for each in table.get("GlobalSecondaryIndexes", ())}
             if found := indexes.get(name):
                 keys = [each["AttributeName"] for each in index["KeySchema"]]
@@ -1664,19 +1663,13 @@ class _Schema:
                 GlobalSecondaryIndexUpdates=[{"Create": {**index, **provisioned}}],
             )
 
-    def _describe(self) -> dict[str, Any]:
-        answer = self._table.call("describe_table", TableName=self._table.name)
-        table: dict[str, Any] = answer["Table"]
-        return table
-
     def turn_expiry_on(self) -> None:
         """Have DynamoDB delete items by their attribute ``ttl``.
 
         Raises: DynamoDBSaverError: it deletes them by another.
         """
         name = self._table.name
-        answer = self._table.call("describe_time_to_live", TableName=name)
-        found = answer["TimeToLiveDescription"]
+        found = self._table.call("describe_time_to_live", TableName=name)["TimeToLiveDescription"]
         if found["TimeToLiveStatus"] in ("DISABLED", "DISABLING"):
             wanted = {"Enabled": True, "AttributeName": "ttl"}
             self._table.call("update_time_to_live", TableName=name, TimeToLiveSpecification=wanted)
