@@ -3519,9 +3519,11 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     Two writers on one thread fork it, as with every LangGraph saver: both checkpoints are stored,
     and the newest id is the one that is shown and gone on from.
 
-    A method that says "can be no key" means an id or a namespace that DynamoDB can't hold: it is
-    refused before the first request. *Cost* counts requests; besides, each 4 KB read takes a read
-    unit, and each KB of an item that is written or deleted a write unit, unless it says otherwise.
+    A thread's id can be no key if it is empty or has over 2,048 bytes; a checkpoint's id if it is
+    empty, has over 768 bytes with its namespace's part of the key, holds ":::", starts or ends with
+    ":", or does not start below "}"; a namespace if it has over 65,536 bytes. *Cost* counts
+    requests. Unless it says otherwise, each 4 KB read take a read unit, and each KB of an item
+    written or deleted takes a write unit.
 
     Args:
         checkpoints_table_name: the table of checkpoints; ``setup()`` creates it.
@@ -3689,7 +3691,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 the root's is "") and ``checkpoint_id``.
 
         Raises:
-            ValueError: *config* names no thread, or can be no key.
+            ValueError: *config* names no thread, or an id or namespace that can be no key.
             DamagedCheckpointError: part of the checkpoint is missing, or not what was stored, or
                 the serde can't decode it.
         Cost: 2 requests; side by side by id, and where this process stored or read the newest
