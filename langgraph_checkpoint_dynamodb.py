@@ -29,17 +29,20 @@ Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the r
 Bytes, each encoded by the serde's ``dumps_typed`` (its type is the attribute ``type``), then packed
 (rule 7):
 
-    checkpoint  [checkpoint, metadata, {channel: [type, head, skip, [[digest, expiry], ...], tail]}]
-                and a fourth element, True, where the metadata held the thread's id: it is left
-                out there, and read from the hash key, so that a copy carries its own
-    writes      [[idx, channel, type, value], ...]
-    segments    for each segment 16 bytes of digest and 8 of expiry, big-endian, not packed
+    checkpoint  [checkpoint, metadata, {channel: value}, whether the metadata held the thread's id,
+                secret]: that id is read from the hash key, so that a copy carries its own; the
+                secret is empty but for rule 11
+    writes      [[idx, channel, *value], ...]
+    value       type, then each part of its bytes: some, or [skip, first, count, ...]: the segments
+                whose names are numbers first, first + 1, ..., joined from byte skip on
+    names       for each segment 16 bytes of digest and 5 of expiry, big-endian, not packed: those
+                in ``lists`` hold the first names of the item, those in ``segments`` the rest; those
+                in ``body`` hold what would be in ``checkpoint`` or ``writes``
 
 Rules:
  1. ``checkpoint`` is a record: the checkpoint without its channel values, the metadata, and for
-    each channel the bytes of its value: a head, how many bytes of its segments to skip, their
-    names, a tail. Joined, they are what ``serde.dumps_typed`` made. A record or write that would
-    make its item too large has its bytes in ``segments`` instead.
+    each channel the parts of its value. Joined, they are what ``serde.dumps_typed`` made. A record
+    or write that would make its item too large is in the segments of ``body`` instead.
  2. A segment is part of such bytes, named for their BLAKE2b-128 digest and the second when it
     expires. It never changes, and it is stored before the item that names it, expires after it
     and is deleted after it: no reader sees a hole.
@@ -55,7 +58,8 @@ Rules:
  6. While a copy or deletion is under way, a veil hides the checkpoints of its namespace up to
     ``through`` from every reader: read from the newest on, it comes before them.
  7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib with the preset
-    dictionary ``_DICTIONARY``. ``digest`` is BLAKE2b-128 of those bytes, or of ``segments``, keyed
+    dictionary ``_DICTIONARY``, 2 encrypted (rule 11). ``digest`` is BLAKE2b-128 of ``body``,
+    ``checkpoint``, ``lists``, ``segments`` and ``writes``, each after its length in 4 bytes, keyed
     by the BLAKE2b-256 digest of the item's string attributes: name and value in turn, sorted by
     name, joined by NUL. It tells damage. Its key is public: it is no proof against a forger.
  8. A pruned item names segments that lost a checkpoint or write which named them: a put that is
@@ -65,6 +69,11 @@ Rules:
 10. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
     ``metadata``, in the root namespace; a write item with ``channel`` and ``value``, the hash key
     ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
+11. With LangGraph's EncryptedSerializer, records, writes and values are packed as without it, then
+    encrypted with 16 bytes before them that bind them to their place: of a segment its digest, of
+    an item what ``digest`` is of all but the bytes themselves. After the 2 stand the cipher's name,
+    NUL and the ciphertext. The digest of a value's segment is keyed with a secret that the records
+    of a line of checkpoints share. What holds names or a ``body`` is not encrypted once more.
 """
 
 from __future__ import annotations
