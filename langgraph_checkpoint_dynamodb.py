@@ -175,7 +175,7 @@ _INLINE_WRITE_BYTES: Final = 4 * 1024
 # A list or dict is cut after an element where a segment has the first size, and the number divides
 # the element's CRC-32, or it has the second: large segments first, then small ones of what is left.
 _SEGMENT_BYTES: Final = (
-    (8 * 1024, 64 * 1024, 8),
+    (4 * 1024, 64 * 1024, 16),
     (3 * 1024, 16 * 1024, 2),
     (1024, 8 * 1024, 1),
 )
@@ -187,8 +187,10 @@ _MIN_LAST_SEGMENT_BYTES: Final = 512
 _TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte in range(256))
 _TEXT_WORD: Final = b"\0\0\0\1\0\1\1\0\1"
 _TEXT_BYTES: Final = 64
-# A text of more than so many pieces of two or four times the first size is cut into these first.
-_TEXT_PIECES: Final = 6
+_MIN_CUT_TEXT_BYTES: Final = 8 * 1024
+# Few edit a long text, and it is better read in few segments: they are so many times larger in one
+# of so many bytes.
+_LONG_TEXT_BYTES: Final = {48 * 1024: 2, 192 * 1024: 8}
 # An entry of a dict is opened where it is more than this part of the value.
 _OPENED_PART: Final = 24
 _MAX_OPENED_DEPTH: Final = 12
@@ -213,6 +215,8 @@ _MAX_TASK_ID_BYTES: Final = 240
 # Checkpoints of a format before this one have their pending sends in their parent's writes.
 _FIRST_V_WITH_TASKS: Final = 4
 _SCAN_SEGMENTS: Final = 4
+# What expires then has a second that five bytes can name.
+_MAX_TTL_SECONDS: Final = 100 * 365 * 86_400
 # The names of so many segments fit one pruned item.
 _MAX_PRUNED_REFS: Final = 10_000
 _DEFAULT_ATTEMPTS: Final = 6
@@ -675,13 +679,13 @@ class _Stretch:
         A small one stays in one piece.
         """
         self.end = end
-        if end - self.start <= _SEGMENT_BYTES[0][0]:
+        size = end - self.start
+        if size <= _MIN_CUT_TEXT_BYTES:
             return self._close(end)
         sizes: tuple[tuple[int, int, int], ...] = _SEGMENT_BYTES
         smallest, largest, odds = sizes[0]
-        # A long text, which few edit, is better read in fewer pieces.
-        for times in (2, 4):
-            if end - self.start > times * _TEXT_PIECES * smallest:
+        for least, times in _LONG_TEXT_BYTES.items():
+            if size >= least:
                 sizes = ((times * smallest, times * largest, odds), *_SEGMENT_BYTES)
         classes, first = self._data[self.cut_at : end].translate(_TEXT_CLASSES), self.cut_at
         for smallest, largest, odds in sizes:
@@ -694,6 +698,8 @@ class _Stretch:
                 if found < 0 or zlib.crc32(self._data[at - _TEXT_BYTES : at]) % odds == 0:
                     self._close(at)
                     at += smallest
+        if end - self.cut_at >= _MIN_LAST_SEGMENT_BYTES:
+            self._close(end)
         return None
 
     def finish(self, *, is_last: bool) -> None:
@@ -735,7 +741,7 @@ class _Cutter:
             start = at + 1 + width + extra
             end = start + int.from_bytes(data[at + 1 : at + 1 + width], "big")
             if not extra:  # a string or bytes
-                if end - start > max(self._opened_bytes, _SEGMENT_BYTES[0][0]):
+                if end - start > max(self._opened_bytes, _MIN_CUT_TEXT_BYTES):
                     self.begin(start).add_text(end)
             elif data[start - 1] <= _MSGPACK_DELTA_SNAPSHOT and end - at > self._opened_bytes:
                 mark = len(self.stretches)
@@ -3073,9 +3079,10 @@ def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
 
 
 def _ttl(value: Any) -> int | None:
-    if value is not None and (not isinstance(value, int) or value < 1):
+    if value is not None and (not isinstance(value, int) or not 1 <= value <= _MAX_TTL_SECONDS):
         raise ValueError(
-            f"ttl_seconds must be a whole number of at least 1, or None, not {value!r}"
+            f"ttl_seconds must be a whole number of at least 1 and at most {_MAX_TTL_SECONDS} (100 "
+            f"years), or None, not {value!r}"
         )
     return value
 
@@ -4257,11 +4264,13 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             nothing from a table that throttles.
         client: a low-level DynamoDB client of botocore or boto3, instead of *client_config*.
         serde: turns values into bytes; LangGraph's ``JsonPlusSerializer`` unless given. Of plain
-            values, it must keep lists, dicts, strings, integers, bytes and None.
-        ttl_seconds: how long an item lives after it is written; None: for ever. The config's
-            ``configurable`` may name another for a thread. DynamoDB deletes expired items within
-            days; they are never returned. The ancestors that a ``DeltaChannel`` is rebuilt from
-            live up to twice as long.
+            values, it must keep lists, dicts, strings, integers, booleans, bytes and None. What
+            LangGraph's own ``EncryptedSerializer`` serializes is cut before it is encrypted; the
+            bytes of another serde that encrypts are new each time, and are all stored each time.
+        ttl_seconds: how long an item lives after it is written, at most 100 years; None: for
+            ever. The config's ``configurable`` may name another for a thread. DynamoDB deletes
+            expired items within days; they are never returned. The ancestors that a
+            ``DeltaChannel`` is rebuilt from live up to twice as long.
         consistent_read: False reads at half the price, and may miss what was just written.
         max_workers: how many async calls, and how many requests of calls that fan out, run at
             once; each has threads of its own, started as they are needed.
@@ -4414,7 +4423,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 the serde can't decode it.
         Cost: 2 requests; side by side by id, and where this process stored or read the newest
             last, else one after the other. Beside the second or after it, one for each 100 segments
-            that are not in the cache, at half the price.
+            that are not in the cache, at half the price. One more before these for lists of names,
+            where the checkpoint names over 48 segments, which hold about 1 MB; and one after them
+            for segments that only pending writes name.
         """
         return self._reader().get_tuple(_address(config))
 
@@ -4525,8 +4536,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             ValueError: as get_tuple(), or *task_id* is empty or too long, or *task_path* is.
             DynamoDBSaverError: as put().
         Cost: 1 request, and one for each special write beside others; one more for each earlier
-            call of this task with fewer writes; before them, one for every 25 segments of writes
-            too large for an item.
+            call of this task with fewer writes; before them, one for every 25 segments of values
+            over 4 KB that neither the checkpoint nor its earlier writes name, as far as this
+            process knows them.
         """
         address = _address(config)
         key = address.key(address.checkpoint_id or "")
