@@ -106,6 +106,7 @@ MakeSaver = Callable[..., DynamoDBSaver]
 Item = dict[str, dict[str, Any]]
 Builder = StateGraph[Any, Any, Any, Any]
 Tables = tuple[str, str]
+Patch = pytest.MonkeyPatch
 
 # How long an example takes is the machine's business.
 settings.register_profile(
@@ -277,7 +278,7 @@ SMALL: Final = {
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: Patch) -> None:
     """Set the module's limits so low that a hundred bytes reach them."""
     for name, value in SMALL.items():
         monkeypatch.setattr(module, name, value)
@@ -457,7 +458,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif "call" in taken:
         mark = (SYNC_AND_ASYNC if "endpoint" in taken else WITHOUT_A_SERVER).mark
     elif "endpoint" in taken:
-        is_alike = {"command", "clock"} & taken and "no_tables" not in taken
+        is_alike = {"environment", "clock"} & taken and "no_tables" not in taken
         mark = (ONE_SERVER if is_alike else SERVERS).mark
     else:
         return
@@ -469,6 +470,11 @@ def _cases(names: str, *cases: tuple[Any, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         names, [pytest.param(*case, id=f"{n}: {case[-1]}") for n, case in enumerate(cases)]
     )
+
+
+def _long(*values: Any) -> list[Any]:
+    """Try these in the session `histories` alone."""
+    return [pytest.param(value, marks=LONG) for value in values]
 
 
 def _short_and_long(name: str, short: Any, long: Any) -> pytest.MarkDecorator:
@@ -633,9 +639,7 @@ def _owner(item: dict[str, Any]) -> str:
 
 
 def _put_items(params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        each["PutRequest"]["Item"] for table in params["RequestItems"].values() for each in table
-    ]
+    return [each["PutRequest"]["Item"] for each in chain(*params["RequestItems"].values())]
 
 
 def _triple(config: Any) -> tuple[str, str, str]:
@@ -1109,7 +1113,7 @@ class Trouble:
 
 
 @pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def naps(monkeypatch: Patch) -> list[float]:
     """Keep botocore and the saver from waiting, and return how long they would have."""
     naps: list[float] = []
     monkeypatch.setattr(time, "sleep", naps.append)
@@ -1163,13 +1167,11 @@ def _python(*argv: str, stdout: Any = subprocess.PIPE, **options: Any) -> Answer
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-RunCommand = Callable[..., Answer]
+Run = Callable[..., Answer]
 
 
 @pytest.fixture
-def environment(
-    endpoint: Endpoint, tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> pytest.MonkeyPatch:
+def environment(endpoint: Endpoint, tables: Tables, monkeypatch: Patch) -> Patch:
     """Have the environment name a server and a test's tables, as an operator's does."""
     others = {
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -1184,7 +1186,7 @@ def environment(
 
 
 @pytest.fixture
-def command(environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCommand:
+def command(environment: Patch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command line in this process."""
     del environment
 
@@ -1299,11 +1301,8 @@ def _two_writes(draw: st.DrawFn) -> tuple[Any, Any]:
         parts = draw(_parted([checkpoint_ns, checkpoint_id], ":"))
         return one, (thread_id, *parts, task_id, idx)
     other_task_id, other_idx = draw(_parted([task_id, str(idx)], ":::"))
-    return one, (
-        *one[:3],
-        other_task_id,
-        int(other_idx) if other_idx.lstrip("-").isdecimal() else 0,
-    )
+    number = int(other_idx) if other_idx.lstrip("-").isdecimal() else 0
+    return one, (*one[:3], other_task_id, number)
 
 
 @settings(max_examples=300)
@@ -1669,7 +1668,7 @@ CASES: dict[str, tuple[str | None, dict[str, Any], dict[str, Any], dict[str, str
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: Patch) -> Path:
     """Give a home folder for AWS that is empty, and an environment that names nothing of AWS."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -1681,7 +1680,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def make_client(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Any]:  # noqa: ARG001
+def make_client(home: Path, monkeypatch: Patch) -> Callable[[dict[str, Any]], Any]:  # noqa: ARG001
     """Give a function that returns the client that a saver makes, with keys in the environment."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
@@ -1727,7 +1726,7 @@ def _as_text(value: str | bytes) -> str:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_client_sends_what_a_stock_client_sends(
-    case: Any, home: Path, make_client: Any, monkeypatch: pytest.MonkeyPatch
+    case: Any, home: Path, make_client: Any, monkeypatch: Patch
 ) -> None:
     """In any region, mode and environment, all but the time and the random id is the same."""
     region, config, rest, environment, lines = case
@@ -1776,7 +1775,7 @@ def test_client_of_the_tests_checks_all_that_is_sent(endpoint: Endpoint) -> None
 @pytest.mark.parametrize("is_enabled", [True, False])
 @pytest.mark.parametrize("options", [{"region_name": "eu-west-1"}, {"region_name": "no region"}])
 def test_making_a_client_leaves_the_garbage_collector_as_it_was(
-    make_client: Any, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], *, is_enabled: bool
+    make_client: Any, monkeypatch: Patch, options: dict[str, str], *, is_enabled: bool
 ) -> None:
     """It does not run while a client is made, and is on again afterwards, also after an error."""
     seen: list[bool] = []
@@ -1825,7 +1824,7 @@ def test_client_takes_hooks_waiters_and_pages(make_client: Any) -> None:
 
 
 def test_client_assumes_the_role_of_a_profile(
-    home: Path, make_client: Any, monkeypatch: pytest.MonkeyPatch
+    home: Path, make_client: Any, monkeypatch: Patch
 ) -> None:
     """Credentials that STS gives are fetched, though the client's session knows only DynamoDB."""
     (home / "config").write_text(
@@ -2152,10 +2151,8 @@ def test_setup_turns_expiry_on(call: Call, make_saver: MakeSaver, no_tables: Tab
     for _ in range(2):
         call(saver, "setup")
         for name in no_tables:
-            assert _expiry_of(saver.client, name) == {
-                "TimeToLiveStatus": "ENABLED",
-                "AttributeName": "ttl",
-            }
+            expiry = _expiry_of(saver.client, name)
+            assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
 
 
 def test_setup_refuses_a_table_that_expires_otherwise(
@@ -2218,7 +2215,7 @@ def test_setup_adds_the_run_index_to_a_table_that_stands(
     make_saver: MakeSaver,
     no_tables: Tables,
     billing: Mapping[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: Patch,
 ) -> None:
     """The index has what was stored before it, and serves when setup is done; it comes once."""
     saver = make_saver(no_tables)
@@ -2243,7 +2240,7 @@ def test_setup_adds_the_run_index_to_a_table_that_stands(
 
 
 def test_setup_waits_for_an_index_that_another_process_is_adding(
-    make_saver: MakeSaver, no_tables: Tables, monkeypatch: pytest.MonkeyPatch
+    make_saver: MakeSaver, no_tables: Tables, monkeypatch: Patch
 ) -> None:
     """Of two that find no index one adds it, and DynamoDB refuses the other; both end well."""
     saver, other = make_saver(no_tables), make_saver(no_tables)
@@ -2595,6 +2592,7 @@ def test_list_without_a_config_has_all_threads(call: Call, lone_saver: DynamoDBS
     assert sorted(_numbers(call(lone_saver, "list", None, before=before))) == [1, 2]
 
 
+@ONE_SERVER
 def test_list_holds_two_large_checkpoints_ahead(make_saver: MakeSaver, thread_id: str) -> None:
     """Of values of 3 MB, so many segments are read ahead as 32 MB may hold, and no more."""
     saver, config = make_saver(), _config(thread_id)
@@ -3372,7 +3370,7 @@ def test_a_thread_of_any_id_has_a_whole_life(world: World, thread_id: str) -> No
 
 @pytest.mark.parametrize("what", ["deletion", "copy"])
 def test_a_veil_reaches_to_the_newest_of_each_namespace(
-    world: World, monkeypatch: pytest.MonkeyPatch, what: str
+    world: World, monkeypatch: Patch, what: str
 ) -> None:
     """A machine whose clock is behind hides a subgraph's checkpoints too, until it is done."""
     saver = world.saver()
@@ -3402,7 +3400,7 @@ def test_a_veil_reaches_to_the_newest_of_each_namespace(
         assert reader.get_tuple(_config(hidden, 2, ns=ns)) is None
 
 
-def test_a_second_veil_reaches_no_less_far(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_veil_reaches_no_less_far(world: World, monkeypatch: Patch) -> None:
     """A deletion that is made again by a machine whose clock is behind reveals nothing."""
     saver = world.saver()
     _put(saver, _config("thread"), 1)
@@ -3736,11 +3734,7 @@ def test_copy_from_another_saver_shows_the_same_and_goes_on(
 
 
 def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
-    call: Call,
-    make_saver: MakeSaver,
-    source: Source,
-    thread_id: str,
-    monkeypatch: pytest.MonkeyPatch,
+    call: Call, make_saver: MakeSaver, source: Source, thread_id: str, monkeypatch: Patch
 ) -> None:
     """Without thread_ids, the source's are copied; a call that finds all here changes nothing."""
     monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0)
@@ -3806,7 +3800,7 @@ def test_copy_from_names_a_thread_that_the_source_has_not(
     assert _told(make_saver(), thread_id) == _told(source, thread_id)
 
 
-@pytest.mark.parametrize("endpoint", ["local"], indirect=True)
+@ONE_SERVER
 def test_copy_from_a_source_that_is_async(make_saver: MakeSaver, thread_id: str) -> None:
     """A saver whose sync methods may not be called on its event loop is one to acopy_from()."""
     aio = pytest.importorskip("langgraph.checkpoint.sqlite.aio")
@@ -3825,11 +3819,7 @@ def test_copy_from_a_source_that_is_async(make_saver: MakeSaver, thread_id: str)
 
 @pytest.mark.parametrize("life", ["interrupted", "deltas"])
 def test_copy_from_goes_on_wherever_it_was_cut_off(
-    endpoint: Endpoint,
-    source: Source,
-    make_saver: MakeSaver,
-    thread_id: str,
-    life: str,
+    endpoint: Endpoint, source: Source, make_saver: MakeSaver, thread_id: str, life: str
 ) -> None:
     """Cut off before each of its writes in turn, it ends whole, and puts no item twice."""
     builder, before, _, _ = LIVES[life]
@@ -3947,7 +3937,7 @@ def test_copy_from_refuses_a_thread_that_is_being_deleted(
 
 
 def test_copy_from_tells_of_a_checkpoint_that_the_source_has_lost(
-    call: Call, make_saver: MakeSaver, thread_id: str, monkeypatch: pytest.MonkeyPatch
+    call: Call, make_saver: MakeSaver, thread_id: str, monkeypatch: Patch
 ) -> None:
     """A copy with a hole would not be a copy."""
     source = InMemorySaver()
@@ -3964,11 +3954,7 @@ def test_copy_from_tells_of_a_checkpoint_that_the_source_has_lost(
 
 
 def test_copy_from_puts_parents_first_whatever_their_ids(
-    call: Call,
-    make_saver: MakeSaver,
-    source: Source,
-    thread_id: str,
-    monkeypatch: pytest.MonkeyPatch,
+    call: Call, make_saver: MakeSaver, source: Source, thread_id: str, monkeypatch: Patch
 ) -> None:
     """Where a clock ran behind, a child's id is smaller; and a parent may be gone for good."""
     order: list[int] = []
@@ -4063,7 +4049,7 @@ class Weighed(dict[str, Any]):
 
 
 def test_copy_from_holds_one_checkpoint_at_a_time(
-    make_saver: MakeSaver, thread_id: str, monkeypatch: pytest.MonkeyPatch
+    make_saver: MakeSaver, thread_id: str, monkeypatch: Patch
 ) -> None:
     """Of a thread of any length no more is in memory than what is being copied."""
     source = InMemorySaver()
@@ -4218,14 +4204,10 @@ def test_saver_conforms_fully(
     _conform(saver_class, endpoint, no_tables)
 
 
+@ONE_SERVER
 @pytest.mark.parametrize("installed", [False, True])
 def test_saver_in_a_copied_file_conforms_fully(
-    endpoint: Endpoint,
-    no_tables: Tables,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    installed: bool,
+    endpoint: Endpoint, no_tables: Tables, tmp_path: Path, monkeypatch: Patch, *, installed: bool
 ) -> None:
     """The file works in another package under another name, with or without the package beside it."""
     agent = tmp_path / f"agent_{uuid4().hex}"
@@ -4280,9 +4262,8 @@ def test_saver_closes_its_client_and_no_other(
         asyncio.run(use())
         own.get_tuple(_config(thread_id))
 
-    assert not [
-        each.name for each in set(threading.enumerate()) - threads if "dynamodb" in each.name
-    ]
+    left = {each.name for each in set(threading.enumerate()) - threads}
+    assert not [name for name in left if "dynamodb" in name]
     assert endpoint.client.describe_table(TableName=tables[0])
 
 
@@ -4364,7 +4345,7 @@ def test_async_calls_see_the_context_of_the_caller(endpoint: Endpoint, tables: T
     assert seen == ["mine", "mine"]
 
 
-def test_constructor_makes_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_constructor_makes_no_request(monkeypatch: Patch) -> None:
     """A saver is made without the network."""
 
     def refuse(*_: Any) -> None:
@@ -5850,9 +5831,8 @@ class SaverMachine(RuleBasedStateMachine):
         return THREADS[where[0]], self.namespaces[where[1] % len(self.namespaces)]
 
     def _spelt(self, thread_id: str, via: tuple[int, bool]) -> Any:
-        return (
-            int(thread_id) if thread_id.isascii() and thread_id.isdigit() and via[1] else thread_id
-        )
+        is_number = thread_id.isascii() and thread_id.isdigit()
+        return int(thread_id) if is_number and via[1] else thread_id
 
     def _call(self, via: tuple[int, bool], name: str, *args: Any, **kwargs: Any) -> Any:
         """Call one of the savers, sync or async."""
@@ -5889,11 +5869,8 @@ class SaverMachine(RuleBasedStateMachine):
             if kind == "bring back":
                 thread_id = config["configurable"]["thread_id"]
                 past = [*self.model.list({"configurable": {"thread_id": thread_id}})]
-                old = (
-                    past[operand % len(past)].checkpoint["channel_values"].get(channel)
-                    if past
-                    else None
-                )
+                values_then = past[operand % len(past)].checkpoint["channel_values"] if past else {}
+                old = values_then.get(channel)
             if kind != "empty":
                 values[channel] = operand if kind == "set" else self._edited(kind, operand, old)
         return _checkpoint(checkpoint_id, values, versions), new_versions
@@ -6134,7 +6111,7 @@ def test_a_checkpoint_half_deleted_is_hidden_from_every_question(
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("method", ["delete_thread", "copy_thread"])
 def test_a_clock_that_is_behind_hides_as_much(
-    world: World, monkeypatch: pytest.MonkeyPatch, method: str
+    world: World, monkeypatch: Patch, method: str
 ) -> None:
     """Where this machine's clock is behind, a veil reaches to the newest of each namespace."""
     _fill_world(world.saver(), "thread")
@@ -6180,14 +6157,8 @@ def _live(saver: DynamoDBSaver, namespaces: Sequence[str]) -> list[Any]:
     return seen
 
 
-_BAD_DAYS: Final = [
-    "all kinds",
-    *(pytest.param(kind, marks=LONG) for kind in (*Trouble.KINDS, "a page of one item")),
-]
-
-
 @pytest.mark.usefixtures("small", "naps")
-@pytest.mark.parametrize("kind", _BAD_DAYS)
+@pytest.mark.parametrize("kind", ["all kinds", *_long(*Trouble.KINDS, "a page of one item")])
 def test_every_call_ends_right_on_a_bad_day(world: World, kind: str) -> None:
     """Every request fails at first, in any way, and yet all calls do and show what they should."""
     namespaces = SUBGRAPHS[: 2 if kind == "all kinds" else 3]
@@ -6210,14 +6181,9 @@ def test_every_call_ends_right_on_a_bad_day(world: World, kind: str) -> None:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("attempts", [2, pytest.param(5, marks=LONG)])
+@pytest.mark.parametrize("attempts", [2, *_long(5)])
 @pytest.mark.parametrize(
-    "kind",
-    [
-        "ThrottlingException",
-        *(pytest.param(kind, marks=LONG) for kind in ("InternalServerError", "reset")),
-        "time-out",
-    ],
+    "kind", ["ThrottlingException", "time-out", *_long("InternalServerError", "reset")]
 )
 def test_a_day_that_stays_bad_ends_in_an_error(
     world: World, naps: list[float], kind: str, attempts: int
@@ -6241,15 +6207,9 @@ def test_a_day_that_stays_bad_ends_in_an_error(
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("attempts", [pytest.param(1, marks=LONG), 4])
+@pytest.mark.parametrize("attempts", [4, *_long(1)])
 @pytest.mark.parametrize(
-    "name",
-    [
-        "put",
-        "get_tuple",
-        "delete_thread",
-        *(pytest.param(name, marks=LONG) for name in ("list", "copy_thread", "prune")),
-    ],
+    "name", ["put", "get_tuple", "delete_thread", *_long("list", "copy_thread", "prune")]
 )
 def test_a_batch_that_stays_undone_ends_in_an_error(
     world: World, naps: list[float], name: str, attempts: int
@@ -6342,7 +6302,7 @@ class Clock:
 
 
 @pytest.fixture(name="clock")
-def _clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def _clock(monkeypatch: Patch) -> Clock:
     """Have botocore and the saver sleep by a clock of ours."""
     clock = Clock()
     monkeypatch.setattr(time, "sleep", clock.sleep)
@@ -7017,21 +6977,16 @@ HARMLESS: Final = frozenset({
 
 
 @pytest.fixture
-def run_of_code(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def run_of_code(monkeypatch: Patch) -> list[str]:
     """Note what os.system() is called with."""
     run: list[str] = []
     monkeypatch.setattr(os, "system", run.append)
     return run
 
 
-@ONE_SERVER
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_item_runs_no_code_and_is_told(
-    world: World,
-    command: RunCommand,
-    environment: pytest.MonkeyPatch,
-    run_of_code: list[str],
-    name: str,
+    world: World, command: Run, environment: Patch, run_of_code: list[str], name: str
 ) -> None:
     """No call that needs no values runs code, stops other threads, or fails in an unknown way."""
     with world.saver() as saver:
@@ -7661,9 +7616,7 @@ def _graph(saver: DynamoDBSaver) -> Any:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize(
-    "durability", [pytest.param("sync", marks=LONG), "async", pytest.param("exit", marks=LONG)]
-)
+@pytest.mark.parametrize("durability", ["async", *_long("sync", "exit")])
 def test_a_pool_of_one_does_not_stall(world: World, durability: str, call: Call) -> None:
     """With one worker, here and in LangGraph, all calls come to their end."""
     saver = world.saver(max_workers=1)
@@ -7853,6 +7806,7 @@ def _held(call: Callable[[], object]) -> int:
     return held
 
 
+@ONE_SERVER
 @pytest.mark.parametrize(("cache_bytes", "most"), [(2_000_000, 4_000_000), (0, 1_000_000)])
 def test_what_is_remembered_is_bounded_by_bytes(world: World, cache_bytes: int, most: int) -> None:
     """40 checkpoints of 2,000 channels each, and 40 reads of a list of 1 MB, within one bound."""
@@ -8405,7 +8359,7 @@ def test_no_exception_or_log_tells_a_secret(
 
 
 def test_command_show_is_the_history_of_a_graph(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """It names the checkpoints and the nodes that come next as the graph itself does."""
     graph, config = _graph_of_all_edges(saver), _config(thread_id)
@@ -8465,7 +8419,7 @@ def test_item_bytes_are_what_dynamodb_bills(
 
 
 def test_command_stats_measures_a_thread(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """What stats says is what the items are, and its segments count each time they are named."""
     _two_alike(saver, thread_id)
@@ -8493,7 +8447,7 @@ def test_command_stats_measures_a_thread(
 
 
 def test_command_verify_finds_nothing_wrong(
-    command: RunCommand, saver: DynamoDBSaver, make_saver: MakeSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, make_saver: MakeSaver, thread_id: str
 ) -> None:
     """A graph's thread is whole: alone, copied, pruned, with expired items and unknown ones."""
     graph, config = _graph_of_all_edges(saver), _config(thread_id)
@@ -8524,7 +8478,7 @@ def test_command_verify_finds_nothing_wrong(
 
 
 def test_command_verify_finds_a_missing_segment(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """A segment that was deleted is told with a checkpoint that names it, and the exit code is 1."""
     _two_alike(saver, thread_id)
@@ -8554,12 +8508,7 @@ def test_command_verify_finds_a_missing_segment(
     ],
 )
 def test_command_verify_finds_a_flipped_byte(
-    command: RunCommand,
-    saver: DynamoDBSaver,
-    thread_id: str,
-    prefix: str,
-    attribute: str,
-    message: str,
+    command: Run, saver: DynamoDBSaver, thread_id: str, prefix: str, attribute: str, message: str
 ) -> None:
     """One byte of one item that is not what was stored is told once, and without any of them."""
     _two_alike(saver, thread_id)
@@ -8580,7 +8529,7 @@ def test_command_verify_finds_a_flipped_byte(
 
 
 def test_command_verify_reads_bytes_that_are_in_segments(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """A segment of a large record, or of large writes, that expired too early is missing."""
     large = [random.randbytes(500_000) for _ in range(2)]
@@ -8599,7 +8548,7 @@ def test_command_verify_reads_bytes_that_are_in_segments(
 
 
 def test_command_verify_finds_a_chain_that_is_cut(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """Of a chain whose fifth checkpoint is gone, those up to the fourth are whole, all others not."""
     config = _put_deltas(saver, thread_id)
@@ -8620,9 +8569,7 @@ def test_command_verify_finds_a_chain_that_is_cut(
         assert f"checkpoint {_id(number)!r}" in message
 
 
-def test_command_verify_lists_orphans(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_verify_lists_orphans(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
     """What nothing needs is listed, and is no damage."""
     _two_alike(saver, thread_id)
     ref = module._Ref(module._digest(b"bytes"), 0)
@@ -8670,7 +8617,7 @@ def test_questions_about_a_thread_have_async_twins(
 
 
 def test_command_setup_makes_the_tables(
-    command: RunCommand, endpoint: Endpoint, no_tables: Tables
+    command: Run, endpoint: Endpoint, no_tables: Tables
 ) -> None:
     """Both tables are made and expire items, and a second run changes nothing."""
     checkpoints, writes = no_tables
@@ -8687,9 +8634,7 @@ def test_command_setup_makes_the_tables(
     assert [index["IndexName"] for index in made["GlobalSecondaryIndexes"]] == ["run_id"]
 
 
-def test_command_threads_prints_an_id_a_line(
-    command: RunCommand, lone_saver: DynamoDBSaver
-) -> None:
+def test_command_threads_prints_an_id_a_line(command: Run, lone_saver: DynamoDBSaver) -> None:
     """Each thread is one line, whatever its id holds, and exact in JSON."""
     thread_ids = ["alice", "two\nlines", "red\x1b[31m", "é"]
     for thread_id in thread_ids:
@@ -8703,9 +8648,7 @@ def test_command_threads_prints_an_id_a_line(
     assert (plain.code, plain.err, exact.code, exact.err) == (0, "", 0, "")
 
 
-def test_command_show_prints_a_table(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_show_prints_a_table(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
     """A line a checkpoint, newest first, with the size of its item."""
     _two_alike(saver, thread_id, "child:1")
     (size,) = {len(str(module._item_bytes(each))) for each in _items_of(saver, thread_id, "~c")}
@@ -8724,10 +8667,10 @@ def test_command_show_prints_a_table(
 
 @pytest.mark.parametrize(("width", "shown"), [("72", False), ("120", True)])
 def test_command_show_draws_forks(
-    command: RunCommand,
+    command: Run,
     saver: DynamoDBSaver,
     thread_id: str,
-    environment: pytest.MonkeyPatch,
+    environment: Patch,
     width: str,
     *,
     shown: bool,
@@ -8764,9 +8707,7 @@ def test_command_show_reads_as_it_prints(saver: DynamoDBSaver, thread_id: str) -
     assert requests.items_read == 16
 
 
-def test_command_copy_copies_a_thread(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_copy_copies_a_thread(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
     """The target is as the source; a source that is not there and a target that is are refused."""
     config = _two_alike(saver, thread_id)
     target = f"{thread_id} copy"
@@ -8798,7 +8739,7 @@ class Terminal(io.StringIO):
 
 
 def test_command_delete_asks(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str, environment: pytest.MonkeyPatch
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
 ) -> None:
     """A person is asked, with the thread, the tables and where they are; anything but y is no."""
     _two_alike(saver, thread_id)
@@ -8821,11 +8762,7 @@ def test_command_delete_asks(
 
 @pytest.mark.parametrize("name", ["delete", "prune"])
 def test_command_refuses_to_ask_a_script(
-    command: RunCommand,
-    saver: DynamoDBSaver,
-    thread_id: str,
-    environment: pytest.MonkeyPatch,
-    name: str,
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch, name: str
 ) -> None:
     """Without a terminal and without --yes nothing is deleted, and nothing is asked for."""
     _two_alike(saver, thread_id)
@@ -8843,7 +8780,7 @@ def test_command_refuses_to_ask_a_script(
 
 
 def test_command_delete_goes_on_where_nothing_is_left(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """A script can run it again, for as many threads as it likes."""
     others = [thread_id, f"{thread_id} gone", f"{thread_id} 2"]
@@ -8858,7 +8795,7 @@ def test_command_delete_goes_on_where_nothing_is_left(
 
 
 def test_command_prune_keeps_the_newest(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str, environment: pytest.MonkeyPatch
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
 ) -> None:
     """The newest checkpoint stays, or none by the other strategy; a grace period spares segments."""
     config = _two_alike(saver, thread_id)
@@ -8888,11 +8825,7 @@ def test_command_prune_keeps_the_newest(
 
 @pytest.mark.parametrize("argv", ["stats {}", "verify {}", "copy {} {}2", "delete {} --yes"])
 def test_command_counts_requests_for_a_person(
-    command: RunCommand,
-    saver: DynamoDBSaver,
-    thread_id: str,
-    environment: pytest.MonkeyPatch,
-    argv: str,
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch, argv: str
 ) -> None:
     """Long work tells a terminal how many requests it has taken, and a file nothing."""
     config = _config(thread_id)
@@ -8919,16 +8852,10 @@ def test_command_counts_requests_for_a_person(
 
 
 @pytest.mark.parametrize(
-    ("method", "requests"),
-    [
-        ("history", ["Query"] * 3),
-        ("stats", ["Query"] * 3),
-        ("verify", ["Query"] * 3),
-        ("has_thread", ["Query"]),
-    ],
+    ("method", "queries"), [("history", 3), ("stats", 3), ("verify", 3), ("has_thread", 1)]
 )
 def test_command_costs_what_the_readme_says(
-    saver: DynamoDBSaver, thread_id: str, method: str, requests: list[str]
+    saver: DynamoDBSaver, thread_id: str, method: str, queries: int
 ) -> None:
     """Of 40 checkpoints, show reads two pages, stats and verify checkpoints, writes, segments."""
     config = _config(thread_id)
@@ -8938,12 +8865,10 @@ def test_command_costs_what_the_readme_says(
     with _beside(saver) as operator_, Requests(saver) as sent:
         _sync(operator_, method, thread_id)
 
-    assert sent.names == requests
+    assert sent.names == ["Query"] * queries
 
 
-def test_command_tells_a_failure_in_one_line(
-    command: RunCommand, environment: pytest.MonkeyPatch
-) -> None:
+def test_command_tells_a_failure_in_one_line(command: Run, environment: Patch) -> None:
     """What is wrong, and the way out where botocore names none, and no traceback."""
 
     def fails(line: str, *argv: str) -> None:
@@ -8982,9 +8907,8 @@ WRONG_COMMAND_LINES: Final = (
 )  # fmt: skip
 
 
-@ONE_SERVER
 @pytest.mark.parametrize("line", WRONG_COMMAND_LINES)
-def test_command_refuses_a_wrong_command_line(command: RunCommand, line: str) -> None:
+def test_command_refuses_a_wrong_command_line(command: Run, line: str) -> None:
     """The exit code is 2, and nothing is done."""
     answer = command(*line.split())
 
@@ -8993,7 +8917,7 @@ def test_command_refuses_a_wrong_command_line(command: RunCommand, line: str) ->
     assert "\x1b" not in answer.err
 
 
-def test_command_says_what_a_number_must_be(command: RunCommand) -> None:
+def test_command_says_what_a_number_must_be(command: Run) -> None:
     """Of a number that is negative, or none, the line says which it may be."""
     for number in ("-1", "soon", "1.5"):
         answer = command("show", "thread", "--limit", number)
@@ -9004,7 +8928,7 @@ def test_command_says_what_a_number_must_be(command: RunCommand) -> None:
 
 
 def test_command_is_called_by_its_name_and_explains_itself(
-    command: RunCommand, environment: pytest.MonkeyPatch
+    command: Run, environment: Patch
 ) -> None:
     """The script's usage has the script's name; the help has an example of an encrypted table."""
     environment.setattr(sys, "argv", ["/usr/bin/langgraph-dynamodb"])
@@ -9017,7 +8941,7 @@ def test_command_is_called_by_its_name_and_explains_itself(
 
 
 def test_command_takes_options_before_and_after_it(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """Both are the same, and the later one counts."""
     _two_alike(saver, thread_id)
@@ -9031,7 +8955,7 @@ def test_command_takes_options_before_and_after_it(
 
 
 def test_command_says_which_table_is_wrong(
-    command: RunCommand, saver: DynamoDBSaver, no_tables: Tables, thread_id: str
+    command: Run, saver: DynamoDBSaver, no_tables: Tables, thread_id: str
 ) -> None:
     """A table of other keys, or two that are swapped, are one line on stderr."""
     _two_alike(saver, thread_id)
@@ -9053,7 +8977,7 @@ def test_command_says_which_table_is_wrong(
 
 
 def test_command_tells_of_a_hidden_thread(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """An unfinished deletion hides it: show fails without a header, verify does not say whole."""
     _two_alike(saver, thread_id)
@@ -9081,7 +9005,7 @@ SERDE_OF_USER: Final = (
 
 
 def test_command_reads_what_another_serializer_wrote(
-    command: RunCommand, make_saver: MakeSaver, thread_id: str, environment: pytest.MonkeyPatch
+    command: Run, make_saver: MakeSaver, thread_id: str, environment: Patch
 ) -> None:
     """Encrypted threads need --serde; without it, or with another key, verify says what it met."""
     environment.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
@@ -9106,7 +9030,7 @@ def test_command_reads_what_another_serializer_wrote(
 
 
 def test_command_never_prints_what_the_user_said(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str
+    command: Run, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """No command prints a value, a write or a bit of either, even of what is damaged."""
     _two_alike(saver, thread_id)
@@ -9126,7 +9050,7 @@ def test_command_never_prints_what_the_user_said(
 
 
 def test_command_interrupted_says_so(
-    command: RunCommand, saver: DynamoDBSaver, thread_id: str, environment: pytest.MonkeyPatch
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
 ) -> None:
     """Ctrl-C ends it with 130, as a shell expects, and without a traceback."""
 
@@ -9291,13 +9215,14 @@ def _code(text: str, language: str, part: str) -> str:
 
 
 @pytest.fixture
-def aws_environment(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def aws_environment(endpoint: Endpoint, monkeypatch: Patch) -> None:
     """Name the server by nothing but variables, as the README does."""
     for name, value in endpoint.environment(endpoint.tables).items():
         assert name in README or not name.startswith("AWS_")
         monkeypatch.setenv(name, value)
 
 
+@ONE_SERVER
 @pytest.mark.usefixtures("aws_environment")
 def test_documents_first_screen_keeps_a_conversation(no_tables: Tables) -> None:
     """The README's first example prints what the README says, and goes on when it is run again."""
@@ -9427,9 +9352,7 @@ def test_documents_show_the_settings_of_the_agent_server() -> None:
 
 
 @pytest.mark.usefixtures("aws_environment")
-def test_documents_prune_on_a_schedule(
-    lone_saver: DynamoDBSaver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_documents_prune_on_a_schedule(lone_saver: DynamoDBSaver, monkeypatch: Patch) -> None:
     """The function that prunes leaves each thread its newest checkpoint, and ends before its time."""
     for thread_id in ("a", "b", "c"):
         for number in (1, 2):
@@ -9532,6 +9455,7 @@ def set_up_saver(make_saver: MakeSaver, no_tables: Tables) -> DynamoDBSaver:
     return saver
 
 
+@ONE_SERVER
 def test_documents_terraform_makes_what_setup_makes(set_up_saver: DynamoDBSaver) -> None:
     """The Terraform example declares the tables that setup() makes, and the index with its key."""
 
@@ -9563,8 +9487,9 @@ def test_documents_terraform_makes_what_setup_makes(set_up_saver: DynamoDBSaver)
     assert found == _described(set_up_saver)
 
 
+@ONE_SERVER
 def test_documents_cdk_makes_what_setup_makes(
-    set_up_saver: DynamoDBSaver, monkeypatch: pytest.MonkeyPatch
+    set_up_saver: DynamoDBSaver, monkeypatch: Patch
 ) -> None:
     """The CDK example, with the index, makes the tables that setup() makes."""
     made: list[Any] = []
@@ -9627,60 +9552,49 @@ def test_documents_cdk_makes_what_setup_makes(
     assert found == _described(set_up_saver)
 
 
-CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver, Any], Any]]] = {
-    "get_tuple": lambda saver, config: (saver.get_tuple(config), saver.get_tuple(_latest(config))),
-    "get_delta_channel_history": lambda saver, config: saver.get_delta_channel_history(
-        config=config, channels=["text"]
+# What each method does with the thread "thread", of which the third checkpoint is the newest.
+CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver], Any]]] = {
+    "get_tuple": lambda saver: [saver.get_tuple(_config("thread", at)) for at in (3, None)],
+    "get_delta_channel_history": lambda saver: saver.get_delta_channel_history(
+        config=_config("thread", 3), channels=["text"]
     ),
-    "list": lambda saver, config: [
-        list(saver.list(which, before=before))
-        for which, before in ((None, None), (_latest(config), config), (config, None))
+    "list": lambda saver: [
+        list(saver.list(None)),
+        list(saver.list(_config("thread", ns=None), before=_config("thread", 3))),
+        list(saver.list(_config("thread", 3))),
     ],
-    "put": lambda saver, config: _put(saver, config, 9, {"text": "z" * 2000}),
-    "put_writes": lambda saver, config: saver.put_writes(
-        _later(config), [("text", random.randbytes(500_000))], "task"
+    "put": lambda saver: _put(saver, _config("thread", 3), 9, {"text": "z" * 2000}),
+    "put_writes": lambda saver: saver.put_writes(
+        _config("thread", 99), [("text", random.randbytes(500_000))], "task"
     ),
-    "copy_thread": lambda saver, config: saver.copy_thread(
-        config["configurable"]["thread_id"], "copy"
-    ),
-    "copy_from": lambda saver, config: saver.copy_from(_source_of(_latest(config))),
-    "prune": lambda saver, config: saver.prune(
-        [config["configurable"]["thread_id"]], grace_seconds=0
-    ),
-    "delete_for_runs": lambda saver, _: saver.delete_for_runs(["run"]),
-    "delete_thread": lambda saver, config: saver.delete_thread(config["configurable"]["thread_id"]),
-    "threads": lambda saver, _: list(saver.threads()),
-    "show": lambda saver, config: _operate(saver, "history", config),
-    "stats": lambda saver, config: _operate(saver, "stats", config),
-    "verify": lambda saver, config: _operate(saver, "verify", config),
-    "setup": lambda saver, _: saver.setup(run_index=True),
-    "warm": lambda saver, _: saver.warm(),
+    "copy_thread": lambda saver: saver.copy_thread("thread", "copy"),
+    "copy_from": lambda saver: saver.copy_from(_source_of_two_threads()),
+    "prune": lambda saver: saver.prune(["thread"], grace_seconds=0),
+    "delete_for_runs": lambda saver: saver.delete_for_runs(["run"]),
+    "delete_thread": lambda saver: saver.delete_thread("thread"),
+    "threads": lambda saver: list(saver.threads()),
+    "show": lambda saver: _operate(saver, "history"),
+    "stats": lambda saver: _operate(saver, "stats"),
+    "verify": lambda saver: _operate(saver, "verify"),
+    "setup": lambda saver: saver.setup(run_index=True),
+    "warm": lambda saver: saver.warm(),
 }
 
 
-def _operate(saver: DynamoDBSaver, method: str, config: Any) -> None:
+def _operate(saver: DynamoDBSaver, method: str) -> None:
     """Do what a command does with a thread."""
     with _beside(saver) as operator_:
-        assert operator_.has_thread(config["configurable"]["thread_id"])
-        _sync(operator_, method, config["configurable"]["thread_id"])
+        assert operator_.has_thread("thread")
+        _sync(operator_, method, "thread")
 
 
-def _source_of(config: Any) -> InMemorySaver:
+def _source_of_two_threads() -> InMemorySaver:
     """Make a saver with two threads, of which one is another's by half."""
     source = InMemorySaver()
-    thread_id = config["configurable"]["thread_id"]
-    _put(source, _config(thread_id, 2), 3)
-    for stored in (_put(source, _config(thread_id, 3), 4), _put(source, _config("new"), 1)):
+    _put(source, _config("thread", 2), 3)
+    for stored in (_put(source, _config("thread", 3), 4), _put(source, _config("new"), 1)):
         source.put_writes(stored, [("text", random.randbytes(500_000))], "task")
     return source
-
-
-def _latest(config: Any) -> RunnableConfig:
-    return {"configurable": {"thread_id": config["configurable"]["thread_id"]}}
-
-
-def _later(config: Any) -> Any:
-    return _config(config["configurable"]["thread_id"], 99)
 
 
 def _documented_actions(method: str) -> tuple[set[str], set[str]]:
@@ -9706,7 +9620,7 @@ def test_documents_name_the_actions_of_a_method(
     saver = make_saver(tables, ttl_seconds=60)
 
     with Requests(saver) as requests:
-        CALLS_OF[method](saver, config)
+        CALLS_OF[method](saver)
 
     asked: tuple[set[str], set[str]] = (set(), set())
     for name, params in requests.sent:
@@ -9766,7 +9680,7 @@ def _run_all(saver: DynamoDBSaver, thread_id: str) -> None:
             saver.put_writes(config, [("text", random.randbytes(500_000)), (ERROR, 1)], "task")
         saver.put_writes(_config(thread_id, 9, ns=ns), [("text", 1)], "task")
         assert saver.get_tuple(config)
-    assert len(list(saver.list(_latest(config)))) == 4
+    assert len(list(saver.list(_config(thread_id, ns=None)))) == 4
     saver.get_delta_channel_history(config=config, channels=["delta"])
     saver.copy_thread(thread_id, f"{thread_id} 2")
     saver.delete_thread(thread_id)
@@ -9832,6 +9746,7 @@ def _talk(endpoint: Endpoint, tables: Tables, *texts: str) -> Any:
     return json.loads(done.out)
 
 
+@ONE_SERVER
 def test_documents_lambda_handler_knows_its_users_in_every_process(
     endpoint: Endpoint, lone_saver: DynamoDBSaver
 ) -> None:
