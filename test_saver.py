@@ -5683,12 +5683,9 @@ class SaverMachine(RuleBasedStateMachine):
             config["configurable"] |= {"run_id": run_id} if run_id else {}
             checkpoint_id = self._new_id(thread_id, checkpoint_ns, id_from)
             checkpoint, new_versions = self._next(config, checkpoint_id, changes)
+            spelt = {**config["configurable"], "thread_id": self._spelt(thread_id, via)}
             given = (
-                config
-                | {
-                    "configurable": config["configurable"]
-                    | {"thread_id": self._spelt(thread_id, via)}
-                },
+                {"configurable": spelt},
                 checkpoint | {"channel_versions": _counts(checkpoint["channel_versions"])},
                 metadata,
                 _counts(new_versions),
@@ -7156,29 +7153,18 @@ def test_a_forged_thread_stops_no_other(world: World) -> None:
 def test_parents_in_a_circle_end_in_an_error(world: World) -> None:
     """Forged checkpoints that name each other as parents are told, by verify and by a rebuild."""
     saver = world.saver()
-    counters = {"counters_since_delta_snapshot": {"d": (1, 1)}}
+    metadata: Any = {"run_id": "run", "counters_since_delta_snapshot": {"d": (1, 1)}}
     for number in (1, 2):
-        checkpoint = _checkpoint(number, {}) | {"channel_versions": {"d": 1}}
-        parent = _config("thread", 3 - number)
-        item = module._encode_record(
-            module._Record(
-                module._CheckpointKey("thread", "", _id(number)),
-                parent["configurable"]["checkpoint_id"],
-                {name: value for name, value in checkpoint.items() if name != "channel_values"},
-                {"run_id": "run", **counters},
-                {},
-                0,
-            ),
-            saver.serde,
-            module._Sealer((), 0, 0),
-        )
-        saver._store.checkpoints.put(item)
+        saver.put(_config("thread"), _checkpoint(number, {}, {"d": 1}), metadata, {})
+    for item in world.items(0):
+        parent = _id(3 - int(item["checkpoint_id"]["S"][-1]))
+        _put_item(saver, _altered(item, parent_checkpoint_id={"S": parent}))
 
     with pytest.raises(DamagedCheckpointError, match="is missing"):
-        saver.get_delta_channel_history(config=_config("thread"), channels=["d"])
+        world.saver().get_delta_channel_history(config=_config("thread"), channels=["d"])
 
-    assert len(saver.verify("thread").damaged) == 2
-    saver.prune(["thread"])
+    assert len(world.saver().verify("thread").damaged) == 2
+    world.saver().prune(["thread"])
     assert len(world.items(0)) == 2
 
 
