@@ -6843,13 +6843,9 @@ def _value(value: Any) -> _Forge:
 
 
 def _layout_0(checkpoint: Any, metadata: Any) -> _Forge:
-    return _in_record(
-        segments=None,
-        digest=None,
-        type={"S": "msgpack"},
-        checkpoint={"B": ormsgpack.packb(checkpoint)},
-        metadata={"B": ormsgpack.packb(metadata)},
-    )
+    blobs = {"checkpoint": checkpoint, "metadata": metadata}
+    packed = {name: {"B": ormsgpack.packb(content)} for name, content in blobs.items()}
+    return _in_record(segments=None, digest=None, type={"S": "msgpack"}, **packed)
 
 
 def _no_record(range_key: str, **attributes: Any) -> _Forge:
@@ -7455,9 +7451,8 @@ def test_processes_write_to_one_thread(world: World, count: int) -> None:
         process.communicate("go\n", timeout=60)
         assert process.returncode == 0
 
-    found = [
-        each for each in world.saver().list(_config("one")) if each.parent_config or each.metadata
-    ]
+    listed = world.saver().list(_config("one"))
+    found = [each for each in listed if each.parent_config or each.metadata]
     assert len(found) == count * 5
     for each in found:
         assert each.checkpoint["id"][4:] * 9000 == each.checkpoint["channel_values"]["x"][0]
@@ -8579,10 +8574,8 @@ def test_questions_about_a_thread_have_async_twins(
 
     assert call(lone_saver, "threads") == [thread_id]
     assert [call(lone_saver, "has_thread", each) for each in (thread_id, "no")] == [True, False]
-    assert [each.checkpoint_id for each in call(lone_saver, "history", thread_id)] == [
-        _id(2),
-        _id(1),
-    ]
+    shown = call(lone_saver, "history", thread_id)
+    assert [each.checkpoint_id for each in shown] == [_id(2), _id(1)]
     assert call(lone_saver, "stats", thread_id).total["items"] == 2
     assert call(lone_saver, "stats", "no").total == {"items": 0, "bytes": 0, "write_units": 0}
     assert call(lone_saver, "verify", thread_id).items == {"checkpoint": 2}
@@ -9106,18 +9099,10 @@ def _layout() -> dict[str, tuple[str, str, set[str], set[str]]]:
         else:
             rows.append(re.split(r" {1,}", line.strip(), maxsplit=3))
     for table, name, range_key, words in rows:
-        attributes = set(words.split())
-        if words == "the same":
-            _, _, required, optional = [*documented.values()][-1]
-            documented[name] = (table, range_key, required, optional)
-        else:
-            optional = {word[:-1] for word in attributes if word.endswith("?")}
-            documented[name] = (
-                table,
-                range_key,
-                {word for word in attributes if not word.endswith("?")},
-                optional,
-            )
+        if words != "the same":
+            required = {word for word in words.split() if not word.endswith("?")}
+            optional = {word[:-1] for word in words.split() if word.endswith("?")}
+        documented[name] = (table, range_key, required, optional)
     return documented
 
 
@@ -9215,13 +9200,9 @@ def test_documents_first_screen_keeps_a_conversation(no_tables: Tables) -> None:
     exec(code, given)  # noqa: S102  the same
 
     assert once == README.partition("```text\n")[2].partition("```")[0].splitlines()
-    assert printed[len(once) :] == [
-        *once,
-        "human: hello again",
-        "ai: Message 3 has arrived.",
-        "human: hello",
-        "ai: Message 5 has arrived.",
-    ]
+    more = ["human: hello again", "ai: Message 3 has arrived."]
+    more += ["human: hello", "ai: Message 5 has arrived."]
+    assert printed[len(once) :] == [*once, *more]
 
 
 def _main_of(code: str, given: dict[str, Any]) -> Any:
