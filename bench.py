@@ -1002,14 +1002,18 @@ def _files(dice: random.Random) -> Talk:
 
 
 def _edited(dice: random.Random) -> Talk:
-    """Make a string of 60 KB; each turn 400 characters are replaced, and 1,200 elsewhere."""
+    """Make a string of 60 KB, of which a turn replaces 1,200 characters."""
+    first = prose(dice, 60 * 1024)
 
-    def add(found: Any, text: str) -> Any:
-        old = found["text"] if found else prose(dice, 60 * 1024)
-        place = dice.randrange(len(old) - len(text))
-        return {"text": old[:place] + text + old[place + len(text) :]}
+    def answer(state: Any) -> Any:
+        text, new = state["text"], prose(dice, ANSWER_CHARACTERS)
+        place = dice.randrange(len(text) - len(new))
+        return {"text": text[:place] + new + text[place + len(new) :]}
 
-    return _whole(dice, dict, add)
+    def ask(found: Any) -> Any:
+        return {"request": prose(dice, QUESTION_CHARACTERS), **({} if found else {"text": first})}
+
+    return Talk(_node(_typed(text=str, request=str), answer), ask)
 
 
 def _grown(dice: random.Random) -> Talk:
