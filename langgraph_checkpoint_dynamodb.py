@@ -2279,11 +2279,9 @@ class _Cache:
             for part in channel.parts
         )
         good_until = _good_until(seen_at, record.expires_at)
-        newest = record.key[:2]
         with self._lock:
             self._recent.keep(record.key, (slim, good_until), size)
-            if (known := self._recent.get(newest)) is None or known < record.key:
-                self._recent.keep(newest, record.key, _OBJECT_BYTES)
+            self._recent.keep(record.key[:2], record.key, _OBJECT_BYTES)
 
     def recall(self, key: _CheckpointKey, now: float) -> _Record | None:
         """Return a record, without metadata and all but the versions of its checkpoint."""
@@ -2291,17 +2289,17 @@ class _Cache:
             slim, good_until = self._recent.get(key) or (None, 0.0)
         return slim if good_until > now else None
 
-    def remember_writes(self, key: _CheckpointKey, base: _Base, seen_at: float) -> None:
-        """Note what writes of a checkpoint name, beside what others of it do."""
+    def remember_writes(
+        self, key: _CheckpointKey, base: _Base, good_until: float, *, are_all: bool = False
+    ) -> None:
+        """Note what writes of a checkpoint name: some of them, or all that it has."""
         at = (*key, "writes")
         with self._lock:
-            known, good_until = self._recent.get(at) or (_Base((), base.secret), float("inf"))
+            known, known_until = self._recent.get(at) or (base, good_until)
             names = dict.fromkeys(base.names)
-            if known.secret == base.secret:
+            if not are_all and known.secret == base.secret:
                 names |= dict.fromkeys(known.names)
-                good_until = min(good_until, _good_until(seen_at, 0))
-            else:
-                good_until = _good_until(seen_at, 0)
+                good_until = min(good_until, known_until)
             value = _Base(tuple(names), base.secret), good_until
             self._recent.keep(at, value, _OBJECT_BYTES * (1 + len(names)))
 
@@ -2311,9 +2309,13 @@ class _Cache:
         return base if good_until > now else None
 
     def newest(self, thread_id: str, checkpoint_ns: str) -> _CheckpointKey | None:
-        """Return the newest checkpoint of a namespace, as far as this process knows."""
+        """Return the checkpoint of a namespace that this process stored or read last."""
         with self._lock:
             return self._recent.get((thread_id, checkpoint_ns))
+
+    def forget_newest(self, thread_id: str, checkpoint_ns: str) -> None:
+        with self._lock:
+            self._recent.drop((thread_id, checkpoint_ns))
 
     def remember_segments(self, thread_id: str, segments: Mapping[_Ref, _Segment]) -> None:
         with self._lock:
@@ -2666,6 +2668,7 @@ class _Pending(NamedTuple):
     """The items of checkpoints' writes, and the segments that these name."""
 
     items: _WriteItems
+    names: Collection[_Ref]
     segments: Mapping[_Ref, _Segment]
 
 
@@ -2696,20 +2699,39 @@ class _Reader:
 
     def get_tuple(self, address: _Address) -> CheckpointTuple | None:
         store, writes, likely = self._store, None, None
+        namespace, now = (address.thread_id, address.checkpoint_ns or ""), store.clock()
         if address.checkpoint_id:
             likely = address.key(address.checkpoint_id)
         else:
             # Most often the newest is the one that this process stored or read last.
-            likely = store.cache.newest(address.thread_id, address.checkpoint_ns or "")
+            likely = store.cache.newest(*namespace)
         if likely:
             writes = store.workers.start(self._pending, [likely])
         record = self.record(likely) if address.checkpoint_id and likely else self._newest(address)
         if record is None:
+            # Another process may have deleted the thread, with all that was known of it.
+            store.cache.forget_newest(*namespace)
             return None
-        store.cache.remember(record, store.clock())
-        if writes is None or record.key != likely or record.is_layout_0:
-            return self._finish(self._start(record, {}, partial(self._pending_of, [record])))
-        return self._finish(self._start(record, {}, writes.result))
+        store.cache.remember(record, now)
+        read: Callable[[], _Pending] = partial(self._pending_of, [record])
+        if writes and record.key == likely and not record.is_layout_0:
+            read = writes.result
+        pending = partial(self._remembered, record, read, now)
+        return self._finish(self._start(record, {}, pending))
+
+    def _remembered(
+        self, record: _Record, read: Callable[[], _Pending], seen_at: float
+    ) -> _Pending:
+        """Read a checkpoint's writes, and note what they name instead of what was known of them.
+
+        A thread may be deleted by another process, and come back with the same checkpoints.
+        """
+        pending = read()
+        expiries = filter(None, map(_expires_at, pending.items[record.key]))
+        good_until = _good_until(seen_at, min(expiries, default=0))
+        base = _Base(list(pending.names), record.secret)
+        self._store.cache.remember_writes(record.key, base, good_until, are_all=True)
+        return pending
 
     def record(self, key: _CheckpointKey) -> _Record | None:
         """Read a checkpoint's record by its id."""
@@ -2768,8 +2790,9 @@ class _Reader:
                     refs = _named(item, key, store.load_plain).values
                     named_by |= dict.fromkeys(refs, key)
             some = dict(islice(named_by.items(), _MAX_LIST_SEGMENTS))
-            return _Pending(items, store.load_named(self._codec, keys[0].thread_id, some))
-        return _Pending(items, {})
+            segments = store.load_named(self._codec, keys[0].thread_id, some)
+            return _Pending(items, named_by, segments)
+        return _Pending(items, (), {})
 
     def _start(
         self,
@@ -3342,7 +3365,7 @@ class _Writer:
         if is_large and standing is None:
             names = chain.from_iterable(value.refs for _, value in values.values())
             base = _Base(list(dict.fromkeys(names)), base.secret)
-            store.cache.remember_writes(key, base, now)
+            store.cache.remember_writes(key, base, _good_until(now, expires_at))
         return standing
 
 
@@ -3667,6 +3690,7 @@ class _Copier:
                     f"to another thread"
                 )
         store.refuse_veiled(source, "source_thread_id")
+        store.cache.forget(target)  # another process may have deleted what it was
         store.hide(store.veils(target, reason, source))
         copied: set[_Ref] = set()
         for page in store.checkpoints.query(source, *_ALL_CHECKPOINTS):
@@ -3832,6 +3856,7 @@ class _Importer:
                 f"leave it out of thread_ids"
             )
         progress(thread_id, done, len(keys))
+        self._store.cache.forget(thread_id)  # another process may have deleted what it was
         if done:
             writes = self._shown(source_id, keys[done - 1]).pending_writes or ()
             # Once all is here, a graph may have gone on from it, and its writes stay.

@@ -8297,6 +8297,119 @@ async def _arun(saver: DynamoDBSaver, thread_id: str, checkpoint_ns: str, steps:
     assert [value for _, _, value in found.pending_writes] == [f"{thread_id} {steps}", None]
 
 
+# A value larger than what stays in an item, under the usual limits and the small ones.
+_LARGE: Final = [_words(90, number) for number in range(80)]
+
+
+def _audit(world: World) -> Counter[str]:
+    """See that each segment an item names is there and outlives it; count what kinds there are."""
+    counts: Counter[str] = Counter()
+    segments = {(*_key(item),): item for item in world.items(0) if "segment" in item}
+    expired = {at for at, item in segments.items() if 0 < module._expires_at(item) <= world.now}
+
+    for table in (0, 1):
+        for item in world.items(table):
+            if table == 0 and module._kind(item) != "checkpoint":
+                continue
+            thread_id = _key(item)[0]
+            key = module._CheckpointKey(thread_id, "", "")
+
+            def load(key: Any, refs: Any) -> Any:
+                place = (key, "checkpoints")
+                return {
+                    ref: module._decode_segment(
+                        segments[key.thread_id, ref.range_key], ref, module._PLAIN, place
+                    )
+                    for ref in refs
+                }
+
+            expires_at = module._expires_at(item)
+            is_over = 0 < expires_at <= world.now
+            for ref in () if is_over else module._named(item, key, load).all:
+                at = (thread_id, ref.range_key)
+                assert at in segments.keys() - expired, (_key(item), ref.range_key)
+                assert module._lasts(ref.expires_at, expires_at), (_key(item), ref.range_key)
+                assert module._expires_at(segments[at]) == ref.expires_at
+            kind = ("record", "write")[table]
+            counts += Counter(f"{kind} {name}" for name in item.keys() & {"body", "lists"})
+            counts["cut write"] += table == 1 and "segments" in item
+    return counts
+
+
+def _begin_anew(world: World, saver: DynamoDBSaver) -> Any:  # noqa: ARG001  a call as the others
+    """Find nothing, as a new conversation does."""
+    assert saver.get_tuple(_config("thread")) is None
+    return _config("thread")
+
+
+def _copy_back(world: World, saver: DynamoDBSaver) -> Any:
+    """Have another process bring the thread back as it once was."""
+    world.saver().copy_thread("backup", "thread")
+    found: Any = saver.get_tuple(_config("thread"))
+    return found.config
+
+
+def _copy_back_here(world: World, saver: DynamoDBSaver) -> Any:  # noqa: ARG001  a call as the others
+    """Bring the thread back, and go on without a read."""
+    saver.copy_thread("backup", "thread")
+    return _config("thread", 1)
+
+
+def _import_elsewhere(world: World, saver: DynamoDBSaver) -> Any:
+    """Have another process copy the thread once more from where it came from."""
+    world.saver().copy_from(_origin(), ["thread"])
+    found: Any = saver.get_tuple(_config("thread"))
+    return found.config
+
+
+def _import_again(world: World, saver: DynamoDBSaver) -> Any:  # noqa: ARG001  a call as the others
+    saver.copy_from(_origin(), ["thread"])
+    return _config("thread", 1)
+
+
+def _origin() -> InMemorySaver:
+    """Return a saver with the thread as it was before it was copied."""
+    origin = InMemorySaver()
+    config = _put(origin, _config("thread"), 1, {"y": 1})
+    origin.put_writes(config, [("x", _LARGE)], "task")
+    return origin
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "encrypted"])
+@pytest.mark.parametrize(
+    "begin", [_begin_anew, _copy_back, _copy_back_here, _import_elsewhere, _import_again]
+)
+def test_nothing_builds_on_a_thread_that_another_process_deleted(
+    world: World, begin: Callable[[World, DynamoDBSaver], Any], *, is_encrypted: bool
+) -> None:
+    """A thread that comes back under its id, with the same content, stores all that it names.
+
+    It once left out what the process remembered of the thread before.
+    """
+    serde = EncryptedSerializer.from_pycryptodome_aes(key=b"k" * 32)
+    saver = world.saver(serde=serde) if is_encrypted else world.saver()
+    world.saver = partial(world.saver, serde=saver.serde)  # type: ignore[method-assign]
+    config = _put(saver, _config("thread"), 1, {"y": 1})
+    saver.copy_thread("thread", "backup")
+    saver.put_writes(config, [("x", [*_LARGE, "in another order"][::-1])], "first task")
+    saver.put_writes(config, [("x", _LARGE)], "task")
+    _put(saver, config, 2, {"x": _LARGE})
+    world.saver().delete_thread("thread")
+
+    config = begin(world, saver)
+    _audit(world)
+    # A fast node's writes come before their checkpoint.
+    saver.put_writes(_config("thread", 5), [("x", _LARGE)], "task")
+    _audit(world)
+    config = _put(saver, config, 5, {"x": [1], "y": 2})
+    saver.put_writes(config, [("x", _LARGE[::-1])], "task 2")
+    _put(saver, config, 6, {"x": _LARGE, "y": [*_LARGE, "in another order"][::-1]})
+
+    _audit(world)
+    found: Any = world.saver().get_tuple(_config("thread"))
+    assert found.checkpoint["channel_values"]["x"] == _LARGE
+
+
 @_short_and_long("runs", 8, 64)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("is_async", [False, True], ids=["threads", "coroutines"])
