@@ -29,17 +29,20 @@ Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the r
 Bytes, each encoded by the serde's ``dumps_typed`` (its type is the attribute ``type``), then packed
 (rule 7):
 
-    checkpoint  [checkpoint, metadata, {channel: [type, head, skip, [[digest, expiry], ...], tail]}]
-                and a fourth element, True, where the metadata held the thread's id: it is left
-                out there, and read from the hash key, so that a copy carries its own
-    writes      [[idx, channel, type, value], ...]
-    segments    for each segment 16 bytes of digest and 8 of expiry, big-endian, not packed
+    checkpoint  [checkpoint, metadata, {channel: value}, whether the metadata held the thread's id,
+                secret]: that id is read from the hash key, so that a copy carries its own; the
+                secret is empty but for rule 11
+    writes      [[idx, channel, *value], ...]
+    value       type, then each part of its bytes: some, or [skip, first, count, ...]: the segments
+                whose names are numbers first, first + 1, ..., joined from byte skip on
+    names       for each segment 16 bytes of digest and 5 of expiry, big-endian, not packed: those
+                in ``lists`` hold the first names of the item, those in ``segments`` the rest; those
+                in ``body`` hold what would be in ``checkpoint`` or ``writes``
 
 Rules:
  1. ``checkpoint`` is a record: the checkpoint without its channel values, the metadata, and for
-    each channel the bytes of its value: a head, how many bytes of its segments to skip, their
-    names, a tail. Joined, they are what ``serde.dumps_typed`` made. A record or write that would
-    make its item too large has its bytes in ``segments`` instead.
+    each channel the parts of its value. Joined, they are what ``serde.dumps_typed`` made. A record
+    or write that would make its item too large is in the segments of ``body`` instead.
  2. A segment is part of such bytes, named for their BLAKE2b-128 digest and the second when it
     expires. It never changes, and it is stored before the item that names it, expires after it
     and is deleted after it: no reader sees a hole.
@@ -55,7 +58,8 @@ Rules:
  6. While a copy or deletion is under way, a veil hides the checkpoints of its namespace up to
     ``through`` from every reader: read from the newest on, it comes before them.
  7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib with the preset
-    dictionary ``_DICTIONARY``. ``digest`` is BLAKE2b-128 of those bytes, or of ``segments``, keyed
+    dictionary ``_DICTIONARY``, 2 encrypted (rule 11). ``digest`` is BLAKE2b-128 of ``body``,
+    ``checkpoint``, ``lists``, ``segments`` and ``writes``, each after its length in 4 bytes, keyed
     by the BLAKE2b-256 digest of the item's string attributes: name and value in turn, sorted by
     name, joined by NUL. It tells damage. Its key is public: it is no proof against a forger.
  8. A pruned item names segments that lost a checkpoint or write which named them: a put that is
@@ -65,6 +69,11 @@ Rules:
 10. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
     ``metadata``, in the root namespace; a write item with ``channel`` and ``value``, the hash key
     ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
+11. With LangGraph's EncryptedSerializer, records, writes and values are packed as without it, then
+    encrypted with 16 bytes before them that bind them to their place: of a segment its digest, of
+    an item what ``digest`` is of all but the bytes themselves. After the 2 stand the cipher's name,
+    NUL and the ciphertext. The digest of a value's segment is keyed with a secret that the records
+    of a line of checkpoints share. What holds names or a ``body`` is not encrypted once more.
 """
 
 from __future__ import annotations
@@ -178,6 +187,8 @@ _MIN_LAST_SEGMENT_BYTES: Final = 512
 _TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte in range(256))
 _TEXT_WORD: Final = b"\0\0\0\1\0\1\1\0\1"
 _TEXT_BYTES: Final = 64
+# A text of more than so many pieces of two or four times the first size is cut into these first.
+_TEXT_PIECES: Final = 6
 # An entry of a dict is opened where it is more than this part of the value.
 _OPENED_PART: Final = 24
 _MAX_OPENED_DEPTH: Final = 12
@@ -189,9 +200,11 @@ _TINY_BYTES: Final = 16
 # so often for a value.
 _SAMPLE_BYTES: Final = 128
 _MAX_SEARCHES: Final = 8
-# An item that would name more segments than this names lists of their names, which are cut
-# where a name's first byte is a multiple of the second number, or a list has the third length.
-_REFS: Final = (48, 32, 64)
+# An item that would name more segments than this names lists of their names. A list ends where the
+# number divides the start of a name, or it has so many: large lists first, then small ones.
+_MAX_NAMES: Final = 48
+_LIST_NAMES: Final = ((256, 512), (32, 64))
+# The digest, and five bytes for the second when it expires.
 _REF_BYTES: Final = 16 + 5
 # A range key may have 1,024 bytes, and a write's has its checkpoint's, the task's id, an index of
 # up to 10 digits, and ":::" twice.
@@ -664,8 +677,14 @@ class _Stretch:
         self.end = end
         if end - self.start <= _SEGMENT_BYTES[0][0]:
             return self._close(end)
+        sizes: tuple[tuple[int, int, int], ...] = _SEGMENT_BYTES
+        smallest, largest, odds = sizes[0]
+        # A long text, which few edit, is better read in fewer pieces.
+        for times in (2, 4):
+            if end - self.start > times * _TEXT_PIECES * smallest:
+                sizes = ((times * smallest, times * largest, odds), *_SEGMENT_BYTES)
         classes, first = self._data[self.cut_at : end].translate(_TEXT_CLASSES), self.cut_at
-        for smallest, largest, odds in _SEGMENT_BYTES:
+        for smallest, largest, odds in sizes:
             at = self.cut_at + smallest
             while at < end:
                 found = classes.find(_TEXT_WORD, at - first, self.cut_at + largest - first)
@@ -1198,21 +1217,20 @@ def _named(item: _Item, key: _CheckpointKey, load: _Load) -> _Names:
     return _Names(values, lists, _refs(item, "body"))
 
 
-def _listed(refs: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
-    """Return names of lists of names, and the names after them: an item with few of both.
+def _listed(names: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
+    """Return the names of lists of names, and the names after them: where there are few, these.
 
-    Lists are cut where names say so, as most are those of the checkpoint before.
+    The names say where a list ends, so that most lists are those of the checkpoint before.
     """
-    few, odds, most = _REFS
     lists: list[_Ref] = []
-    if len(refs) > few:
-        start = 0
-        for end, ref in enumerate(refs, 1):
-            if ref.digest[0] % odds == 0 or end - start == most:
-                lists.append(sealer.seal_plain(_encode_refs(refs[start:end])))
+    start = 0
+    for odds, most in _LIST_NAMES if len(names) > _MAX_NAMES else ():
+        for end in range(start + 1, len(names) + 1):
+            number = int.from_bytes(names[end - 1].digest[:2], "big")
+            if number % odds == 0 or end - start == most:
+                lists.append(sealer.seal_plain(_encode_refs(names[start:end])))
                 start = end
-        refs = refs[start:]
-    return lists, refs
+    return lists, names[start:]
 
 
 def _item_digest(item: _Item) -> bytes:
@@ -1752,13 +1770,6 @@ def _back_off(attempt: int) -> None:
         time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
 
 
-def _done(function: Callable[..., T], *args: Any) -> Future[T]:
-    """Call *function* here; otherwise as _Workers.start()."""
-    future: Future[T] = Future()
-    future.set_result(function(*args))
-    return future
-
-
 class _Workers:
     """Threads for requests side by side.
 
@@ -1775,7 +1786,9 @@ class _Workers:
 
     def start(self, function: Callable[..., T], *args: Any) -> Future[T]:
         if getattr(self._here, "is_worker", False):
-            return _done(function, *args)
+            future: Future[T] = Future()
+            future.set_result(function(*args))
+            return future
         return self._pool.submit(copy_context().run, function, *args)
 
     def side_by_side(self, function: Callable[[A], T], arguments: Iterable[A]) -> list[T]:
@@ -1809,9 +1822,7 @@ class _Page(NamedTuple):
     is_last: bool
 
 
-def _groups(
-    pages_after: Callable[[_Item | None], Iterator[_Page]],
-) -> Iterator[_Page]:
+def _groups(pages_after: Callable[[_Item | None], Iterator[_Page]]) -> Iterator[_Page]:
     """Read the first page, then skip the rest of the group in which a page ends.
 
     *pages_after* takes the last item that was read (None: none yet), and returns the pages that
@@ -1899,8 +1910,7 @@ class _Table:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-            standing: _Item = cast("Any", error.response).get("Item", {})
-            return standing
+            return cast("dict[str, _Item]", error.response).get("Item", {})
         return None
 
     def delete(self, key: _Item, **condition: Any) -> None:
@@ -2114,7 +2124,7 @@ class _Schema:
             )
         waiter = self._client.get_waiter("table_exists")
         waiter.wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
-        table = self._describe()
+        table = self._table.call("describe_table", TableName=name)["Table"]
         if complaint := _complaint(table["KeySchema"], keys, table):
             raise DynamoDBSaverError(
                 f"Table {name!r} exists with other keys: {complaint}; use another table name"
@@ -2127,7 +2137,7 @@ class _Schema:
         """
         name = index["IndexName"]
         while True:
-            table = self._describe()
+            table = self._table.call("describe_table", TableName=self._table.name)["Table"]
             indexes = {each["IndexName"]: each for each in table.get("GlobalSecondaryIndexes", ())}
             if found := indexes.get(name):
                 keys = [each["AttributeName"] for each in index["KeySchema"]]
@@ -2157,24 +2167,16 @@ class _Schema:
                 GlobalSecondaryIndexUpdates=[{"Create": {**index, **provisioned}}],
             )
 
-    def _describe(self) -> dict[str, Any]:
-        answer = self._table.call("describe_table", TableName=self._table.name)
-        table: dict[str, Any] = answer["Table"]
-        return table
-
     def turn_expiry_on(self) -> None:
         """Have DynamoDB delete items by their attribute ``ttl``.
 
         Raises: DynamoDBSaverError: it deletes them by another.
         """
         name = self._table.name
-        answer = self._table.call("describe_time_to_live", TableName=name)
-        found = answer["TimeToLiveDescription"]
+        found = self._table.call("describe_time_to_live", TableName=name)["TimeToLiveDescription"]
         if found["TimeToLiveStatus"] in ("DISABLED", "DISABLING"):
-            specification = {"Enabled": True, "AttributeName": "ttl"}
-            self._table.call(
-                "update_time_to_live", TableName=name, TimeToLiveSpecification=specification
-            )
+            wanted = {"Enabled": True, "AttributeName": "ttl"}
+            self._table.call("update_time_to_live", TableName=name, TimeToLiveSpecification=wanted)
         elif found["AttributeName"] != "ttl":
             raise DynamoDBSaverError(
                 f"Table {name!r} expires items by {found['AttributeName']!r}, and must by 'ttl'; "
@@ -2474,15 +2476,11 @@ class _Store:
             ]
             limit *= 4
             if not page.is_last:
-                cut_off, _ = found.pop()
-                found.append((cut_off, None))
+                found[-1] = found[-1][0], None  # cut off
             for checkpoint_ns, items in found:
                 if checkpoint_ns not in seen:
                     seen.add(checkpoint_ns)
                     yield checkpoint_ns, items and items[::-1]
-
-    def namespaces(self, thread_id: str) -> list[str]:
-        return ["", *(checkpoint_ns for checkpoint_ns, _ in self.subgraphs(thread_id))]
 
     def writes_of(
         self,
@@ -2656,8 +2654,8 @@ class _Store:
         ]
 
     def reveal(self, thread_id: str) -> None:
-        prefixes = map(_range_prefix, self.namespaces(thread_id))
-        self.delete(thread_id, (prefix + _VEIL for prefix in prefixes))
+        namespaces = ["", *(checkpoint_ns for checkpoint_ns, _ in self.subgraphs(thread_id))]
+        self.delete(thread_id, (_range_prefix(each) + _VEIL for each in namespaces))
 
 
 # -- Read -----------------------------------------------------------------------------------------
@@ -3405,10 +3403,7 @@ def _newest(summaries: _Summaries) -> set[_CheckpointKey]:
 
 
 def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> set[_CheckpointKey]:
-    """Return the ancestors that the DeltaChannels of checkpoints are rebuilt from.
-
-    These go back to one that holds a value.
-    """
+    """Return the ancestors, back to one with a value, that their DeltaChannels are rebuilt from."""
     ancestors: set[_CheckpointKey] = set()
     for key in kept:
         summary, missing, seen = summaries[key], summaries[key].pending_deltas, {key}
@@ -3450,11 +3445,9 @@ class _Remover:
         for page in store.checkpoints.query(thread_id, attributes=attributes):
             store.delete_layout_0_writes(map(_record_key, filter(_is_layout_0, page.items)))
             # The veils of a page last: they hide the rest of it.
-            in_order = sorted(page.items, key=lambda item: _kind(item) == "veil")
-            range_keys = [item["checkpoint_id"]["S"] for item in in_order]
-            others = sum(_kind(item) != "veil" for item in in_order)
-            store.delete(thread_id, range_keys[:others])
-            store.delete(thread_id, range_keys[others:])
+            for is_veil in (False, True):
+                items = (item for item in page.items if (_kind(item) == "veil") is is_veil)
+                store.delete(thread_id, (item["checkpoint_id"]["S"] for item in items))
 
     def prune(self, thread_id: str, grace_seconds: float) -> None:
         self._shrink(thread_id, _newest, grace_seconds)
@@ -3473,15 +3466,13 @@ class _Remover:
                 )
             return kept
 
-        def shrink(thread_id: str) -> DamagedCheckpointError | None:
+        thread_ids, damaged = self._threads_of_runs(run_ids, use_index=use_index)
+        for thread_id in sorted(thread_ids):
+            # The other threads are not to wait until a damaged one is mended.
             try:
                 self._shrink(thread_id, others, _GRACE_SECONDS)
-            except DamagedCheckpointError as error:
-                return error  # the other threads are not to wait until this one is mended
-            return None
-
-        thread_ids, damaged = self._threads_of_runs(run_ids, use_index=use_index)
-        damaged += filter(None, map(shrink, sorted(thread_ids)))
+            except DamagedCheckpointError as error:  # noqa: PERF203  requests cost more
+                damaged.append(error)
         if damaged:
             raise damaged[0]
 
@@ -3521,7 +3512,12 @@ class _Remover:
         hash_key = _writes_hash_key(thread_id)
         store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in plan.writes)
         spared = {ref.range_key for ref in plan.named | lost}
-        self._collect(thread_id, segments - spared, then)
+        store.checkpoints.delete_all(
+            (_checkpoints_key(thread_id, range_key) for range_key in segments - spared),
+            # None that a put has stored again since they were listed.
+            ConditionExpression="stored_at <= :then",
+            ExpressionAttributeValues={":then": {"N": str(int(then))}},
+        )
         store.delete(thread_id, done)
 
     def _survey(self, thread_id: str) -> dict[_CheckpointKey, _Summary]:
@@ -3537,11 +3533,7 @@ class _Remover:
         return summaries
 
     def _plan(
-        self,
-        thread_id: str,
-        summaries: _Summaries,
-        kept: Collection[_CheckpointKey],
-        then: float,
+        self, thread_id: str, summaries: _Summaries, kept: Collection[_CheckpointKey], then: float
     ) -> _Plan:
         """Read a thread's writes, and say what goes beside the checkpoints that are kept."""
         plan = _Plan(sorted(summaries.keys() - kept, reverse=True), [], set(), set())
@@ -3582,15 +3574,6 @@ class _Remover:
                 spared.update(ref.range_key for ref in _refs(item))
         return segments - spared, done
 
-    def _collect(self, thread_id: str, range_keys: Iterable[str], then: float) -> None:
-        """Delete segments, but none that a put has stored again since they were listed."""
-        keys = [_checkpoints_key(thread_id, range_key) for range_key in range_keys]
-        condition: dict[str, Any] = {
-            "ConditionExpression": "stored_at <= :then",
-            "ExpressionAttributeValues": {":then": {"N": str(int(then))}},
-        }
-        self._store.checkpoints.delete_all(keys, **condition)
-
     def _threads_of_runs(
         self, run_ids: Collection[str], *, use_index: bool
     ) -> tuple[set[str], list[DamagedCheckpointError]]:
@@ -3604,9 +3587,8 @@ class _Remover:
         """
         if use_index:
             try:
-                return set().union(
-                    *self._store.workers.side_by_side(self._threads_of_run, run_ids)
-                ), []
+                found = self._store.workers.side_by_side(self._threads_of_run, run_ids)
+                return set().union(*found), []
             except DynamoDBSaverError:
                 pass
             except ClientError as error:
@@ -3675,13 +3657,17 @@ class _Remover:
 class _Copier:
     """Copies a thread within the tables, item by item; it needs no values."""
 
-    def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
+    def __init__(self, store: _Store, serde: SerializerProtocol, source: str, target: str) -> None:
         self._store = store
         self._codec = _Codec(serde, is_plain=True)
         self._reader = _Reader(store, self._codec)
+        self._source = source
+        self._target = target
+        self._copied: set[_Ref] = set()
 
-    def copy_thread(self, source: str, target: str) -> None:
-        store, reason = self._store, f"copy of {source}"
+    def copy(self) -> None:
+        store, source, target = self._store, self._source, self._target
+        reason = f"copy of {source}"
         if store.has_items(target):
             veil = store.veil(target)
             if veil is None or veil.reason != reason:
@@ -3692,20 +3678,43 @@ class _Copier:
         store.refuse_veiled(source, "source_thread_id")
         store.cache.forget(target)  # another process may have deleted what it was
         store.hide(store.veils(target, reason, source))
-        copied: set[_Ref] = set()
         for page in store.checkpoints.query(source, *_ALL_CHECKPOINTS):
             items = [
                 item for item in page.items if store.is_live(item) and _kind(item) == "checkpoint"
             ]
             if items:
-                self._copy_page(items, source, target, copied)
+                self._copy_page(items)
         store.reveal(target)
 
-    def _copy_page(
-        self, items: Sequence[_Item], source: str, target: str, copied: set[_Ref]
-    ) -> None:
-        """Copy checkpoints with their segments, but those *copied* already, and their writes."""
+    def _copy_page(self, items: Sequence[_Item]) -> None:
+        """Copy checkpoints with their segments, but those copied already, and their writes."""
         store = self._store
+        whole = self._with_writes(items)
+        named_by: dict[_Ref, _CheckpointKey] = {}
+        for key, (item, writes) in whole.items():
+            self._reader.decode(item)  # what is damaged is not copied
+            for each in (item, *writes):
+                names = _named(each, key, store.load_plain)
+                # An encrypted body is encrypted anew.
+                body = [] if self._codec.encrypts else names.body
+                refs = (*body, *names.lists, *names.values)
+                named_by |= {ref: key for ref in refs if ref not in self._copied}
+        self._copy_segments(named_by)
+        self._copied.update(named_by)
+        store.checkpoints.batch_put(
+            self._moved(item, key, store.checkpoints) for key, (item, _) in whole.items()
+        )
+        store.writes.batch_put(
+            self._moved(write, key, store.writes)
+            for key, (_, writes) in whole.items()
+            for write in writes
+        )
+
+    def _with_writes(
+        self, items: Sequence[_Item]
+    ) -> dict[_CheckpointKey, tuple[_Item, list[_Item]]]:
+        """Read the writes of checkpoints, and leave out those that were deleted meanwhile."""
+        store, source = self._store, self._source
         by_key = {_record_key(item): item for item in items}
         layout_0 = [key for key, item in by_key.items() if _is_layout_0(item)]
         writes = store.writes_of(list(by_key), layout_0)
@@ -3717,51 +3726,35 @@ class _Copier:
             item["checkpoint_id"]["S"]
             for item in store.checkpoints.items(source, *ends, attributes=("checkpoint_id",))
         }
-        by_key = {key: item for key, item in by_key.items() if item["checkpoint_id"]["S"] in there}
-        writes = {key: writes[key] for key in by_key}
-        named_by: dict[_Ref, _CheckpointKey] = {}
-        for key, item in by_key.items():
-            self._reader.decode(item)  # what is damaged is not copied
-            for each in (item, *writes[key]):
-                names = _named(each, key, store.load_plain)
-                # An encrypted body is encrypted anew.
-                body = [] if self._codec.encrypts else names.body
-                refs = (*body, *names.lists, *names.values)
-                named_by |= {ref: key for ref in refs if ref not in copied}
-        self._copy_segments(source, target, named_by)
-        copied.update(named_by)
-        moved = [self._moved(item, key, target, 0) for key, item in by_key.items()]
-        store.checkpoints.batch_put(moved)
-        store.writes.batch_put(
-            [self._moved(item, key, target, 1) for key, found in writes.items() for item in found]
-        )
+        return {
+            key: (item, writes[key])
+            for key, item in by_key.items()
+            if item["checkpoint_id"]["S"] in there
+        }
 
-    def _moved(self, item: _Item, key: _CheckpointKey, target: str, table: int) -> _Item:
-        """Return an item as one of the target, once what its body is stored in is there."""
-        store, expires_at = self._store, _expires_at(item)
-        expiries = (expires_at, expires_at)
-        sealer = _Sealer(target, self._codec, _Base((), b""), expiries, store.clock())
-        name = (store.checkpoints, store.writes)[table].name
-        moved = _moved(item, key, target, self._codec, store.load_plain, sealer, name)
-        store.store_segments(target, sealer)
-        return moved
-
-    def _copy_segments(
-        self, source: str, target: str, named_by: Mapping[_Ref, _CheckpointKey]
-    ) -> None:
+    def _copy_segments(self, named_by: Mapping[_Ref, _CheckpointKey]) -> None:
         store, now = self._store, self._store.clock()
         batches = map(dict, _batches(list(named_by.items()), _MAX_BATCH_WRITE_ITEMS))
         # So many at once are held in memory, and are one bulk call to what throttles.
         while some := list(islice(batches, _COPY_BATCHES)):
-            found = store.workers.side_by_side(partial(store.segment_items, source), some)
+            found = store.workers.side_by_side(partial(store.segment_items, self._source), some)
             items = dict(chain.from_iterable(map(dict.items, found)))
             for ref, item in items.items():
                 # What is in plain under encryption too, a reader refuses where it is not due.
                 codec = self._codec if item["segment"]["B"][:1] == b"\x02" else _PLAIN
                 _decode_segment(item, ref, codec, (named_by[ref], store.checkpoints.name))
             store.checkpoints.batch_put(
-                _moved_segment(item, ref, target, now) for ref, item in items.items()
+                _moved_segment(item, ref, self._target, now) for ref, item in items.items()
             )
+
+    def _moved(self, item: _Item, key: _CheckpointKey, table: _Table) -> _Item:
+        """Return an item as one of the target, once what its body is stored in is there."""
+        store, expires_at = self._store, _expires_at(item)
+        expiries = (expires_at, expires_at)
+        sealer = _Sealer(self._target, self._codec, _Base((), b""), expiries, store.clock())
+        moved = _moved(item, key, self._target, self._codec, store.load_plain, sealer, table.name)
+        store.store_segments(self._target, sealer)
+        return moved
 
 
 class CopyReport(NamedTuple):
@@ -3845,28 +3838,38 @@ class _Importer:
         keys = _oldest_first(parents)
         stored = self._stored_keys(thread_id)
         there_before = len(stored & parents.keys())
-        # They were put in this order: all before the last that is here have their writes.
+        done = self._stored_first(thread_id, keys, stored)
+        progress(thread_id, done, len(keys))
+        self._store.cache.forget(thread_id)  # another process may have deleted what it was
+        if done:
+            writes = self._shown(source_id, keys[done - 1]).pending_writes
+            # Once all is here, a graph may have gone on from it, and its writes stay.
+            self._complete_writes(keys[done - 1], writes, replace=done < len(keys))
+        for number, key in enumerate(keys[done:], done + 1):
+            self._copy_checkpoint(source_id, key, parents[key], stored)
+            stored.add(key)
+            progress(thread_id, number, len(keys))
+        return there_before, len(keys) - done
+
+    def _stored_first(
+        self, thread_id: str, keys: Sequence[_CheckpointKey], stored: Collection[_CheckpointKey]
+    ) -> int:
+        """Return how many of the source's checkpoints, oldest first, need no copy.
+
+        They were put in this order: all before the last that is here have their writes.
+
+        Raises: DynamoDBSaverError: the thread went on both here and in the source.
+        """
         done = max((number for number, key in enumerate(keys, 1) if key in stored), default=0)
         last_id = keys[done - 1].checkpoint_id if done else ""
-        newer = [key.checkpoint_id for key in stored - parents.keys() if key[2] > last_id]
+        newer = [key[2] for key in set(stored).difference(keys) if key[2] > last_id]
         if newer and done < len(keys):
             raise DynamoDBSaverError(
                 f"Thread {thread_id!r} has gone on here, with checkpoint {min(newer)!r}, and in "
                 f"the source, with {keys[done].checkpoint_id!r}; delete_thread() one of them, or "
                 f"leave it out of thread_ids"
             )
-        progress(thread_id, done, len(keys))
-        self._store.cache.forget(thread_id)  # another process may have deleted what it was
-        if done:
-            writes = self._shown(source_id, keys[done - 1]).pending_writes or ()
-            # Once all is here, a graph may have gone on from it, and its writes stay.
-            self._complete_writes(keys[done - 1], writes, replace=done < len(keys))
-        for key in keys[done:]:
-            self._copy_checkpoint(source_id, key, parents[key], stored)
-            stored.add(key)
-            done += 1
-            progress(thread_id, done, len(keys))
-        return there_before, len(stored & parents.keys()) - there_before
+        return done
 
     def _stored_keys(self, thread_id: str) -> set[_CheckpointKey]:
         """Return the checkpoints that a thread has here.
@@ -3930,10 +3933,10 @@ class _Importer:
             versions,
             shown.metadata.get("parents") or {},
         )
-        self._put_writes(key, shown.pending_writes or ())
+        self._put_writes(key, shown.pending_writes)
 
     def _complete_writes(
-        self, key: _CheckpointKey, writes: Iterable[PendingWrite], *, replace: bool
+        self, key: _CheckpointKey, writes: Iterable[PendingWrite] | None, *, replace: bool
     ) -> None:
         """Put those of the source's writes that are missing or, if *replace*, not the same."""
         attributes = ("task_id_idx", "digest")
@@ -3951,7 +3954,7 @@ class _Importer:
     def _put_writes(
         self,
         key: _CheckpointKey,
-        writes: Iterable[PendingWrite],
+        writes: Iterable[PendingWrite] | None,
         is_due: Callable[[_Item], bool] = lambda _: True,
     ) -> None:
         """Put those of the source's writes that are due."""
@@ -3959,7 +3962,7 @@ class _Importer:
         expiries = _expiry(self._ttl_seconds, key.thread_id, now)
         base = self._writer.base([key], now)
         sealer = _Sealer(key.thread_id, self._codec, base, expiries, now)
-        items = [item for item in self._encode_writes(key, writes, sealer) if is_due(item)]
+        items = list(filter(is_due, self._encode_writes(key, writes or (), sealer)))
         if items:
             store.store_segments(key.thread_id, sealer)
         store.writes.batch_put(items)
@@ -3991,9 +3994,7 @@ class _Importer:
         ]
 
 
-def _oldest_first(
-    parents: Mapping[_CheckpointKey, _CheckpointKey | None],
-) -> list[_CheckpointKey]:
+def _oldest_first(parents: Mapping[_CheckpointKey, _CheckpointKey | None]) -> list[_CheckpointKey]:
     """Sort checkpoints by their ids, but each after its parent, whichever clock made its id."""
     ordered: dict[_CheckpointKey, None] = {}
     for key in sorted(parents, key=lambda key: (key.checkpoint_id, key.checkpoint_ns)):
@@ -4097,32 +4098,13 @@ class _Inspector:
         """Return the nodes that come next, as far as a StateGraph's channels between them tell."""
         place = (record.key, self._store.checkpoints.name)
         for name, channel in record.channels.items():
-            waited_for, _, node = name.rpartition(":")
             if name == "__start__":
                 yield name
             elif name == TASKS or name.startswith(("branch:to:", "join:")):
                 segments = self._reader.load(record.key, list(channel.refs))
                 value = self._reader.value(channel, segments, *place)
                 with _well_formed(place):
-                    if name == TASKS:
-                        # A Send as plain types: [node, argument, ...]
-                        yield from (
-                            _expect(getattr(send, "node", None) or send[0], str) for send in value
-                        )
-                        continue
-                    # A deferred node's channel holds beside it whether all other nodes are done.
-                    is_open = True
-                    if (
-                        isinstance(value, (list, tuple))
-                        and len(value) == 2
-                        and value[1] in (True, False)
-                    ):
-                        value, is_open = value
-                    # "join:a+b:c" waits for a and b; a name may hold "+", so lengths are compared.
-                    if name.startswith("join:"):
-                        is_open = is_open and len("join:" + "+".join(value)) == len(waited_for)
-                    if is_open:
-                        yield node
+                    yield from _triggered(name, value)
 
     def _everything(self, thread_id: str) -> Iterator[tuple[str, _CheckpointKey, _Item]]:
         """Read all that a thread has: each item with its kind and, of one, its checkpoint's key.
@@ -4181,10 +4163,10 @@ class _Inspector:
         for kind, key, item in self._everything(thread_id):
             if kind == "checkpoint":
                 summaries[key] = None  # until it is found to be intact
-            is_live = self._store.is_live(item)
-            counts[kind if is_live else "expired"] += 1
-            if not is_live:
+            if not self._store.is_live(item):
+                counts["expired"] += 1
                 continue
+            counts[kind] += 1
             name = item["task_id_idx" if kind == "write" else "checkpoint_id"]["S"]
             if kind == "veil":
                 unfinished = _decode_veil(item).reason
@@ -4200,8 +4182,7 @@ class _Inspector:
         for name, (_, _, place) in named.items():
             missing = DamagedCheckpointError(f"Segment {name!r} is missing", *place)
             damaged.append(str(missing))
-        intact = {key: summary for key, summary in summaries.items() if summary}
-        damaged += map(str, self._cut_chains(intact))
+        damaged += map(str, self._cut_chains(summaries))
         return ThreadCheck(thread_id, dict(counts), damaged, orphans, unfinished)
 
     def _check(
@@ -4229,16 +4210,37 @@ class _Inspector:
         for refs, codec in ((names.values, self._codec), (names.lists + names.body, _PLAIN)):
             named.update((ref.range_key, (ref, codec, place)) for ref in refs)
 
-    def _cut_chains(self, summaries: _Summaries) -> Iterator[DamagedCheckpointError]:
+    def _cut_chains(
+        self, summaries: Mapping[_CheckpointKey, _Summary | None]
+    ) -> Iterator[DamagedCheckpointError]:
         """Return an error for each checkpoint with a DeltaChannel that can't be rebuilt."""
-        delta_channels = {name for each in summaries.values() for name in each.pending_deltas}
+        intact = {key: summary for key, summary in summaries.items() if summary}
+        delta_channels = {name for each in intact.values() for name in each.pending_deltas}
         lost: dict[_CheckpointKey | None, set[str]] = {None: set()}
-        for key in _oldest_first({key: each.parent_key for key, each in summaries.items()}):
-            summary = summaries[key]
+        for key in _oldest_first({key: each.parent_key for key, each in intact.items()}):
+            summary = intact[key]
             lost[key] = lost.get(summary.parent_key, delta_channels) - summary.stored
             if names := sorted(lost[key] & summary.pending_deltas):
                 what = f"An ancestor from which DeltaChannel {names[0]!r} is rebuilt is missing"
                 yield DamagedCheckpointError(what, key, self._store.checkpoints.name)
+
+
+def _triggered(channel: str, value: Any) -> Iterator[str]:
+    """Return the nodes that the value of a StateGraph's channel between nodes triggers."""
+    if channel == TASKS:
+        # A Send as plain types: [node, argument, ...]
+        yield from (_expect(getattr(send, "node", None) or send[0], str) for send in value)
+        return
+    # A deferred node's channel holds beside it whether all other nodes are done.
+    is_open = True
+    if isinstance(value, (list, tuple)) and len(value) == 2 and value[1] in (True, False):
+        value, is_open = value
+    waited_for, _, node = channel.rpartition(":")
+    # "join:a+b:c" waits for a and b; a name may hold "+", so lengths are compared.
+    if channel.startswith("join:"):
+        is_open = is_open and len("join:" + "+".join(value)) == len(waited_for)
+    if is_open:
+        yield node
 
 
 # -- Saver ----------------------------------------------------------------------------------------
@@ -4259,6 +4261,12 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
     Two writers on one thread fork it, as with every LangGraph saver: both checkpoints are stored,
     and the newest id is the one that is shown and gone on from.
+
+    A thread's id can be no key if it is empty or has over 2,048 bytes; a checkpoint's id if it is
+    empty, has over 768 bytes with its namespace's part of the key, holds ":::", starts or ends with
+    ":", or does not start below "}"; a namespace if it has over 65,536 bytes. *Cost* counts
+    requests. Unless it says otherwise, each 4 KB read take a read unit, and each KB of an item
+    written or deleted takes a write unit.
 
     Args:
         checkpoints_table_name: the table of checkpoints; ``setup()`` creates it.
@@ -4409,8 +4417,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         connection costs some 20 ms of a whole CPU, most of them to load the certificates of all
         authorities. Where the table, the region or the permission is wrong, this says so.
 
-        Raises:
-            DynamoDBSaverError: there is no table of checkpoints, or it has other keys.
+        Raises: DynamoDBSaverError: there is no table of checkpoints, or it has other keys.
         Cost: 1 request, half a read unit.
         """
         # No key of ours: a checkpoint's starts with another character, all others go on after it.
@@ -4427,13 +4434,12 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 the root's is "") and ``checkpoint_id``.
 
         Raises:
-            ValueError: *config* names no thread, or a key that DynamoDB can't hold.
+            ValueError: *config* names no thread, or an id or namespace that can be no key.
             DamagedCheckpointError: part of the checkpoint is missing, or not what was stored, or
                 the serde can't decode it.
         Cost: 2 requests; side by side by id, and where this process stored or read the newest
             last, else one after the other. Beside the second or after it, one for each 100 segments
-            that are not in the cache. A read unit for each 4 KB of checkpoint, of writes and,
-            at half the price, of segments.
+            that are not in the cache, at half the price.
         """
         return self._reader().get_tuple(_address(config))
 
@@ -4504,11 +4510,10 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             ValueError: as get_tuple(), or a ``run_id`` or its thread's id is too long.
             DynamoDBSaverError: DynamoDB throttles, and has taken nothing for as many attempts as
                 the client makes.
-        Cost: 1 request; before it, one for every 25 new segments, side by side. A write unit for
-            each KB. A get of the parent first, where this process neither stored nor read it in
-            the last half hour and *checkpoint* leaves out a value that it may have. Where items
-            expire, all that a ``DeltaChannel`` is rebuilt from is read and stored again once in
-            ``ttl_seconds``.
+        Cost: 1 request; before it, one for every 25 new segments, side by side. A get of the parent
+            first, where this process neither stored nor read it in the last half hour and
+            *checkpoint* leaves out a value that it may have. Where items expire, all that a
+            ``DeltaChannel`` is rebuilt from is read and stored again once in ``ttl_seconds``.
         """
         address = _address(config)
         key = address.key(checkpoint["id"])
@@ -4546,7 +4551,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             DynamoDBSaverError: as put().
         Cost: 1 request, and one for each special write beside others; one more for each earlier
             call of this task with fewer writes; before them, one for every 25 segments of writes
-            too large for an item. A write unit for each KB.
+            too large for an item.
         """
         address = _address(config)
         key = address.key(address.checkpoint_id or "")
@@ -4565,8 +4570,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             ValueError: *thread_id* can be no key.
             DynamoDBSaverError: a table is not there, and nothing is hidden; or as put().
         Cost: a query for each MB of checkpoints, segments and writes; at most two more for each
-            namespace; for every 25 items deleted a request, many side by side. A read unit for each
-            4 KB, a write unit for each KB of each item.
+            namespace; for every 25 items deleted a request, many side by side.
         """
         self._remover().delete_thread(_thread_id(thread_id))
 
@@ -4621,7 +4625,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         target = _thread_id(target_thread_id, "target_thread_id")
         if source == target:
             raise ValueError(f"source_thread_id and target_thread_id are both {source!r}")
-        _Copier(self._store, self.serde).copy_thread(source, target)
+        _Copier(self._store, self.serde, source, target).copy()
 
     def copy_from(
         self,
@@ -4724,9 +4728,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         ``seed`` is the newest value stored in one, if any; ``writes`` are those made since, oldest
         first.
 
-        Raises:
-            DamagedCheckpointError: an ancestor is missing before a value is found. It may have
-                expired, or been pruned or deleted with its run.
+        Raises: DamagedCheckpointError: an ancestor is missing before a value is found. It may have
+            expired, or been pruned or deleted with its run.
         Cost: a query for each page of the chain, of 16 checkpoints, then four times as many; side
             by side, one for the writes of every 64 ancestors whose children may have updated one of
             the channels.
@@ -4745,8 +4748,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def has_thread(self, thread_id: str) -> bool:
         """Return whether the tables have anything of a thread, shown or hidden or expired.
 
-        Raises:
-            ValueError: *thread_id* can be no key.
+        Raises: ValueError: *thread_id* can be no key.
         Cost: 1 request, or 2 where the checkpoints table has nothing.
         """
         return self._store.has_items(_thread_id(thread_id))
@@ -4785,8 +4787,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Each record, write and segment against its digest, each segment that is named, each ancestor
         that a ``DeltaChannel`` is rebuilt from. Expired items count as gone. No value is decoded.
 
-        Raises:
-            ValueError: *thread_id* can be no key.
+        Raises: ValueError: *thread_id* can be no key.
         Cost: a query for each MB of checkpoints, segments and writes.
         """
         return self._inspector().verify(_thread_id(thread_id))

@@ -266,7 +266,8 @@ SMALL: Final = {
     "_SEGMENT_BYTES": ((160, 400, 4), (64, 160, 2), (48, 80, 1)),
     "_MIN_LAST_SEGMENT_BYTES": 24,
     "_TEXT_WORD": b"\0\1",
-    "_REFS": (3, 2, 4),
+    "_MAX_NAMES": 3,
+    "_LIST_NAMES": ((6, 9), (2, 4)),
     "_SAMPLE_BYTES": 24,
     "_MAX_SEGMENT_BYTES": 400,
     "_MAX_ITEM_BYTES": 1000,
@@ -375,6 +376,10 @@ def world(endpoint: Endpoint) -> Iterator[World]:
     world.close()
 
 
+TABLE_KEYS: Final = (
+    ("thread_id", "checkpoint_id"),
+    ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx"),
+)
 LONG: Final = pytest.mark.long
 GRACE: Final = 3600.0
 
@@ -414,10 +419,25 @@ CALLS_AND_DURABILITIES = pytest.mark.parametrize(
 )
 
 
+def _cases(names: str, *cases: tuple[Any, ...]) -> pytest.MarkDecorator:
+    """Try one case after the other; each is named by the error or text that it ends with."""
+    return pytest.mark.parametrize(
+        names, [pytest.param(*case, id=f"{n}: {case[-1]}") for n, case in enumerate(cases)]
+    )
+
+
 def _short_and_long(name: str, short: Any, long: Any) -> pytest.MarkDecorator:
     """Try a part in every run of the tests, and in the session `histories` all that takes minutes."""
     sizes = [pytest.param(short, id="short"), pytest.param(long, id="long", marks=LONG)]
     return pytest.mark.parametrize(name, sizes)
+
+
+@contextmanager
+def _raises_exactly(error: Exception) -> Iterator[None]:
+    """Check that the block raises an exception of this very type and text."""
+    with pytest.raises(type(error)) as raised:
+        yield
+    assert (type(raised.value), str(raised.value)) == (type(error), str(error))
 
 
 METHODS: Final[dict[str, Callable[[Any], tuple[Any, ...]]]] = {
@@ -433,7 +453,7 @@ def _id(number: int) -> str:
     return f"1ef00000-0000-6000-8000-{number:012}"
 
 
-def _config(thread_id: Any, at: int | str | None = None, *, ns: str | None = "") -> Any:
+def _config(thread_id: Any, at: int | str | None = None, *, ns: Any = "") -> Any:
     """Return a config, *at* a checkpoint by number or id; without one it means the newest."""
     configurable = {"thread_id": thread_id}
     if ns is not None:
@@ -2232,25 +2252,37 @@ def test_client_config_makes_the_client(client_config: dict[str, Any]) -> None:
 
 # -- Tables ---------------------------------------------------------------------------------------
 
+NO_RANGE_KEY: Final = "its RANGE key must be {!r} of type S, and is not there"
+OTHER_KEY: Final = "its {} key must be {!r} of type S, and is {!r} of type {}"
+
+
+def _keyed_by(**types: str) -> dict[str, Any]:
+    """Return what makes a table of a hash key and perhaps a range key, each with its type."""
+    kinds = dict(zip(types, ["HASH", "RANGE"]))  # noqa: B905  the last may be left out
+    return {
+        "KeySchema": [{"AttributeName": name, "KeyType": kinds[name]} for name in types],
+        "AttributeDefinitions": [
+            {"AttributeName": name, "AttributeType": type_} for name, type_ in types.items()
+        ],
+    }
+
+
+def _expiry_of(client: Any, table_name: str) -> dict[str, Any]:
+    described: dict[str, Any] = client.describe_time_to_live(TableName=table_name)
+    expiry: dict[str, Any] = described["TimeToLiveDescription"]
+    return expiry
+
+
+OF_BOTH_TABLES: Final = ("get_tuple", "list", "delete_thread", "copy_thread", "prune")
+OF_CHECKPOINTS: Final = ("put", "delete_for_runs", "get_delta_channel_history")
+
 
 @SYNC_AND_ASYNC
 @pytest.mark.parametrize(
     ("method", "table"),
     [
-        ("get_tuple", 0),
-        ("list", 0),
-        ("put", 0),
-        ("delete_thread", 0),
-        ("delete_for_runs", 0),
-        ("copy_thread", 0),
-        ("prune", 0),
-        ("get_delta_channel_history", 0),
-        ("put_writes", 1),
-        ("get_tuple", 1),
-        ("list", 1),
-        ("delete_thread", 1),
-        ("copy_thread", 1),
-        ("prune", 1),
+        *itertools.product((*OF_BOTH_TABLES, *OF_CHECKPOINTS), [0]),
+        *itertools.product((*OF_BOTH_TABLES, "put_writes"), [1]),
     ],
 )
 def test_missing_table_is_named(
@@ -2270,10 +2302,7 @@ def test_missing_table_is_named(
             "prune": [[thread_id]],
             "get_delta_channel_history": [],
         }
-        options: dict[str, Any] = {}
-        if method == "get_delta_channel_history":
-            options = {"config": config, "channels": ["a"]}
-
+        options = {"config": config, "channels": ["a"]} if "history" in method else {}
         given: Any = arguments.get(method, METHODS.get(method, list)(config))
         with pytest.raises(DynamoDBSaverError) as raised:
             call(saver, method, *given, **options)
@@ -2315,15 +2344,11 @@ def test_setup_makes_both_tables_once(call: Call, make_saver: MakeSaver, no_tabl
     assert call(saver, "put", _config("thread"), _checkpoint(1), {}, {}) == _config("thread", 1)
     call(saver, "put_writes", _config("thread", 1), [("a", 1)], "task")
     tables = [saver.client.describe_table(TableName=name)["Table"] for name in no_tables]
-    for table, keys in zip(
-        tables,
-        [["thread_id", "checkpoint_id"], ["thread_id_checkpoint_id_checkpoint_ns", "task_id_idx"]],
-        strict=True,
-    ):
+    for table, keys in zip(tables, TABLE_KEYS, strict=True):
         assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
-        assert [each["AttributeName"] for each in table["KeySchema"]] == keys
-        expiry = saver.client.describe_time_to_live(TableName=table["TableName"])
-        assert expiry["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED"
+        assert tuple(each["AttributeName"] for each in table["KeySchema"]) == keys
+        expiry = _expiry_of(saver.client, table["TableName"])
+        assert expiry["TimeToLiveStatus"] == "DISABLED"
 
     with Requests(saver) as requests:
         call(saver, "setup")
@@ -2342,8 +2367,10 @@ def test_setup_turns_expiry_on(call: Call, make_saver: MakeSaver, no_tables: Tab
     for _ in range(2):
         call(saver, "setup")
         for name in no_tables:
-            expiry = saver.client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
-            assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
+            assert _expiry_of(saver.client, name) == {
+                "TimeToLiveStatus": "ENABLED",
+                "AttributeName": "ttl",
+            }
 
 
 @SYNC_AND_ASYNC
@@ -2368,57 +2395,23 @@ def test_setup_refuses_a_table_that_expires_otherwise(
 
 
 @SYNC_AND_ASYNC
-@pytest.mark.parametrize(
-    ("keys", "type_", "complaint"),
-    [
-        pytest.param(
-            ["id", "checkpoint_id"],
-            "S",
-            "its HASH key must be 'thread_id' of type S, and is 'id' of type S",
-            id="hash",
-        ),
-        pytest.param(
-            ["thread_id", "id"],
-            "S",
-            "its RANGE key must be 'checkpoint_id' of type S, and is 'id' of type S",
-            id="range",
-        ),
-        pytest.param(
-            ["thread_id"],
-            "S",
-            "its RANGE key must be 'checkpoint_id' of type S, and is not there",
-            id="no range",
-        ),
-        pytest.param(
-            ["thread_id", "checkpoint_id"],
-            "N",
-            "its RANGE key must be 'checkpoint_id' of type S, and is 'checkpoint_id' of type N",
-            id="range type",
-        ),
-    ],
+@_cases(
+    "keys, complaint",
+    ({"id": "S", "checkpoint_id": "S"}, OTHER_KEY.format("HASH", "thread_id", "id", "S")),
+    ({"thread_id": "S", "id": "S"}, OTHER_KEY.format("RANGE", "checkpoint_id", "id", "S")),
+    ({"thread_id": "S"}, NO_RANGE_KEY.format("checkpoint_id")),
+    (
+        {"thread_id": "S", "checkpoint_id": "N"},
+        OTHER_KEY.format("RANGE", "checkpoint_id", "checkpoint_id", "N"),
+    ),
 )
 def test_setup_refuses_a_table_of_other_keys(
-    call: Call,
-    make_saver: MakeSaver,
-    no_tables: Tables,
-    keys: list[str],
-    type_: str,
-    complaint: str,
+    call: Call, make_saver: MakeSaver, no_tables: Tables, keys: dict[str, str], complaint: str
 ) -> None:
     """A table with other keys is named, with the key that differs."""
     saver = make_saver(no_tables)
-    types = ["S", type_]
     saver.client.create_table(
-        TableName=no_tables[0],
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[
-            {"AttributeName": name, "KeyType": kind}
-            for name, kind in zip(keys, ["HASH", "RANGE"])  # noqa: B905  the last may be left out
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": each}
-            for name, each in zip(keys, types)  # noqa: B905  the same
-        ],
+        TableName=no_tables[0], BillingMode="PAY_PER_REQUEST", **_keyed_by(**keys)
     )
 
     with pytest.raises(DynamoDBSaverError) as raised:
@@ -2449,13 +2442,8 @@ def test_setup_adds_the_run_index_to_a_table_that_stands(
     saver = make_saver(no_tables)
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds / 100))
-    keys = module._CHECKPOINTS_KEYS
-    saver.client.create_table(
-        TableName=no_tables[0],
-        KeySchema=module._key_schema(keys),
-        AttributeDefinitions=module._definitions(keys, None),
-        **billing,
-    )
+    keys = _keyed_by(thread_id="S", checkpoint_id="S")
+    saver.client.create_table(TableName=no_tables[0], **keys, **billing)
     _put(saver, _config("thread"), 1, run_id="run")
 
     call(saver, "setup", run_index=True)
@@ -2468,7 +2456,7 @@ def test_setup_adds_the_run_index_to_a_table_that_stands(
         call(saver, "setup", run_index=True)
         call(saver, "setup")
     assert requests.names == ["CreateTable"] * 4 + ["DescribeTable"] * 9
-    assert index["KeySchema"] == module._key_schema(("run_id", "thread_id"))
+    assert index["KeySchema"] == _keyed_by(run_id="S", thread_id="S")["KeySchema"]
     assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
 
 
@@ -2493,37 +2481,19 @@ def test_setup_waits_for_an_index_that_another_process_is_adding(
 
 
 @SYNC_AND_ASYNC
-@pytest.mark.parametrize(
-    ("keys", "complaint"),
-    [
-        pytest.param(
-            ["thread_id", "run_id"],
-            "its HASH key must be 'run_id' of type S, and is 'thread_id' of type S",
-            id="hash",
-        ),
-        pytest.param(
-            ["run_id", "checkpoint_id"],
-            "its RANGE key must be 'thread_id' of type S, and is 'checkpoint_id' of type S",
-            id="range",
-        ),
-        pytest.param(
-            ["run_id"], "its RANGE key must be 'thread_id' of type S, and is not there", id="none"
-        ),
-    ],
+@_cases(
+    "keys, complaint",
+    (["thread_id", "run_id"], OTHER_KEY.format("HASH", "run_id", "thread_id", "S")),
+    (["run_id", "checkpoint_id"], OTHER_KEY.format("RANGE", "thread_id", "checkpoint_id", "S")),
+    (["run_id"], NO_RANGE_KEY.format("thread_id")),
 )
 def test_setup_refuses_a_run_index_of_other_keys(
     call: Call, make_saver: MakeSaver, no_tables: Tables, keys: list[str], complaint: str
 ) -> None:
     """An index of that name with other keys is named; without run_index, setup leaves it alone."""
     saver = make_saver(no_tables)
-    index = {
-        **module._RUN_INDEX,
-        "KeySchema": [
-            {"AttributeName": name, "KeyType": kind}
-            for name, kind in zip(keys, ["HASH", "RANGE"])  # noqa: B905  the last may be left out
-        ],
-    }
-    module._Schema(saver._store.checkpoints).create(index)
+    schema = _keyed_by(**dict.fromkeys(keys, "S"))["KeySchema"]
+    module._Schema(saver._store.checkpoints).create({**module._RUN_INDEX, "KeySchema": schema})
     call(saver, "setup")
 
     with pytest.raises(DynamoDBSaverError) as raised:
@@ -4736,115 +4706,60 @@ def test_constructor_makes_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    ("arguments", "options", "error", "message"),
-    [
-        pytest.param(
-            ["", "writes"],
-            {},
-            ValueError,
-            "checkpoints_table_name must be a table's name, not ''",
-            id="no checkpoints table",
-        ),
-        pytest.param(
-            ["checkpoints", None],
-            {},
-            ValueError,
-            "writes_table_name must be a table's name, not None",
-            id="no writes table",
-        ),
-        pytest.param(
-            ["checkpoints", "writes", {}],
-            {"client": object()},
-            ValueError,
-            "client and client_config are both given; drop one",
-            id="client and client_config",
-        ),
-        pytest.param(
-            ["same", "same"],
-            {},
-            ValueError,
-            "checkpoints_table_name and writes_table_name are both 'same'; the two tables have "
-            "other keys: name two",
-            id="one table for both",
-        ),
-        pytest.param(
-            ["checkpoints", "writes", "eu-central-1"],
-            {},
-            TypeError,
-            "client_config must be a mapping of options, not a str; a client goes in client=",
-            id="client_config is no mapping",
-        ),
-        pytest.param(
-            ["checkpoints", "writes"],
-            {"client": SimpleNamespace(Table=None)},
-            TypeError,
-            "client must be a low-level client of DynamoDB, not a SimpleNamespace; pass "
-            'boto3.client("dynamodb"), or the meta.client of a resource',
-            id="client is a resource",
-        ),
-        pytest.param(
-            ["checkpoints", "writes"],
-            {"cache_bytes": -1},
-            ValueError,
-            "cache_bytes must be a number of bytes from 0, not -1",
-            id="cache_bytes below 0",
-        ),
-        pytest.param(
-            ["checkpoints", "writes", {"profile": "me"}],
-            {},
-            TypeError,
-            "client_config has no option 'profile'; it knows accessKeyId, api_version, "
-            "aws_access_key_id, aws_secret_access_key, aws_session_token, config, endpoint, "
-            "endpoint_url, region, region_name, secretAccessKey, sessionToken, use_ssl, verify",
-            id="unknown option",
-        ),
-        pytest.param(
-            ["checkpoints", "writes", {"region_name": "eu-central-1", "region": "eu-central-1"}],
-            {},
-            ValueError,
-            "client_config names 'region_name' twice, once as 'region'; drop one",
-            id="option named twice",
-        ),
-        pytest.param(
-            ["checkpoints", "writes"],
-            {"ttl_seconds": 0},
-            ValueError,
-            "ttl_seconds must be a whole number of at least 1, or None, not 0",
-            id="ttl_seconds",
-        ),
-        pytest.param(
-            ["checkpoints", "writes"],
-            {"max_workers": 0},
-            ValueError,
-            "max_workers must be at least 1, not 0",
-            id="max_workers",
-        ),
-    ],
+TABLE_NAMES: Final = ("checkpoints", "writes")
+REGION: Final = {"region_name": "eu-central-1"}
+NO_CLIENT: Final = (
+    "client must be a low-level client of DynamoDB, not a SimpleNamespace; pass "
+    'boto3.client("dynamodb"), or the meta.client of a resource'
 )
-def test_constructor_refuses(
-    arguments: list[Any], options: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    """A saver that could not work is not made."""
-    with pytest.raises(error) as raised:
-        DynamoDBSaver(*arguments, **options)
-
-    assert (type(raised.value), str(raised.value)) == (error, message)
-
-
-NO_THREAD: Final = (
-    'config["configurable"] has no "thread_id"; pass {"configurable": {"thread_id": "..."}} to the '
-    "graph or the saver"
+NO_MAPPING: Final = "client_config must be a mapping of options, not a {}; a client goes in client="
+UNKNOWN_OPTION: Final = (
+    "client_config has no option 'profile'; it knows accessKeyId, api_version, aws_access_key_id, "
+    "aws_secret_access_key, aws_session_token, config, endpoint, endpoint_url, region, "
+    "region_name, secretAccessKey, sessionToken, use_ssl, verify"
+)
+ONE_NAME: Final = (
+    "checkpoints_table_name and writes_table_name are both 'same'; the two tables have other keys: "
+    "name two"
 )
 
 
-@pytest.fixture(scope="session")
-def judge(endpoint: Endpoint) -> Iterator[DynamoDBSaver]:
-    """Make a saver on a server that weighs items as DynamoDB does."""
-    if "counts no units" in endpoint.quirks:
-        pytest.skip("the server weighs items otherwise")
-    with DynamoDBSaver(*endpoint.tables, client=endpoint.client) as saver:
-        yield saver
+@_cases(
+    "names, options, error",
+    (("", "writes"), {}, ValueError("checkpoints_table_name must be a table's name, not ''")),
+    (("checkpoints", None), {}, ValueError("writes_table_name must be a table's name, not None")),
+    (("same", "same"), {}, ValueError(ONE_NAME)),
+    (
+        TABLE_NAMES,
+        {"client_config": {}, "client": object()},
+        ValueError("client and client_config are both given; drop one"),
+    ),
+    (TABLE_NAMES, {"client_config": "eu-central-1"}, TypeError(NO_MAPPING.format("str"))),
+    (TABLE_NAMES, {"client_config": ["region_name"]}, TypeError(NO_MAPPING.format("list"))),
+    (TABLE_NAMES, {"client_config": {"profile": "me"}}, TypeError(UNKNOWN_OPTION)),
+    (
+        TABLE_NAMES,
+        {"client_config": {**REGION, "region": "eu-central-1"}},
+        ValueError("client_config names 'region_name' twice, once as 'region'; drop one"),
+    ),
+    (TABLE_NAMES, {"client": SimpleNamespace(Table=None)}, TypeError(NO_CLIENT)),
+    (TABLE_NAMES, {"client": SimpleNamespace(meta=None)}, TypeError(NO_CLIENT)),
+    (
+        TABLE_NAMES,
+        {"cache_bytes": -1},
+        ValueError("cache_bytes must be a number of bytes from 0, not -1"),
+    ),
+    (
+        TABLE_NAMES,
+        {"ttl_seconds": 0},
+        ValueError("ttl_seconds must be a whole number of at least 1, or None, not 0"),
+    ),
+    (TABLE_NAMES, {"max_workers": 0}, ValueError("max_workers must be at least 1, not 0")),
+)
+def test_constructor_refuses(names: Any, options: dict[str, Any], error: Exception) -> None:
+    """A saver that could not work is not made, and the words say what to do."""
+    with _raises_exactly(error):
+        DynamoDBSaver(*names, **options)
 
 
 @pytest.fixture(scope="session")
@@ -4866,331 +4781,172 @@ def idle_saver(idle_client: Any) -> Iterator[DynamoDBSaver]:
 
 
 @contextmanager
-def _refused(saver: DynamoDBSaver, error: type[Exception], message: str) -> Iterator[None]:
+def _refused(saver: DynamoDBSaver, error: Exception) -> Iterator[None]:
     """Check that the block raises exactly this, and that no request is made in it."""
-    with Requests(saver) as requests, pytest.raises(error) as raised:
+    with Requests(saver) as requests, _raises_exactly(error):
         yield
-    assert (type(raised.value), str(raised.value)) == (error, message)
     assert requests.names == []
+
+
+NO_THREAD: Final = (
+    'config["configurable"] has no "thread_id"; pass {"configurable": {"thread_id": "..."}} to the '
+    "graph or the saver"
+)
+EMPTY: Final = "{} is empty; give it a value"
+NO_TEXT: Final = "{} must be a string, not {!r}"
+SURROGATE: Final = "{} is no valid Unicode: {!r}; remove the surrogates"
+TOO_LONG: Final = "{} has {} bytes, and may have {}: {!r}...; use a shorter one"
+LIKE_A_KEY: Final = (
+    "checkpoint_id must start with a character below '}}': {!r}; LangGraph's start with a hex digit"
+)
+SEPARATED: Final = "checkpoint_id must not hold ':::', nor start or end with ':': {!r}; use another"
 
 
 @SYNC_AND_ASYNC
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    ("configurable", "error", "message"),
-    [
-        pytest.param(None, ValueError, NO_THREAD, id="no configurable"),
-        pytest.param({"checkpoint_id": _id(1)}, ValueError, NO_THREAD, id="no thread_id"),
-        pytest.param({"thread_id": None}, ValueError, NO_THREAD, id="thread_id None"),
-        pytest.param(
-            {"thread_id": ""},
-            ValueError,
-            "thread_id is empty; give it a value",
-            id="thread_id empty",
+@_cases(
+    "config, error",
+    ({}, ValueError(NO_THREAD)),
+    ({"configurable": {"checkpoint_id": _id(1)}}, ValueError(NO_THREAD)),
+    (_config(None, ns=None), ValueError(NO_THREAD)),
+    (_config("", ns=None), ValueError(EMPTY.format("thread_id"))),
+    (_config(1.5, ns=None), TypeError(NO_TEXT.format("thread_id", 1.5))),
+    (_config("\ud800", ns=None), ValueError(SURROGATE.format("thread_id", "\ud800"))),
+    (
+        _config("é" * 1025, ns=None),
+        ValueError(TOO_LONG.format("thread_id", "2,050", "2,048", "é" * 40)),
+    ),
+    (_config("t", 1, ns=5), TypeError(NO_TEXT.format("checkpoint_ns", 5))),
+    (_config("t", 1, ns="\udfff"), ValueError(SURROGATE.format("checkpoint_ns", "\udfff"))),
+    (
+        {"configurable": {"thread_id": "t", "checkpoint_id": 5}},
+        TypeError(NO_TEXT.format("checkpoint_id", 5)),
+    ),
+    (_config("t", "~s00", ns=None), ValueError(LIKE_A_KEY.format("~s00"))),  # a segment's
+    (_config("t", "}", ns=None), ValueError(LIKE_A_KEY.format("}"))),  # a veil's
+    (_config("t", "a:::b", ns=None), ValueError(SEPARATED.format("a:::b"))),
+    (_config("t", ":b", ns=None), ValueError(SEPARATED.format(":b"))),
+    (
+        _config("t", "1" * 1025, ns=None),
+        ValueError(TOO_LONG.format("checkpoint_id", "1,025", "768", "1" * 40)),
+    ),
+    (
+        _config("t", "1" * 250, ns="n" * 512),
+        ValueError(
+            TOO_LONG.format("checkpoint_id with its namespace", "769", "768", "~c512:" + "n" * 34)
         ),
-        pytest.param(
-            {"thread_id": 1.5},
-            TypeError,
-            "thread_id must be a string, not 1.5",
-            id="thread_id a float",
-        ),
-        pytest.param(
-            {"thread_id": "\ud800"},
-            ValueError,
-            "thread_id is no valid Unicode: '\\ud800'; remove the surrogates",
-            id="thread_id with a surrogate",
-        ),
-        pytest.param(
-            {"thread_id": "é" * 1025},
-            ValueError,
-            f"thread_id has 2,050 bytes, and may have 2,048: {'é' * 40!r}...; use a shorter one",
-            id="thread_id too long",
-        ),
-        pytest.param(
-            {"thread_id": "t", "checkpoint_ns": 5, "checkpoint_id": _id(1)},
-            TypeError,
-            "checkpoint_ns must be a string, not 5",
-            id="checkpoint_ns an int",
-        ),
-        pytest.param(
-            {"thread_id": "t", "checkpoint_ns": "\udfff", "checkpoint_id": _id(1)},
-            ValueError,
-            "checkpoint_ns is no valid Unicode: '\\udfff'; remove the surrogates",
-            id="checkpoint_ns with a surrogate",
-        ),
-        pytest.param(
-            {"thread_id": "t", "checkpoint_id": 5},
-            TypeError,
-            "checkpoint_id must be a string, not 5",
-            id="checkpoint_id an int",
-        ),
-        pytest.param(
-            {"thread_id": "t", "checkpoint_id": "~s00"},
-            ValueError,
-            "checkpoint_id must start with a character below '}': '~s00'; LangGraph's start with "
-            "a hex digit",
-            id="checkpoint_id like a segment's",
-        ),
-        pytest.param(
-            {"thread_id": "t", "checkpoint_id": "}"},
-            ValueError,
-            "checkpoint_id must start with a character below '}': '}'; LangGraph's start with a "
-            "hex digit",
-            id="checkpoint_id like a veil's",
-        ),
-        pytest.param(
-            {"thread_id": "t", "checkpoint_id": "a:::b"},
-            ValueError,
-            "checkpoint_id must not hold ':::', nor start or end with ':': 'a:::b'; use another",
-            id="checkpoint_id with the separator",
-        ),
-        pytest.param(
-            {"thread_id": "t", "checkpoint_id": ":b"},
-            ValueError,
-            "checkpoint_id must not hold ':::', nor start or end with ':': ':b'; use another",
-            id="checkpoint_id with part of the separator",
-        ),
-        pytest.param(
-            {"thread_id": "t", "checkpoint_id": "1" * 1025},
-            ValueError,
-            f"checkpoint_id has 1,025 bytes, and may have 768: {'1' * 40!r}...; use a shorter one",
-            id="checkpoint_id too long",
-        ),
-        pytest.param(
-            {"thread_id": "t", "checkpoint_ns": "n" * 512, "checkpoint_id": "1" * 250},
-            ValueError,
-            f"checkpoint_id with its namespace has 769 bytes, and may have 768: "
-            f"{'~c512:' + 'n' * 34!r}...; use a shorter one",
-            id="checkpoint_id too long with the namespace",
-        ),
-    ],
+    ),
 )
 def test_config_that_makes_no_key_is_refused(
-    call: Call,
-    idle_saver: DynamoDBSaver,
-    method: str,
-    configurable: dict[str, Any] | None,
-    error: type[Exception],
-    message: str,
+    call: Call, idle_saver: DynamoDBSaver, method: str, config: Any, error: Exception
 ) -> None:
     """No method takes a config that names no thread, or what would be no key or another's."""
-    config = {} if configurable is None else {"configurable": configurable}
-    if method == "list" and configurable is None:
+    if method == "list" and not config:
         config = {"configurable": {}}  # an empty config lists all threads
 
-    with _refused(idle_saver, error, message):
+    with _refused(idle_saver, error):
         call(idle_saver, method, *METHODS[method](config))
 
 
 @SYNC_AND_ASYNC
-@pytest.mark.parametrize(
-    ("checkpoint_id", "error", "message"),
-    [
-        pytest.param("", ValueError, "checkpoint_id is empty; give it a value", id="empty"),
-        pytest.param(None, TypeError, "checkpoint_id must be a string, not None", id="None"),
-        pytest.param(
-            "~c",
-            ValueError,
-            "checkpoint_id must start with a character below '}': '~c'; LangGraph's start with a "
-            "hex digit",
-            id="like a subgraph's",
-        ),
-    ],
+@_cases(
+    "checkpoint_id, error",
+    ("", ValueError(EMPTY.format("checkpoint_id"))),
+    (None, TypeError(NO_TEXT.format("checkpoint_id", None))),
+    ("~c", ValueError(LIKE_A_KEY.format("~c"))),  # a subgraph's
 )
 def test_checkpoint_whose_id_makes_no_key_is_refused(
-    call: Call, idle_saver: DynamoDBSaver, checkpoint_id: Any, error: type[Exception], message: str
+    call: Call, idle_saver: DynamoDBSaver, checkpoint_id: Any, error: Exception
 ) -> None:
     """A checkpoint that put is given, and one that put_writes is to add to, must have an id."""
     checkpoint = _checkpoint(1, {"text": "x" * 9000}) | {"id": checkpoint_id}
 
-    with _refused(idle_saver, error, message):
+    with _refused(idle_saver, error):
         call(idle_saver, "put", _config("thread"), checkpoint, {}, {"text": 1})
 
 
 @SYNC_AND_ASYNC
-@pytest.mark.parametrize(
-    ("task_id", "error", "message"),
-    [
-        pytest.param("", ValueError, "task_id is empty; give it a value", id="empty"),
-        pytest.param(None, TypeError, "task_id must be a string, not None", id="None"),
-        pytest.param(
-            "é" * 121,
-            ValueError,
-            f"task_id has 242 bytes, and may have 240: {'é' * 40!r}...; use a shorter one",
-            id="too long",
-        ),
-    ],
+@_cases(
+    "task_id, error",
+    ("", ValueError(EMPTY.format("task_id"))),
+    (None, TypeError(NO_TEXT.format("task_id", None))),
+    ("é" * 121, ValueError(TOO_LONG.format("task_id", "242", "240", "é" * 40))),
 )
 def test_task_that_makes_no_key_is_refused(
-    call: Call, idle_saver: DynamoDBSaver, task_id: Any, error: type[Exception], message: str
+    call: Call, idle_saver: DynamoDBSaver, task_id: Any, error: Exception
 ) -> None:
     """Writes are of a task, and of a checkpoint."""
-    with _refused(idle_saver, error, message):
+    with _refused(idle_saver, error):
         call(idle_saver, "put_writes", _config("thread", 1), [("a", 1)], task_id)
-    with _refused(idle_saver, ValueError, "checkpoint_id is empty; give it a value"):
+    with _refused(idle_saver, ValueError(EMPTY.format("checkpoint_id"))):
         call(idle_saver, "put_writes", _config("thread"), [("a", 1)], "task")
 
 
 @SYNC_AND_ASYNC
 def test_task_path_must_be_text(call: Call, idle_saver: DynamoDBSaver) -> None:
     """A task's path is what its writes are ordered by."""
-    with _refused(idle_saver, TypeError, "task_path must be a string, not ('a', 1)"):
+    with _refused(idle_saver, TypeError("task_path must be a string, not ('a', 1)")):
         call(idle_saver, "put_writes", _config("thread", 1), [("a", 1)], "task", ("a", 1))
 
 
 @SYNC_AND_ASYNC
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        pytest.param(
-            {"filter": [("a", 1)]},
-            TypeError,
-            "filter must be a dict, not a list",
-            id="filter a list",
-        ),
-        pytest.param(
-            {"filter": "a"}, TypeError, "filter must be a dict, not a str", id="filter text"
-        ),
-        pytest.param(
-            {"limit": "3"}, TypeError, "limit must be an integer, not '3'", id="limit text"
-        ),
-        pytest.param(
-            {"before": {"configurable": {"checkpoint_id": 5}}},
-            TypeError,
-            "checkpoint_id must be a string, not 5",
-            id="before an int",
-        ),
-        pytest.param(
-            {"before": {"configurable": {"checkpoint_id": "~"}}},
-            ValueError,
-            "checkpoint_id must start with a character below '}': '~'; LangGraph's start with a "
-            "hex digit",
-            id="before no id",
-        ),
-    ],
+@_cases(
+    "options, error",
+    ({"filter": [("a", 1)]}, TypeError("filter must be a dict, not a list")),
+    ({"filter": "a"}, TypeError("filter must be a dict, not a str")),
+    ({"limit": "3"}, TypeError("limit must be an integer, not '3'")),
+    (
+        {"before": {"configurable": {"checkpoint_id": 5}}},
+        TypeError(NO_TEXT.format("checkpoint_id", 5)),
+    ),
+    ({"before": _config("", "~")}, ValueError(LIKE_A_KEY.format("~"))),
 )
 def test_list_refuses_what_it_cannot_select_by(
-    call: Call,
-    idle_saver: DynamoDBSaver,
-    options: dict[str, Any],
-    error: type[Exception],
-    message: str,
+    call: Call, idle_saver: DynamoDBSaver, options: dict[str, Any], error: Exception
 ) -> None:
     """A filter, a limit or a before of another type is refused, not ignored."""
     for config in (_config("thread"), None):
-        with _refused(idle_saver, error, message):
+        with _refused(idle_saver, error):
             call(idle_saver, "list", config, **options)
 
 
+NO_SEQUENCE: Final = "{} must be a sequence of strings, not the string {!r}"
+
+
 @SYNC_AND_ASYNC
-@pytest.mark.parametrize(
-    ("method", "arguments", "error", "message"),
-    [
-        pytest.param(
-            "delete_thread",
-            [""],
-            ValueError,
-            "thread_id is empty; give it a value",
-            id="delete_thread",
-        ),
-        pytest.param(
-            "delete_thread",
-            [None],
-            TypeError,
-            "thread_id must be a string, not None",
-            id="delete_thread of None",
-        ),
-        pytest.param(
-            "delete_for_runs",
-            ["run"],
-            TypeError,
-            "run_ids must be a sequence of strings, not the string 'run'",
-            id="delete_for_runs",
-        ),
-        pytest.param(
-            "delete_for_runs",
-            [["run", 5]],
-            TypeError,
-            "run_ids must hold strings, not 5",
-            id="delete_for_runs of a number",
-        ),
-        pytest.param(
-            "copy_from",
-            ["checkpoints.sqlite"],
-            TypeError,
-            "source must be a checkpoint saver, not a str",
-            id="copy_from a file",
-        ),
-        pytest.param(
-            "copy_from",
-            [InMemorySaver(), "thread"],
-            TypeError,
-            "thread_ids must be a sequence of strings, not the string 'thread'",
-            id="copy_from of one thread",
-        ),
-        pytest.param(
-            "copy_from",
-            [InMemorySaver(), [""]],
-            ValueError,
-            "thread_id is empty; give it a value",
-            id="copy_from of what is no thread",
-        ),
-        pytest.param(
-            "copy_thread",
-            ["", "b"],
-            ValueError,
-            "source_thread_id is empty; give it a value",
-            id="copy_thread from nothing",
-        ),
-        pytest.param(
-            "copy_thread",
-            ["a", ""],
-            ValueError,
-            "target_thread_id is empty; give it a value",
-            id="copy_thread to no key",
-        ),
-        pytest.param(
-            "copy_thread",
-            ["a", "a"],
-            ValueError,
-            "source_thread_id and target_thread_id are both 'a'",
-            id="copy_thread to itself",
-        ),
-        pytest.param(
-            "prune",
-            ["thread"],
-            TypeError,
-            "thread_ids must be a sequence of strings, not the string 'thread'",
-            id="prune of a string",
-        ),
-        pytest.param(
-            "prune",
-            [["thread", ""]],
-            ValueError,
-            "thread_id is empty; give it a value",
-            id="prune of an empty id",
-        ),
-    ],
+@_cases(
+    "method, arguments, error",
+    ("delete_thread", [""], ValueError(EMPTY.format("thread_id"))),
+    ("delete_thread", [None], TypeError(NO_TEXT.format("thread_id", None))),
+    ("delete_for_runs", ["run"], TypeError(NO_SEQUENCE.format("run_ids", "run"))),
+    ("delete_for_runs", [["run", 5]], TypeError("run_ids must hold strings, not 5")),
+    ("copy_from", ["a.sqlite"], TypeError("source must be a checkpoint saver, not a str")),
+    ("copy_from", [InMemorySaver(), "a"], TypeError(NO_SEQUENCE.format("thread_ids", "a"))),
+    ("copy_from", [InMemorySaver(), [""]], ValueError(EMPTY.format("thread_id"))),
+    ("copy_thread", ["", "b"], ValueError(EMPTY.format("source_thread_id"))),
+    ("copy_thread", ["a", ""], ValueError(EMPTY.format("target_thread_id"))),
+    (
+        "copy_thread",
+        ["a", "a"],
+        ValueError("source_thread_id and target_thread_id are both 'a'"),
+    ),
+    ("prune", ["thread"], TypeError(NO_SEQUENCE.format("thread_ids", "thread"))),
+    ("prune", [["thread", ""]], ValueError(EMPTY.format("thread_id"))),
 )
 def test_thread_that_makes_no_key_is_refused(
-    call: Call,
-    idle_saver: DynamoDBSaver,
-    method: str,
-    arguments: list[Any],
-    error: type[Exception],
-    message: str,
+    call: Call, idle_saver: DynamoDBSaver, method: str, arguments: list[Any], error: Exception
 ) -> None:
     """What deletes or copies refuses an id that can be none before it touches any thread."""
-    with _refused(idle_saver, error, message):
+    with _refused(idle_saver, error):
         call(idle_saver, method, *arguments)
 
 
 @SYNC_AND_ASYNC
 def test_unknown_strategy_is_refused(call: Call, idle_saver: DynamoDBSaver) -> None:
     """Prune knows two strategies."""
-    message = "strategy must be 'keep_latest' or 'delete', not 'keep_all'"
+    error = ValueError("strategy must be 'keep_latest' or 'delete', not 'keep_all'")
 
-    with _refused(idle_saver, ValueError, message):
+    with _refused(idle_saver, error):
         call(idle_saver, "prune", ["thread"], strategy="keep_all")
 
 
@@ -5202,7 +4958,7 @@ def test_grace_that_is_none_is_refused(
     """How long a segment is spared is a number of seconds, not less than 0 and not for ever."""
     message = f"grace_seconds must be a number of seconds of at least 0, not {grace_seconds!r}"
 
-    with _refused(idle_saver, ValueError, message):
+    with _refused(idle_saver, ValueError(message)):
         call(idle_saver, "prune", ["thread"], grace_seconds=grace_seconds)
 
 
@@ -5217,7 +4973,7 @@ def test_time_that_is_none_is_refused(
     message = f"ttl_seconds must be a whole number of at least 1, or None, not {ttl_seconds!r}"
 
     for method in ("put", "put_writes"):
-        with _refused(idle_saver, ValueError, message):
+        with _refused(idle_saver, ValueError(message)):
             call(idle_saver, method, *METHODS[method](config))
 
 
@@ -5235,54 +4991,8 @@ def test_what_no_serde_knows_is_refused_whole(call: Call, idle_saver: DynamoDBSa
     }
 
     for method, each in arguments.items():
-        with _refused(idle_saver, TypeError, "Type is not msgpack serializable: Unknown"):
+        with _refused(idle_saver, TypeError("Type is not msgpack serializable: Unknown")):
             call(idle_saver, method, *each)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options", "error", "message"),
-    [
-        (
-            ("one", "one"),
-            {},
-            ValueError,
-            (
-                "checkpoints_table_name and writes_table_name are both 'one'; the two tables have "
-                "other keys: name two"
-            ),
-        ),
-        (
-            ("one", "two", ["region_name"]),
-            {},
-            TypeError,
-            "client_config must be a mapping of options, not a list; a client goes in client=",
-        ),
-        (
-            ("one", "two"),
-            {"client": SimpleNamespace(meta=None)},
-            TypeError,
-            (
-                "client must be a low-level client of DynamoDB, not a SimpleNamespace; pass "
-                'boto3.client("dynamodb"), or the meta.client of a resource'
-            ),
-        ),
-        (
-            ("one", "two"),
-            {"cache_bytes": -1},
-            ValueError,
-            "cache_bytes must be a number of bytes from 0, not -1",
-        ),
-    ],
-    ids=["one name", "no mapping", "no client", "no bytes"],
-)
-def test_constructor_refuses_at_the_door(
-    arguments: Any, options: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    """What can't work is refused by the constructor, in words that say what to do."""
-    with pytest.raises(error) as told:
-        DynamoDBSaver(*arguments, **options)
-
-    assert str(told.value) == message
 
 
 # -- Graphs ---------------------------------------------------------------------------------------
@@ -7199,12 +6909,6 @@ class Partition:
         is_due = saved >= max(1, units)
         self._saved[bucket] = saved - max(1, units) * is_due, self._clock.now
         return is_due
-
-
-TABLE_KEYS: Final = (
-    ("thread_id", "checkpoint_id"),
-    ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx"),
-)
 
 
 def _noise(size: int, seed: int = 0) -> list[bytes]:
