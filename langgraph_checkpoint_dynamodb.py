@@ -3491,17 +3491,19 @@ class _Remover:
         A put that is under way may build on an item that this deletes, and name its segments: it
         saw that item within half a grace period. So a segment goes only if nothing named it when
         this started, nor an item that was deleted in the grace period before, and if it was not
-        stored since. Checkpoints are read first: one that another call deletes before that is told
-        of by a pruned item (rule 8), and one that is put after it names what its parent did.
+        stored since. Checkpoints are read first, then writes, then pruned items: one that another
+        call deletes before that is told of by a pruned item (rule 8), and a checkpoint that is
+        put after that names what its parent or the parent's writes did. A pruned item also tells of
+        what still has a name: another call may just delete that.
         """
         store, now = self._store, self._store.clock()
         then = now - grace_seconds
         summaries = self._survey(thread_id)
         kept = choose({key: each for key, each in summaries.items() if each.is_live})
-        segments, done = self._segments_stored_by(thread_id, then)
         plan = self._plan(thread_id, summaries, kept, then)
+        segments, done = self._segments_stored_by(thread_id, then)
         store.cache.forget(thread_id)
-        lost = plan.lost - plan.named if grace_seconds else set()
+        lost = plan.lost if grace_seconds else set()
         store.checkpoints.batch_put(
             _encode_pruned(thread_id, batch, now)
             for batch in _batches(sorted(lost), _MAX_PRUNED_REFS)

@@ -8114,6 +8114,43 @@ def test_nothing_builds_on_a_thread_that_another_process_deleted(
     assert found.checkpoint["channel_values"]["x"] == _LARGE
 
 
+@pytest.mark.parametrize("shared_by", ["writes", "two runs"])
+def test_two_deletions_at_once_spare_what_a_put_builds_on(world: World, shared_by: str) -> None:
+    """Whichever request of a prune or deletion another comes before, a run may go on.
+
+    A segment was once collected whose two names went at once, by two calls: each call thought
+    that the other name stayed, or had not read it yet.
+    """
+    knock = Knock(world)
+    config = _put(world.saver(), _config("thread"), 1, {"x": _LARGE}, run_id="run 1")
+    if shared_by == "writes":
+        world.saver().delete_thread("thread")
+        _put(world.saver(), _config("thread"), 1, {"y": 1}, run_id="run 2")
+        world.saver().put_writes(config, [("x", _LARGE)], "task")
+    saved = [world.items(0), world.items(1)]
+    world.now += 2 * GRACE
+
+    for left in itertools.count():
+        _restore(world, saved)
+        running, busy = world.saver(), world.saver(knock.client)
+        assert running.get_tuple(config)
+        if shared_by == "two runs":
+            _put(running, config, 2, {"x": _LARGE}, run_id="run 2")
+        knock.arm(left, lambda: world.saver().delete_for_runs(["run 2"], use_index=False))
+        if shared_by == "two runs":
+            busy.delete_for_runs(["run 1"], use_index=False)
+        else:
+            busy.prune(["thread"])
+        has_knocked = knock.has_knocked
+        knock.arm(-2, int)
+        world.saver().prune(["thread"])
+        _put(running, config, 3, {"x": _LARGE})
+        _audit(world)
+        if not has_knocked:
+            break
+    assert left > 0
+
+
 @_short_and_long("runs", 8, 64)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("is_async", [False, True], ids=["threads", "coroutines"])
