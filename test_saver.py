@@ -7352,12 +7352,11 @@ def test_damage_is_told_and_never_shown(world: World, table: int, every: int) ->
 
     assert not wrong, "\n".join(sorted(set(wrong)))
     names = {what.partition(":")[0] for _, what, _ in cases}
-    assert (
-        names
-        == ({"checkpoint", "digest", "segment", "segments"}, {"writes", "digest", "segments"})[
-            table
-        ]
-    )
+    # Under encryption names differ each time: whether some are left beside lists is chance.
+    assert names - {"body", "segments"} == {
+        *("digest", "lists"),
+        *(("checkpoint", "segment"), ("writes",))[table],
+    }
     _ask_everything(world.saver(), "thread")
 
 
