@@ -2312,11 +2312,9 @@ class _Cache:
             for part in channel.parts
         )
         good_until = _good_until(seen_at, record.expires_at)
-        newest = record.key[:2]
         with self._lock:
             self._recent.keep(record.key, (slim, good_until), size)
-            if (known := self._recent.get(newest)) is None or known < record.key:
-                self._recent.keep(newest, record.key, _OBJECT_BYTES)
+            self._recent.keep(record.key[:2], record.key, _OBJECT_BYTES)
 
     def recall(self, key: _CheckpointKey, now: float) -> _Record | None:
         """Return a record, without metadata and all but the versions of its checkpoint."""
@@ -2324,17 +2322,17 @@ class _Cache:
             slim, good_until = self._recent.get(key) or (None, 0.0)
         return slim if good_until > now else None
 
-    def remember_writes(self, key: _CheckpointKey, base: _Base, seen_at: float) -> None:
-        """Note what writes of a checkpoint name, beside what others of it do."""
+    def remember_writes(
+        self, key: _CheckpointKey, base: _Base, good_until: float, *, are_all: bool = False
+    ) -> None:
+        """Note what writes of a checkpoint name: some of them, or all that it has."""
         at = (*key, "writes")
         with self._lock:
-            known, good_until = self._recent.get(at) or (_Base((), base.secret), float("inf"))
+            known, known_until = self._recent.get(at) or (base, good_until)
             names = dict.fromkeys(base.names)
-            if known.secret == base.secret:
+            if not are_all and known.secret == base.secret:
                 names |= dict.fromkeys(known.names)
-                good_until = min(good_until, _good_until(seen_at, 0))
-            else:
-                good_until = _good_until(seen_at, 0)
+                good_until = min(good_until, known_until)
             value = _Base(tuple(names), base.secret), good_until
             self._recent.keep(at, value, _OBJECT_BYTES * (1 + len(names)))
 
@@ -2344,9 +2342,13 @@ class _Cache:
         return base if good_until > now else None
 
     def newest(self, thread_id: str, checkpoint_ns: str) -> _CheckpointKey | None:
-        """Return the newest checkpoint of a namespace, as far as this process knows."""
+        """Return the checkpoint of a namespace that this process stored or read last."""
         with self._lock:
             return self._recent.get((thread_id, checkpoint_ns))
+
+    def forget_newest(self, thread_id: str, checkpoint_ns: str) -> None:
+        with self._lock:
+            self._recent.drop((thread_id, checkpoint_ns))
 
     def remember_segments(self, thread_id: str, segments: Mapping[_Ref, _Segment]) -> None:
         with self._lock:
@@ -2695,6 +2697,7 @@ class _Pending(NamedTuple):
     """The items of checkpoints' writes, and the segments that these name."""
 
     items: _WriteItems
+    names: Collection[_Ref]
     segments: Mapping[_Ref, _Segment]
 
 
@@ -2725,20 +2728,39 @@ class _Reader:
 
     def get_tuple(self, address: _Address) -> CheckpointTuple | None:
         store, writes, likely = self._store, None, None
+        namespace, now = (address.thread_id, address.checkpoint_ns or ""), store.clock()
         if address.checkpoint_id:
             likely = address.key(address.checkpoint_id)
         else:
             # Most often the newest is the one that this process stored or read last.
-            likely = store.cache.newest(address.thread_id, address.checkpoint_ns or "")
+            likely = store.cache.newest(*namespace)
         if likely:
             writes = store.workers.start(self._pending, [likely])
         record = self.record(likely) if address.checkpoint_id and likely else self._newest(address)
         if record is None:
+            # Another process may have deleted the thread, with all that was known of it.
+            store.cache.forget_newest(*namespace)
             return None
-        store.cache.remember(record, store.clock())
-        if writes is None or record.key != likely or record.is_layout_0:
-            return self._finish(self._start(record, {}, partial(self._pending_of, [record])))
-        return self._finish(self._start(record, {}, writes.result))
+        store.cache.remember(record, now)
+        read: Callable[[], _Pending] = partial(self._pending_of, [record])
+        if writes and record.key == likely and not record.is_layout_0:
+            read = writes.result
+        pending = partial(self._remembered, record, read, now)
+        return self._finish(self._start(record, {}, pending))
+
+    def _remembered(
+        self, record: _Record, read: Callable[[], _Pending], seen_at: float
+    ) -> _Pending:
+        """Read a checkpoint's writes, and note what they name instead of what was known of them.
+
+        A thread may be deleted by another process, and come back with the same checkpoints.
+        """
+        pending = read()
+        expiries = filter(None, map(_expires_at, pending.items[record.key]))
+        good_until = _good_until(seen_at, min(expiries, default=0))
+        base = _Base(list(pending.names), record.secret)
+        self._store.cache.remember_writes(record.key, base, good_until, are_all=True)
+        return pending
 
     def record(self, key: _CheckpointKey) -> _Record | None:
         """Read a checkpoint's record by its id."""
@@ -2797,8 +2819,9 @@ class _Reader:
                     refs = _named(item, key, store.load_plain).values
                     named_by |= dict.fromkeys(refs, key)
             some = dict(islice(named_by.items(), _MAX_LIST_SEGMENTS))
-            return _Pending(items, store.load_named(self._codec, keys[0].thread_id, some))
-        return _Pending(items, {})
+            segments = store.load_named(self._codec, keys[0].thread_id, some)
+            return _Pending(items, named_by, segments)
+        return _Pending(items, (), {})
 
     def _start(
         self,
@@ -3374,7 +3397,7 @@ class _Writer:
         if is_large and standing is None:
             names = chain.from_iterable(value.refs for _, value in values.values())
             base = _Base(list(dict.fromkeys(names)), base.secret)
-            store.cache.remember_writes(key, base, now)
+            store.cache.remember_writes(key, base, _good_until(now, expires_at))
         return standing
 
 
@@ -3502,17 +3525,19 @@ class _Remover:
         A put that is under way may build on an item that this deletes, and name its segments: it
         saw that item within half a grace period. So a segment goes only if nothing named it when
         this started, nor an item that was deleted in the grace period before, and if it was not
-        stored since. Checkpoints are read first: one that another call deletes before that is told
-        of by a pruned item (rule 8), and one that is put after it names what its parent did.
+        stored since. Checkpoints are read first, then writes, then pruned items: one that another
+        call deletes before that is told of by a pruned item (rule 8), and a checkpoint that is
+        put after that names what its parent or the parent's writes did. A pruned item also tells of
+        what still has a name: another call may just delete that.
         """
         store, now = self._store, self._store.clock()
         then = now - grace_seconds
         summaries = self._survey(thread_id)
         kept = choose({key: each for key, each in summaries.items() if each.is_live})
-        segments, done = self._segments_stored_by(thread_id, then)
         plan = self._plan(thread_id, summaries, kept, then)
+        segments, done = self._segments_stored_by(thread_id, then)
         store.cache.forget(thread_id)
-        lost = plan.lost - plan.named if grace_seconds else set()
+        lost = plan.lost if grace_seconds else set()
         store.checkpoints.batch_put(
             _encode_pruned(thread_id, batch, now)
             for batch in _batches(sorted(lost), _MAX_PRUNED_REFS)
@@ -3687,6 +3712,7 @@ class _Copier:
                     f"to another thread"
                 )
         store.refuse_veiled(source, "source_thread_id")
+        store.cache.forget(target)  # another process may have deleted what it was
         store.hide(store.veils(target, reason, source))
         for page in store.checkpoints.query(source, *_ALL_CHECKPOINTS):
             items = [
@@ -3851,6 +3877,7 @@ class _Importer:
         there_before = len(stored & parents.keys())
         done = self._stored_first(thread_id, keys, stored)
         progress(thread_id, done, len(keys))
+        self._store.cache.forget(thread_id)  # another process may have deleted what it was
         if done:
             writes = self._shown(source_id, keys[done - 1]).pending_writes
             # Once all is here, a graph may have gone on from it, and its writes stay.

@@ -326,6 +326,7 @@ class World:
         self.slowness = 4 if "slow" in endpoint.quirks else 1
         self.now = 1_700_000_000.0
         self.page_limit: int | None = None
+        self.serde: Any = None
         self._open = ExitStack()
         self.plain = self.client()
         self.plain.meta.events.register("before-parameter-build.dynamodb.Query", self._limit)
@@ -360,7 +361,7 @@ class World:
 
     def saver(self, client: Any = None, **options: Any) -> DynamoDBSaver:
         """Return a saver with an empty cache."""
-        options = {"clock": lambda: self.now, **options}
+        options = {"clock": lambda: self.now, "serde": self.serde, **options}
         checkpoints, writes = self.tables
         saver = DynamoDBSaver(checkpoints, writes, client=client or self.plain, **options)
         self._open.callback(saver.close)
@@ -404,6 +405,21 @@ def world(endpoint: Endpoint) -> Iterator[World]:
 
 
 LONG: Final = pytest.mark.long
+ENCRYPTED_IN_LONG: Final = pytest.mark.parametrize(
+    "serde", ["plain", pytest.param("encrypted", marks=pytest.mark.long)], indirect=True
+)
+
+
+def _aes() -> EncryptedSerializer:
+    return EncryptedSerializer.from_pycryptodome_aes(key=b"k" * 32)
+
+
+@pytest.fixture(name="serde", params=["plain", "encrypted"])
+def _serde(request: pytest.FixtureRequest, world: World) -> None:
+    """Have a world's savers encrypt, too."""
+    world.serde = _aes() if request.param == "encrypted" else None
+
+
 GRACE: Final = 3600.0
 
 
@@ -5709,7 +5725,11 @@ _metadata = st.fixed_dictionaries(
         "step": st.integers(-1, 2),
         "parents": st.just({}),
     },
-    optional={"run_id": st.sampled_from(RUN_IDS), "score": st.sampled_from([None, 1, {"a": [1]}])},
+    optional={
+        "run_id": st.sampled_from(RUN_IDS),
+        "score": st.sampled_from([None, 1, {"a": [1]}]),
+        "note": st.just(_words(1600)),
+    },
 )
 _writes = st.lists(
     st.tuples(st.sampled_from((*CHANNELS, "__pregel_tasks", *SPECIAL)), _values), max_size=4
@@ -5721,7 +5741,11 @@ _actions: Final = {
         {
             "where": _where,
             "back": st.sampled_from([0, 0, 0, 1, 2, 5]),
-            "steps": st.lists(_changes, min_size=1, max_size=4),
+            "steps": st.lists(
+                st.tuples(st.sampled_from(["list", "nested", "model"]), _changes),
+                min_size=1,
+                max_size=4,
+            ),
             "metadata": _metadata,
             "run_id": st.sampled_from([None, None, *RUN_IDS]),
             "id_from": st.sampled_from(["clock", "early", "neighbour"]),
@@ -5853,18 +5877,92 @@ class Model(InMemorySaver):
             self.stored_at[target_key] = dict(self.stored_at[key])
 
 
+def _audit(world: World) -> Counter[str]:
+    """See that each segment an item names is there and outlives it; count what kinds there are."""
+    counts: Counter[str] = Counter()
+    segments = {(*_key(item),): item for item in world.items(0) if "segment" in item}
+    expired = {at for at, item in segments.items() if 0 < module._expires_at(item) <= world.now}
+
+    for table in (0, 1):
+        for item in world.items(table):
+            if table == 0 and module._kind(item) != "checkpoint":
+                continue
+            thread_id = _key(item)[0]
+            key = module._CheckpointKey(thread_id, "", "")
+
+            def load(key: Any, refs: Any) -> Any:
+                place = (key, "checkpoints")
+                return {
+                    ref: module._decode_segment(
+                        segments[key.thread_id, ref.range_key], ref, module._PLAIN, place
+                    )
+                    for ref in refs
+                }
+
+            expires_at = module._expires_at(item)
+            is_over = 0 < expires_at <= world.now
+            for ref in () if is_over else module._named(item, key, load).all:
+                at = (thread_id, ref.range_key)
+                assert at in segments.keys() - expired, (_key(item), ref.range_key)
+                assert module._lasts(ref.expires_at, expires_at), (_key(item), ref.range_key)
+                assert module._expires_at(segments[at]) == ref.expires_at
+            kind = ("record", "write")[table]
+            counts += Counter(f"{kind} {name}" for name in item.keys() & {"body", "lists"})
+            counts["cut write"] += table == 1 and "segments" in item
+    return counts
+
+
+class _Foreign(EncryptedSerializer):
+    """A serde that encrypts in its own way, and reads what was stored before it did."""
+
+
+# With what a history begins, and with what it goes on when all processes start anew.
+SERDES: Final[dict[str, tuple[Callable[[], Any], Callable[[], Any]]]] = {
+    "plain": (JsonPlusSerializer, JsonPlusSerializer),
+    "encrypted": (_aes, _aes),
+    "pickled from some time on": (
+        JsonPlusSerializer,
+        partial(JsonPlusSerializer, pickle_fallback=True),
+    ),
+    "encrypted by another from some time on": (
+        JsonPlusSerializer,
+        lambda: _Foreign(_aes().cipher),
+    ),
+}
+# What a channel's list is in; it may be in something else at the next step.
+SHAPES: Final[dict[str, tuple[Callable[[list[Any]], Any], Callable[[Any], Any]]]] = {
+    "list": (list, list),
+    "nested": (
+        lambda value: {"a": {"b": [{"c": value}, {"d": value[:2]}], "e": len(value)}},
+        lambda state: state["a"]["b"][0]["c"],
+    ),
+    "model": (lambda value: Page(title="t", messages=value), lambda state: state.messages),
+}
+
+
+def _inner(value: Any) -> list[Any]:
+    """Return the list that is in a value, of whatever shape."""
+    for _, inner in SHAPES.values():
+        with suppress(AttributeError, IndexError, KeyError, TypeError):
+            if isinstance(found := inner(value), list) and not isinstance(value, (str, bytes)):
+                return found
+    return []
+
+
 class SaverMachine(RuleBasedStateMachine):
     """Two DynamoDBSavers on the same tables, and beside them what they should show."""
 
     CACHE_BYTES: Final = 1500  # of the second: segments fall out of its cache
 
-    def __init__(self, world: World, element_bytes: int) -> None:
-        """Start with empty tables."""
+    def __init__(self, world: World, element_bytes: int, audited: Counter[str]) -> None:
+        """Start with empty tables; count in *audited* what kinds of items there are."""
         super().__init__()
+        self.audited = audited
         self.world = world
         self.world.renew()
         self.element_bytes = element_bytes
-        self.savers = [world.saver(), world.saver(cache_bytes=self.CACHE_BYTES)]
+        self.savers: list[DynamoDBSaver] = []
+        self.serdes: tuple[Callable[[], Any], Callable[[], Any]] = SERDES["plain"]
         self.model = Model(lambda: self.world.now)
         self.namespaces: tuple[str, ...] = ("",)
         self.serial = itertools.count(1)
@@ -5872,11 +5970,21 @@ class SaverMachine(RuleBasedStateMachine):
         self.early: dict[tuple[str, str], str] = {}
         self.to_check: set[str] = set()
 
-    @initialize(namespaces=st.sampled_from(NAMESPACES), page_limit=st.sampled_from([None, 1, 2, 3]))
-    def begin(self, namespaces: tuple[str, ...], page_limit: int | None) -> None:
+    @initialize(
+        namespaces=st.sampled_from(NAMESPACES),
+        page_limit=st.sampled_from([None, 1, 2, 3]),
+        serde=st.sampled_from([*SERDES]),
+    )
+    def begin(self, namespaces: tuple[str, ...], page_limit: int | None, serde: str) -> None:
         """Choose what the history is about."""
         self.namespaces = namespaces
         self.world.page_limit = page_limit
+        self.serdes = SERDES[serde]
+        self.savers = [self._saver(0), self._saver(1)]
+
+    def _saver(self, number: int) -> DynamoDBSaver:
+        options = {"cache_bytes": self.CACHE_BYTES} if number else {}
+        return self.world.saver(serde=self.serdes[0](), **options)
 
     @rule(action=_action)
     def act(self, action: tuple[str, dict[str, Any]]) -> None:
@@ -5888,7 +5996,7 @@ class SaverMachine(RuleBasedStateMachine):
         self,
         where: tuple[int, int],
         back: int,
-        steps: list[dict[str, tuple[str, Any]]],
+        steps: list[tuple[str, dict[str, tuple[str, Any]]]],
         metadata: Any,
         run_id: str | None,
         id_from: str,
@@ -5899,11 +6007,11 @@ class SaverMachine(RuleBasedStateMachine):
         thread_id, checkpoint_ns = self._place(where)
         live = self.model.keys(thread_id, checkpoint_ns)
         parent = live[min(back, len(live) - 1)] if live else None
-        for changes in steps:
+        for shape, changes in steps:
             config = _config(thread_id, parent and parent[2], ns=checkpoint_ns)
             config["configurable"] |= {"run_id": run_id} if run_id else {}
             checkpoint_id = self._new_id(thread_id, checkpoint_ns, id_from)
-            checkpoint, new_versions = self._next(config, checkpoint_id, changes)
+            checkpoint, new_versions = self._next(config, checkpoint_id, shape, changes)
             spelt = {**config["configurable"], "thread_id": self._spelt(thread_id, via)}
             given = (
                 {"configurable": spelt},
@@ -6018,16 +6126,19 @@ class SaverMachine(RuleBasedStateMachine):
     def go_on_later(self, cold: tuple[int, ...], seconds: int) -> None:
         """Let time pass; another process may take over."""
         self.world.now += seconds
+        if len(cold) == len(self.savers):
+            self.serdes = (self.serdes[1], self.serdes[1])
         for number in cold:
             self.savers[number].close()
-            options = {"cache_bytes": self.CACHE_BYTES} if number else {}
-            self.savers[number] = self.world.saver(**options)
+            self.savers[number] = self._saver(number)
 
     @invariant()
     def agrees_with_model(self) -> None:
         """Compare what the threads that changed show, and all threads now and then."""
         turn = next(self.serial)
         to_check = set(THREADS) if turn % 7 == 0 else self.to_check
+        if turn % 3 == 0:
+            self.audited.update(_audit(self.world))
         for thread_id in sorted(to_check):
             config: Any = {"configurable": {"thread_id": thread_id}}
             via = (turn % 2, turn % 3 == 0)
@@ -6070,7 +6181,7 @@ class SaverMachine(RuleBasedStateMachine):
         return checkpoint_id
 
     def _next(
-        self, config: Any, checkpoint_id: str, changes: Mapping[str, tuple[str, Any]]
+        self, config: Any, checkpoint_id: str, shape: str, changes: Mapping[str, tuple[str, Any]]
     ) -> tuple[Any, Any]:
         """Return a checkpoint as LangGraph makes it from its parent, and its new versions."""
         values: dict[str, Any] = {}
@@ -6090,11 +6201,15 @@ class SaverMachine(RuleBasedStateMachine):
                 values_then = past[operand % len(past)].checkpoint["channel_values"] if past else {}
                 old = values_then.get(channel)
             if kind != "empty":
-                values[channel] = operand if kind == "set" else self._edited(kind, operand, old)
+                values[channel] = (
+                    operand
+                    if kind == "set"
+                    else SHAPES[shape][0](self._edited(kind, operand, _inner(old)))
+                )
         return _checkpoint(checkpoint_id, values, versions), new_versions
 
-    def _edited(self, kind: str, operand: Any, old: Any) -> list[Any]:
-        value = list(old) if isinstance(old, list) else []
+    def _edited(self, kind: str, operand: Any, old: list[Any]) -> list[Any]:
+        value = list(old)
         if kind == "grow":
             value += map(self._element, operand)
         elif kind == "trim":
@@ -6132,14 +6247,21 @@ def _counts(versions: Mapping[str, str]) -> dict[str, int]:
 @pytest.mark.usefixtures("small")
 def test_any_history_reads_back_like_memory(world: World, histories: int) -> None:
     """After every step of any history, both savers show a caller the same."""
-    machine: Any = partial(SaverMachine, world, 40)
+    audited: Counter[str] = Counter()
+    machine: Any = partial(SaverMachine, world, 40, audited)
+
     run_state_machine_as_test(machine, settings=_as_many(histories, world))
+
+    if histories >= MANY_HISTORIES:
+        assert {kind for kind, count in audited.items() if count} == {
+            *("record body", "record lists", "write body", "write lists", "cut write")
+        }
 
 
 @_short_and_long("histories", 3, MANY_HISTORIES)
 def test_any_history_of_large_values_reads_back_like_memory(world: World, histories: int) -> None:
     """The same with segments of the size that they really have."""
-    machine: Any = partial(SaverMachine, world, 1500)
+    machine: Any = partial(SaverMachine, world, 1500, Counter())
     run_state_machine_as_test(machine, settings=_as_many(histories, world))
 
 
@@ -6231,7 +6353,8 @@ _CUT: Final = [
 ]
 
 
-@pytest.mark.usefixtures("small")
+@ENCRYPTED_IN_LONG
+@pytest.mark.usefixtures("small", "serde")
 @pytest.mark.parametrize(("name", "see", "namespaces", "end", "every"), _CUT)
 def test_a_call_cut_off_at_any_request_shows_before_or_after(
     world: World,
@@ -6375,7 +6498,8 @@ def _live(saver: DynamoDBSaver, namespaces: Sequence[str]) -> list[Any]:
     return seen
 
 
-@pytest.mark.usefixtures("small", "naps")
+@ENCRYPTED_IN_LONG
+@pytest.mark.usefixtures("small", "naps", "serde")
 @pytest.mark.parametrize("kind", ["all kinds", *_long(*Trouble.KINDS, "a page of one item")])
 def test_every_call_ends_right_on_a_bad_day(world: World, kind: str) -> None:
     """Every request fails at first, in any way, and yet all calls do and show what they should."""
@@ -6925,7 +7049,8 @@ def _assert_names_the_place(world: World, caught: DamagedCheckpointError, thread
 
 
 @_short_and_long("every", 9, 1)
-@pytest.mark.usefixtures("small")
+@ENCRYPTED_IN_LONG
+@pytest.mark.usefixtures("small", "serde")
 @pytest.mark.parametrize("table", [0, 1], ids=["checkpoints", "writes"])
 def test_damage_is_told_and_never_shown(world: World, table: int, every: int) -> None:
     """A byte that is flipped, cut off or gone, in any item, ends in an error that says where."""
@@ -6948,17 +7073,17 @@ def test_damage_is_told_and_never_shown(world: World, table: int, every: int) ->
 
     assert not wrong, "\n".join(sorted(set(wrong)))
     names = {what.partition(":")[0] for _, what, _ in cases}
-    assert (
-        names
-        == ({"checkpoint", "digest", "segment", "segments"}, {"writes", "digest", "segments"})[
-            table
-        ]
-    )
+    # Under encryption names differ each time: whether some are left beside lists is chance.
+    assert names - {"body", "segments"} == {
+        *("digest", "lists"),
+        *(("checkpoint", "segment"), ("writes",))[table],
+    }
     _ask_everything(world.saver(), "thread")
 
 
 @_short_and_long("every", 5, 1)
-@pytest.mark.usefixtures("small")
+@ENCRYPTED_IN_LONG
+@pytest.mark.usefixtures("small", "serde")
 def test_a_segment_that_is_gone_is_told(world: World, every: int) -> None:
     """Whatever names a segment that is missing can't be read, and says so."""
     _fill_with_payload(world.saver(), "thread")
@@ -7019,7 +7144,8 @@ def test_a_segment_of_a_newer_version_says_so(world: World) -> None:
 
 
 @_short_and_long("every", 4, 1)
-@pytest.mark.usefixtures("small")
+@ENCRYPTED_IN_LONG
+@pytest.mark.usefixtures("small", "serde")
 def test_a_damaged_thread_can_be_deleted(world: World, every: int) -> None:
     """Whatever is damaged, delete_thread() leaves nothing."""
     _fill_with_payload(world.saver(), "thread")
@@ -7531,7 +7657,8 @@ _PAIRS: Final = [
 ]
 
 
-@pytest.mark.usefixtures("small")
+@ENCRYPTED_IN_LONG
+@pytest.mark.usefixtures("small", "serde")
 @pytest.mark.parametrize(("other", "writer", "writer_is_inside", "every"), _PAIRS)
 def test_no_checkpoint_loses_a_segment_to_another_process(
     world: World,
@@ -7557,7 +7684,8 @@ def test_no_checkpoint_loses_a_segment_to_another_process(
 
 
 @_short_and_long("every", 4, 1)
-@pytest.mark.usefixtures("small")
+@ENCRYPTED_IN_LONG
+@pytest.mark.usefixtures("small", "serde")
 def test_a_copy_of_what_is_being_pruned_is_whole(world: World, every: int) -> None:
     """A checkpoint that a copy shows is as it was, though its source was pruned meanwhile."""
     knock = Knock(world)
@@ -7607,6 +7735,293 @@ async def _arun(saver: DynamoDBSaver, thread_id: str, checkpoint_ns: str, steps:
     found: Any = await saver.aget_tuple(_config(thread_id, ns=checkpoint_ns))
     assert found.checkpoint["channel_values"] == values
     assert [value for _, _, value in found.pending_writes] == [f"{thread_id} {steps}", None]
+
+
+# A value larger than what stays in an item, under the usual limits and the small ones.
+_LARGE: Final = [_words(90, number) for number in range(80)]
+
+
+def _begin_anew(world: World, saver: DynamoDBSaver) -> Any:  # noqa: ARG001  a call as the others
+    """Find nothing, as a new conversation does."""
+    assert saver.get_tuple(_config("thread")) is None
+    return _config("thread")
+
+
+def _copy_back(world: World, saver: DynamoDBSaver) -> Any:
+    """Have another process bring the thread back as it once was."""
+    world.saver().copy_thread("backup", "thread")
+    found: Any = saver.get_tuple(_config("thread"))
+    return found.config
+
+
+def _copy_back_here(world: World, saver: DynamoDBSaver) -> Any:  # noqa: ARG001  a call as the others
+    """Bring the thread back, and go on without a read."""
+    saver.copy_thread("backup", "thread")
+    return _config("thread", 1)
+
+
+def _import_elsewhere(world: World, saver: DynamoDBSaver) -> Any:
+    """Have another process copy the thread once more from where it came from."""
+    world.saver().copy_from(_origin(), ["thread"])
+    found: Any = saver.get_tuple(_config("thread"))
+    return found.config
+
+
+def _import_again(world: World, saver: DynamoDBSaver) -> Any:  # noqa: ARG001  a call as the others
+    saver.copy_from(_origin(), ["thread"])
+    return _config("thread", 1)
+
+
+def _origin() -> InMemorySaver:
+    """Return a saver with the thread as it was before it was copied."""
+    origin = InMemorySaver()
+    config = _put(origin, _config("thread"), 1, {"y": 1})
+    origin.put_writes(config, [("x", _LARGE)], "task")
+    return origin
+
+
+@pytest.mark.usefixtures("serde")
+@pytest.mark.parametrize(
+    "begin", [_begin_anew, _copy_back, _copy_back_here, _import_elsewhere, _import_again]
+)
+def test_nothing_builds_on_a_thread_that_another_process_deleted(
+    world: World, begin: Callable[[World, DynamoDBSaver], Any]
+) -> None:
+    """A thread that comes back under its id, with the same content, stores all that it names.
+
+    It once left out what the process remembered of the thread before.
+    """
+    saver = world.saver()
+    config = _put(saver, _config("thread"), 1, {"y": 1})
+    saver.copy_thread("thread", "backup")
+    saver.put_writes(config, [("x", [*_LARGE, "in another order"][::-1])], "first task")
+    saver.put_writes(config, [("x", _LARGE)], "task")
+    _put(saver, config, 2, {"x": _LARGE})
+    world.saver().delete_thread("thread")
+
+    config = begin(world, saver)
+    _audit(world)
+    # A fast node's writes come before their checkpoint.
+    saver.put_writes(_config("thread", 5), [("x", _LARGE)], "task")
+    _audit(world)
+    config = _put(saver, config, 5, {"x": [1], "y": 2})
+    saver.put_writes(config, [("x", _LARGE[::-1])], "task 2")
+    _put(saver, config, 6, {"x": _LARGE, "y": [*_LARGE, "in another order"][::-1]})
+
+    _audit(world)
+    found: Any = world.saver().get_tuple(_config("thread"))
+    assert found.checkpoint["channel_values"]["x"] == _LARGE
+
+
+@pytest.mark.parametrize("shared_by", ["writes", "two runs"])
+def test_two_deletions_at_once_spare_what_a_put_builds_on(world: World, shared_by: str) -> None:
+    """Whichever request of a prune or deletion another comes before, a run may go on.
+
+    A segment was once collected whose two names went at once, by two calls: each call thought
+    that the other name stayed, or had not read it yet.
+    """
+    knock = Knock(world)
+    config = _put(world.saver(), _config("thread"), 1, {"x": _LARGE}, run_id="run 1")
+    if shared_by == "writes":
+        world.saver().delete_thread("thread")
+        _put(world.saver(), _config("thread"), 1, {"y": 1}, run_id="run 2")
+        world.saver().put_writes(config, [("x", _LARGE)], "task")
+    saved = [world.items(0), world.items(1)]
+    world.now += 2 * GRACE
+
+    for left in itertools.count():
+        _restore(world, saved)
+        running, busy = world.saver(), world.saver(knock.client)
+        assert running.get_tuple(config)
+        if shared_by == "two runs":
+            _put(running, config, 2, {"x": _LARGE}, run_id="run 2")
+        knock.arm(left, lambda: world.saver().delete_for_runs(["run 2"], use_index=False))
+        if shared_by == "two runs":
+            busy.delete_for_runs(["run 1"], use_index=False)
+        else:
+            busy.prune(["thread"])
+        has_knocked = knock.has_knocked
+        knock.arm(-2, int)
+        world.saver().prune(["thread"])
+        _put(running, config, 3, {"x": _LARGE})
+        _audit(world)
+        if not has_knocked:
+            break
+    assert left > 0
+
+
+_MEANWHILE: Final[dict[str, Callable[[DynamoDBSaver], Any]]] = {
+    "prune": lambda saver: saver.prune(["thread"]),
+    "prune at once": lambda saver: saver.prune(["thread"], grace_seconds=0),
+    "delete_for_runs": lambda saver: saver.delete_for_runs(["run 1", "run 2"], use_index=False),
+    "delete_thread": lambda saver: saver.delete_thread("thread"),
+}
+
+
+@pytest.mark.usefixtures("serde")
+@pytest.mark.parametrize("number", [1, 2], ids=["a fork", "the newest"])
+@pytest.mark.parametrize("meanwhile", _MEANWHILE)
+def test_a_put_keeps_what_its_parents_writes_stored(
+    world: World, meanwhile: str, number: int
+) -> None:
+    """Between a superstep's writes and its checkpoint another process may collect, and all stays.
+
+    What was deleted with the thread, or collected without a grace period, is told to be missing.
+    """
+    saver = world.saver()
+    for each in (1, 2):
+        _put(saver, _config("thread", each - 1 or None), each, {"y": each}, run_id=f"run {each}")
+    saver.put_writes(_config("thread", number), [("x", _LARGE)], "first task")
+    world.now += 2 * GRACE
+    assert saver.get_tuple(_config("thread", number))
+    assert saver.get_tuple(_config("thread", 2))
+
+    saver.put_writes(_config("thread", number), [("x", [*_LARGE, 1])], "task")
+    _MEANWHILE[meanwhile](world.saver())
+    world.now += GRACE / 2 - 1
+    _put(saver, _config("thread", number), 3, {"x": [*_LARGE, 1, 2]})
+    world.saver().prune(["thread"])
+
+    if meanwhile == "delete_thread" or (meanwhile == "prune at once" and number == 1):
+        with pytest.raises(DamagedCheckpointError, match=r"Segment .* is missing"):
+            world.saver().get_tuple(_config("thread"))
+    else:
+        found: Any = world.saver().get_tuple(_config("thread"))
+        assert found.checkpoint["channel_values"] == {"x": [*_LARGE, 1, 2]}
+        _audit(world)
+        world.now += GRACE + 1
+        world.saver().prune(["thread"])
+        assert world.saver().get_tuple(_config("thread")) == found
+
+
+@pytest.mark.usefixtures("small", "serde")
+@pytest.mark.parametrize("channel", [INTERRUPT, RESUME])
+def test_a_special_write_that_is_replaced_stays_whole(world: World, channel: str) -> None:
+    """Whichever request comes before a prune, the last value stays, and the old one's parts go."""
+    values = [_words(6000), _words(6000, 1)]
+    knock = Knock(world)
+    config = _put(world.saver(), _config("thread"), 1)
+    for value in values:
+        world.saver().put_writes(config, [(channel, value)], "task")
+    world.now += 2 * GRACE
+
+    for left in itertools.count():
+        value = values[left % 2]
+        knock.arm(left, lambda: world.saver().prune(["thread"]))
+        world.saver(knock.client).put_writes(config, [(channel, value)], "task")
+        _audit(world)
+        found: Any = world.saver().get_tuple(config)
+        assert found.pending_writes == [("task", channel, value)]
+        world.now += 2 * GRACE
+        if not knock.has_knocked:
+            break
+        knock.arm(-2, int)
+
+    assert left > 1
+    world.saver().prune(["thread"])
+    assert len(world.items(0)) < 1 + 2 * 6000 / 400
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["stored", "failed"])
+def test_two_calls_at_once_store_a_segment_once(world: World, *, fails: bool) -> None:
+    """Writes and the checkpoint after them store their value once, or each by itself."""
+    client = world.client(retries={"mode": "standard", "total_max_attempts": 1})
+    saver = world.saver(client)
+    config = _put(saver, _config("thread"), 1)
+    sent: list[Any] = []
+    is_sent, is_second = threading.Event(), threading.Event()
+
+    def send(request: Any, **_: Any) -> None:
+        sent.append(request)
+        if len(sent) > 1:
+            is_second.set()
+            return
+        is_sent.set()
+        is_second.wait(0.3)  # in vain, as the other call waits for this one
+        if fails:
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+    client.meta.events.register("before-send.dynamodb.BatchWriteItem", send)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(saver.put_writes, config, [("x", _LARGE)], "task")
+        assert is_sent.wait(60)
+        second = pool.submit(_put, saver, config, 2, {"x": _LARGE})
+        error = first.exception(60)
+        assert second.result(60) == _config("thread", 2)
+
+    assert isinstance(error, ConnectionClosedError) == fails
+    assert len(sent) == 1 + fails
+    assert not saver._store._storing
+    _audit(world)
+    found: Any = world.saver().get_tuple(_config("thread"))
+    assert found.checkpoint["channel_values"] == {"x": _LARGE}
+    before: Any = world.saver().get_tuple(config)
+    assert before.pending_writes == ([] if fails else [("task", "x", _LARGE)])
+
+
+@pytest.mark.usefixtures("serde")
+def test_segments_outlive_writes_and_checkpoints_that_name_them(world: World) -> None:
+    """Whatever ttl each call has, no item names what expires, or is collected, before it."""
+    saver, config = world.saver(), _config("thread")
+    for number, ttl in enumerate(islice(itertools.cycle([600, 60, None, 2000, 250]), 16), 1):
+        config["configurable"]["ttl_seconds"] = ttl
+        value = [*_LARGE, number]
+        config = _put(saver, config, number, {"x": value if number % 3 else 0})
+        config["configurable"]["ttl_seconds"] = (ttl or 100) * 2
+        saver.put_writes(config, [("x", value[::-1] if number % 4 == 1 else value)], "task")
+        _audit(world)
+        found: Any = world.saver().get_tuple(_config("thread"))
+        assert len(found.pending_writes) == 1
+        world.now += 130
+        _sweep(saver, world.now)
+        _audit(world)
+        if number % 5 == 0:
+            world.saver().prune(["thread"])
+            _audit(world)
+
+
+@pytest.mark.usefixtures("serde")
+def test_renewed_ancestors_keep_what_their_writes_name(world: World) -> None:
+    """Checkpoints that a DeltaChannel is rebuilt from last, with the segments of their writes."""
+    saver, config = world.saver(ttl_seconds=600), _config("thread")
+    count = 14
+    for number in range(1, count):
+        metadata: Any = {"counters_since_delta_snapshot": {"delta": (number, 1)}}
+        checkpoint = _checkpoint(number, {"delta": 0}, number)
+        if number > 1:
+            del checkpoint["channel_values"]["delta"]
+        config = saver.put(config, checkpoint, metadata, {"delta": number})
+        saver.put_writes(config, [("delta", [number, *_LARGE])], "task")
+        _audit(world)
+        world.now += 200
+        _sweep(saver, world.now)
+        _audit(world)
+        if number == count // 2:
+            world.saver().prune(["thread"])
+
+    _put(saver, config, count)
+    (history,) = world.saver().get_delta_channel_history(config=config, channels=["delta"]).values()
+    assert [value for _, _, value in history["writes"]] == [
+        [number, *_LARGE] for number in range(1, count - 1)
+    ]
+
+
+@pytest.mark.usefixtures("serde")
+def test_copy_from_between_writes_follows_the_source(world: World) -> None:
+    """Whenever a thread is copied again, its checkpoints have the writes that the source shows."""
+    origin = _origin()
+    with world.saver() as saver:
+        for number in range(2, 6):
+            assert saver.copy_from(origin, ["thread"]).threads == 1
+            config = _config("thread", number - 1)
+            origin.put_writes(config, [("x", [*_LARGE, number])], "task 2")
+            origin.put_writes(config, [(INTERRUPT, [*_LARGE, number])], "task 3")
+            if number % 2:
+                saver.copy_from(origin, ["thread"])
+            _put(origin, config, number, {"x": [*_LARGE, number]})
+            saver.copy_from(origin, ["thread"])
+            _audit(world)
+            assert _told(world.saver(), "thread") == _told(origin, "thread")
 
 
 @_short_and_long("runs", 8, 64)
