@@ -1349,7 +1349,7 @@ def _decode_span(content: Any, named: Sequence[_Ref]) -> _Span:
     refs: list[_Ref] = []
     for first, count in zip(ranges[::2], ranges[1::2], strict=True):
         some = named[first : first + count]
-        if not 0 < count == len(some):
+        if first < 0 or not 0 < count == len(some):
             raise ValueError
         refs += some
     if _expect(skip, int) < 0:
