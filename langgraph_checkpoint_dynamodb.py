@@ -17,14 +17,15 @@ Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the r
     table        item        range key                     other attributes (? = not on every item)
     -----------  ----------  ----------------------------  ----------------------------------------
     checkpoints  checkpoint  <id>                          checkpoint_ns parent_checkpoint_id? type
-                                                           checkpoint? segments? digest run_id? ttl?
+                                                           checkpoint? body? segments? lists?
+                                                           digest run_id? ttl?
     checkpoints  subgraph    ~c<ns><id>                    the same
     checkpoints  pruned      ~p<uuid>                      segments stored_at ttl
     checkpoints  segment     ~s<digest>[:<expiry>]         segment stored_at ttl?
     checkpoints  veil        }                             checkpoint_ns veil through
     checkpoints  sub-veil    ~c<ns>}                       the same
-    writes       write       <checkpoint>:::<task>:::<idx> task_path idx type writes? segments?
-                                                           digest stored_at ttl?
+    writes       write       <checkpoint>:::<task>:::<idx> task_path idx type writes? body?
+                                                           segments? lists? digest stored_at ttl?
 
 Bytes, each encoded by the serde's ``dumps_typed`` (its type is the attribute ``type``), then packed
 (rule 7):

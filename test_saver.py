@@ -4256,7 +4256,7 @@ def test_copy_from_keeps_any_order_of_writes(shown: list[tuple[str, str]]) -> No
         items = importer._encode_writes(key, writes, _sealer("thread"))
         reader = saver._reader()
         found = [write for item in items for write in reader.decode_writes(key, item)]
-        loaded = reader._loaded(key, module._Pending({}, {key: items}, {}))
+        loaded = reader._loaded(key, module._Pending({key: items}, [], {}))
 
     assert loaded == writes
     assert len({(write.task_id, write.idx) for write in found}) == len(writes)
@@ -8981,6 +8981,7 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _forged("msgpack", [_BARE, {SECRET: 1}, {SECRET: ["null", [0, 7, 1]]}, False, b""]),
     _forged("msgpack", [_BARE, {SECRET: 1}, {SECRET: ["null", [-1]]}, False, b""]),
     _forged("msgpack", [_BARE, {SECRET: 1}, {SECRET: ["null", SECRET]}, False, b""]),
+    _forged("msgpack", [_BARE, {SECRET: 1}, {SECRET: [5, SECRET]}, False, b""]),
     _malformed(checkpoint=_bomb()),
     _attacked("a flipped first byte"),
     _attacked("a flipped byte of a write"),
@@ -10527,6 +10528,10 @@ def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: Ma
             saver.put_writes(stored, [("text", 1), (ERROR, 2)], "task")
         large = [("text", random.randbytes(500_000))]
         saver.put_writes(_config(thread_id, 9), large, "task")
+        saver.put_writes(_config(thread_id, 9), [(ERROR, large)], "task")
+        many = {f"channel {number}": _words(5000, number) for number in range(60)}
+        _put(saver, stored, 5, many)
+        saver.put_writes(_config(thread_id, 5), [*many.items()], "task")
         saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
     documented = _layout()
     found = set()
@@ -11169,41 +11174,109 @@ def test_documents_lambda_template_makes_the_tables_that_setup_makes(
 # -- Golden ---------------------------------------------------------------------------------------
 # Items as they were first stored, never edited: a change that these do not outlive is a new layout.
 
-# What layout 1 stores, as it was first stored. Never edited: a change that these do not outlive is
-# a new layout.
+# What layout 1 stores, as it was first stored: "many" and "body" with the limits of SMALL, and
+# "sealed" with an EncryptedSerializer.
 GOLDEN: Final[list[list[dict[str, Any]]]] = [
     [
         {
-            "checkpoint": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\x838\x06b\x0f\xc4j]0a\x06\",`\\(0\x04\xbaz'\x16GC\\\x8b\xe1\xaa\xc6\x15\xb0\xb8`Bu\x15f\xca8\xd0\x82\x9c\xb0\xc0\xc9\x88\x01\x9e\x8e\x96\x15\x95\xe6\xc5g\xa6,\x05R\xba\x86\x08C\xa7\"\x12*0}\xf2NZ\x9a\x91\x9a\x93\x93\xbf\xb4$#\xb5(\x15\x00R'PR"
-            },
-            "thread_id": {"S": "golden"},
-            "run_id": {"S": "run-1"},
-            "checkpoint_ns": {"S": ""},
             "checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
-            "digest": {"B": b"\x83~G\xd5\\\xb5\xae\xe3\xad\xfdrs!|:_"},
+            "thread_id": {"S": "golden"},
+            "checkpoint": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\x9b\nv\x0c\xc4\x1e\x88\xd5\xba`\xc2\x0cDX\xc0\xb8P`\x08t\xf5N,\x8e\x86\xb8\x16\xc3U\x8d+`q\xc1\x88\xea*"
+                b"\xcc\x94q\xa0\x059a\x81\x93\x11#<\x1d-+*\xcd\x8b\xcfLY\n\xa4t\r\x11\x86N\x82'T\xdeIK3Rsr\xf2\x97\x96d\xa4\x16\xa5\x1e:\xc2"
+                b"\x00\x00\x0b\xf6P\x83"
+            },
+            "checkpoint_ns": {"S": ""},
+            "digest": {"B": b":\t&o\xf6\xa2\xa5I\xf5\xaa\xf5\xb3\xe6UT+"},
+            "run_id": {"S": "run-1"},
             "type": {"S": "msgpack"},
         },
         {
-            "checkpoint": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\x838\x06b\x0f\xc4j]0a\x06\",`\\(0\x02\xbaz'\x16GC\\\x8b\xe1\xaa\xc6\x15\xb0\xb8`Bu\x15f\xca8\xd0\x8c\x9c\xb0\xc0\xc9\x88\x11\x9e\x8e\x10\xe6LE\xa4M`\x92\xe4\x9d\xb44#5''\x7fiIFjQ*\x00e@J\xd4"
-            },
-            "thread_id": {"S": "golden"},
-            "checkpoint_ns": {"S": ""},
-            "parent_checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
             "checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000002"},
-            "digest": {"B": b"\xd6C(;\xdez\x9c\xd5\xfcM\x9e\n\x10\x80\xe8\xa3"},
+            "thread_id": {"S": "golden"},
+            "checkpoint": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\x9b\nv\x0c\xc4\x1e\x88\xd5\xba`\xc2\x0cDX\xc0\xb8P`\x04t\xf5N,\x8e\x86\xb8\x16\xc3U\x8d+`q\xc1\x84\xea*"
+                b"\xcc\x94q\xa0\x199a\x81\x93\x11\x13<\x1d!\xcc\x99\x04O\x9b\xbc\x93\x96f\xa4\xe6\xe4\xe4/-\xc9H-J=t\x84\x01\x00$\xd6K\x06"
+            },
+            "checkpoint_ns": {"S": ""},
+            "digest": {"B": b"\xab\x96\xe2\x896yh\xf6\x9a\xf9\x06j\xd1|\xea%"},
+            "parent_checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
+            "type": {"S": "msgpack"},
+        },
+        {
+            "checkpoint_id": {"S": "~c4:body:1f000000-0000-6000-8000-000000000001"},
+            "thread_id": {"S": "golden"},
+            "body": {
+                "B": b"\xa3\x08\x01\x92\xde\x12\x15\xd0\xf5\xbds\xf7\xb8\x81\xdeM\x00\x00\x00\x00\x00\xfbpL'\x9a#\xc8BcLE&9\xe6D_\x00\x00\x00\x00\x00"
+            },
+            "checkpoint_ns": {"S": "body"},
+            "digest": {"B": b"\xd63\xa0\xa0:E\xe3\xa1[~\xe6Q\xe9h\xfb\xfe"},
+            "type": {"S": "msgpack"},
+        },
+        {
+            "checkpoint_id": {"S": "~c4:many:1f000000-0000-6000-8000-000000000001"},
+            "thread_id": {"S": "golden"},
+            "checkpoint": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\x9b\nv\x0c\xc4\x1e\x88\xd5\xba`\xc2\x0cDX\xc0\xb8P`\x08t\xf5N,\x8e\x86\xb8\x16\xc3U\x8dK\x81\x96\x94\xa42\xa2"
+                b":\t3Y\x1ch\x04\xa7\x1bF\xa8\xfa)\xf0\x04\xc8\xde\xb4\xa4$1'{\xced\x06\x06\x96#lKJJ\x8b\xf2x\x0e\x1da\x00\x00PI@\x10"
+            },
+            "checkpoint_ns": {"S": "many"},
+            "digest": {"B": b"B\xbb?\xf3\xd7\x96\xb58\xd2\x9f\xd7k\x99\xc5\xc2\x0f"},
+            "lists": {"B": b"\xf1n\x8e\xafa?\x13\xb5x\xb8Tc\xd6M\x15 \x00\x00\x00\x00\x00"},
+            "segments": {
+                "B": b"\xaa\xb13\xcc/\xa7\xf3\x0c\x8d\xb1\x0f\xbf\x0f\x95L\xf6\x00\x00\x00\x00\x00\x17o\x1b+\x11FY\x06\x0c\xbd\x8c\xacS)r\xaa\x00\x00\x00"
+                b"\x00\x00\n\x9d7\x95&\xd81\xbe\xc2\xb8\x01\xd1r3F4\x00\x00\x00\x00\x00"
+            },
             "type": {"S": "msgpack"},
         },
         {
             "checkpoint_id": {"S": "~c5:sub:1:1f000000-0000-6000-8000-000000000001"},
-            "checkpoint": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\x838\x06b\x0f\xc4j]0a\x06\",`\\(0\x04\xbaz'\x16GC\\\x8b\xe1\xaa\xe6\x15\xb0\xb8`\\R\x92ZQ\xc2\xb8$/?/\x95\x11\xd5\x85\x98\xa9\xe4@34\x91A\xd2\x178M\xfd\x87'*\x84\xa1S\x11\t\x15\x98>\xd9'.\xcdH\xcd\xc9\xc9\x07\xdb\x84,5q\xd2\x11\x81\xf8^\x83\x19\xe6b\xb7\x13\xaf\xed,\xe5\x13z\xc9\xf6\x9e\x01\x94\xb0\x81n\x99\nM\xde\xa0\xf4\r\x00\xb9\xf6f\xef"
-            },
-            "digest": {"B": b"\xba\xa6\x8d\xab\xd8\x88\x99\xcd\x15IY\x0f\xb3\xb8\xff\xa2"},
             "thread_id": {"S": "golden"},
-            "type": {"S": "msgpack"},
+            "checkpoint": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\x9b\nv\x0c\xc4\x1e\x88\xd5\xba`\xc2\x0cDX\xc0\xb8P`\x08t\xf5N,\x8e\x86\xb8\x16\xc3U\xcd+`q\xc1\xb8\xa4$"
+                b'\xb5\xa2\x84qI^~^*#\xaa\x0b1S\xc9\x81fh"\x83\xa4/p\x9a\xfa\x0fKT\x8d\x0b\x88r\xa9\x11\xc2\xeeI\xf0\xf4\xcc>qiFjNN>\xd81p\xe1'
+                b"\xc9\x0c\x0c\x10\x87M\x04\xa7\xf5CG\x18\x00S$cp"
+            },
             "checkpoint_ns": {"S": "sub:1"},
+            "digest": {"B": b"\xb9\xad\x8b\xc1\xdc\x87\xe7\x91<!m\xe7\x84DBy"},
+            "segments": {
+                "B": b"_\x8d0\x987\x16\xdba\xd6\xb9u\x0e\x12\xe9\x06\xef\x00\x00\x00\x00\x00"
+            },
+            "type": {"S": "msgpack"},
+        },
+        {
+            "checkpoint_id": {"S": "~s0a9d379526d831bec2b801d172334634"},
+            "thread_id": {"S": "golden"},
+            "segment": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\xbbi\x0b\r/\x05CC\x85$\x92\x01\x00\xf5\xe1\x17\xc2"
+            },
+            "stored_at": {"N": "1700000000"},
+        },
+        {
+            "checkpoint_id": {"S": "~s176f1b2b114659060cbd8cac532972aa"},
+            "thread_id": {"S": "golden"},
+            "segment": {
+                "B": b'\x01x}\x95\xd0\xdd\x00\xbbi\x03\r/\x05\x0b\x85L\x92\x01B\xb7\xa5B\x16\xc9\xe0\xa6-L\xb7\xa1\x81B"\xc9\x00\x00n1I\xaa'
+            },
+            "stored_at": {"N": "1700000000"},
+        },
+        {
+            "checkpoint_id": {"S": "~s2b587eedddc9719b09230b3111fa55ab"},
+            "thread_id": {"S": "golden"},
+            "segment": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\xbbi\x03\r/\x05\x03\x85D\x92\x01B\xb7\xa1B\x12\xc9\x00\xa1\xdbH!\x99d\x80\xd0m\xac\x90B2@\xe86QH%\x19\x00\x00\xb0"
+                b"\xc1v\xcb"
+            },
+            "stored_at": {"N": "1700000000"},
+        },
+        {
+            "checkpoint_id": {"S": "~s40273cacd488a7bcb0d75d126aba757e"},
+            "thread_id": {"S": "golden"},
+            "segment": {
+                "B": b'\x01x}\x95\xd0\xdd\x00\xbbi\x03\r/\x05\x0b\x85L\x92\x01B\xb7\xa5B\x16\xc9\xe0\xa6-L\xb7\xa1\x81B"\xc9\x00I\xbb\xa1B\x12\xc9`E~^\xaaB.'
+                b"0\xc5\x00\x00\x06oe("
+            },
+            "stored_at": {"N": "1700000000"},
         },
         {
             "checkpoint_id": {"S": "~s5f8d30983716db61d6b9750e12e906ef"},
@@ -11213,41 +11286,144 @@ GOLDEN: Final[list[list[dict[str, Any]]]] = [
             },
             "stored_at": {"N": "1700000000"},
         },
+        {
+            "checkpoint_id": {"S": "~sa3080192de1215d0f5bd73f7b881de4d"},
+            "thread_id": {"S": "golden"},
+            "segment": {
+                "B": b'\x00\x01x}\x95\xd0\xdd\x00m\x94\xb9\x8d\x100\x10EY\xfa! A\xb4c{\xec\xf19\xbe\xcfl[@\xa2\x00\x02\x8a@"@\x88*\xa8\x06\xb3\x0bH\x08\x1c'
+                b"\x8c\xe4d\xe6\xfd?\xdf~\xff\x04\xf3<\xe7y\xf4\xab\xa7\xf2\xe6gy\xfb\xfb\xfa\xeb\xbc\xbe\xd4\x9f\xfe\x03\xfdL\xfb\x0f\xd5\xe3\x87\xf5\xf0"
+                b"7\xce\xbf\x91\xf8\xf2\xf8\x91\xe2\xcd\xd5\xf7\x97\x9f\rdN\x96\xdf\xcdp\xe1\x07\xa8\xbc\x93;|\xea\xbb\xb0!S\xb6\x91sU\xbcI^\xf7\x8a\x91f"
+                b'\xd5\x07\\\x83\xc0K\x8b\xd3\xd4\x94\xfc\xd8\xa1\xf0\x9a\xcf\xd0\xae\xdc\x95\x01o\x80n\n\x1f\xe7\x98\xda\xd9\xb9A"\x86\x84\xcc'
+                b'\xd9\xb8\x0b\xe5\xc2W\x9f\xdd9\x91oki8\x03a\xd9L\x80\xd6\xc2<!\x08apH\xb6\t"\xa33+Z\xd9\xa9\x1b5\xce\xec\xa3)\xb2\x8ci\xac\xdb\xef'
+                b"\xb3\xad\xba'\xaf\x11r\x17e\xf5\x16d7\xfd8\xb7\xab\x04X\x1d\xc6)6\x02;\x99\xb6\x9fC\xa1\xc6\x84\x0e\x96\xf5i\xb9EtEK\xd6e\xa8\xd1P\xec\""
+                b"\xa2\xee\xd7\x96\xe5\x13Q\xf5\x14v\x9d\x1b\xe3\x1e\x00\x9e#/}\xc9Z.\xa1\xda.\x9c!=\x19e*\x8b\x9e\x99L\xfc\xf4#\x90w\rn\r\x84"
+                b"\x15\xab\xe0\xc5\xf3}\xb9&\x9f\xde\xc4\x8dp\xdf\x8b\xe4\xca\xe8\xa6IZ\x86\xacE\x19\xb6\x18>\x0cG\xe5\x98Q\xb3\xb3\xfc\xba\x87R\x8cY4j/"
+                b"=\x9e\x13\xf1\x18\xcbl E\x0c\x85\xe3W|\xa2V\xeat\xe6@\xcd|\xac\xdc\x06\x10\x8d>\xd2*U1\xb0b\xc4\x9cK`\xbd\x11\x95\xdb\x90cU\xed\x04\x1b"
+                b"J"
+            },
+            "stored_at": {"N": "1700000000"},
+        },
+        {
+            "checkpoint_id": {"S": "~saab133cc2fa7f30c8db10fbf0f954cf6"},
+            "thread_id": {"S": "golden"},
+            "segment": {
+                "B": b"\x01x}\x95\xd0\xdd\x00\xbbi\x03\r/\x05S\x854\x92\x01B\xb7\x99B:\xc9\x00\xa1\xdb\\!\x83d\x00\x00\xc3\x8eI\xab"
+            },
+            "stored_at": {"N": "1700000000"},
+        },
+        {
+            "checkpoint_id": {"S": "~sf16e8eaf613f13b578b85463d64d1520"},
+            "thread_id": {"S": "golden"},
+            "segment": {"B": b"\x00+X~\xed\xdd\xc9q\x9b\t#\x0b1\x11\xfaU\xab\x00\x00\x00\x00\x00"},
+            "stored_at": {"N": "1700000000"},
+        },
+        {
+            "checkpoint_id": {"S": "~sfb704c279a23c842634c452639e6445f"},
+            "thread_id": {"S": "golden"},
+            "segment": {
+                "B": b"\x00\xcbY\x006\x1d\x19\xc7R\x8a\xa6\x10`\xa9\xb3\x99\x1f\xc7\xa3\xda*\x01m\x18\xb4*\xae\xc0X\xf0\x1a\x8c\x19\xec\x0e\xd8ui\xebN\xb2^s1"
+                b"\xf4F\xbc*\xf6\x1cy\xedXy\xf3-k\xbe!\\y\x07\x8b\x8eNJ\xb5\x82Z\xc7\x83\x12F \xc6\xd5\x9c#k\xf8\xcd\x0f\xe5\xa94:\xbf\xe7d\xac\xae\x90"
+                b"\x98\xdbc\x9e\xeb\x0f\x95]s\xf3\x91w\\Y\x03\xe6\xeb#%\xa7\x12\xd3~\xe7\x19\x10w\xd5,\x14\x87e+v\xa3\xfe\xee\xcf\xbf\xf9\xf0\xf0\xf5\xdb"
+                b"\x8b\x1f\x9d*a\xa0"
+            },
+            "stored_at": {"N": "1700000000"},
+        },
+        {
+            "checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
+            "thread_id": {"S": "sealed"},
+            "checkpoint": {
+                "B": b"\x02aes\x00j?0u\x02\xfb[\x1e\xdf\xfa\xd3h\xf7\x91\xbd\xe4(\x12l\xfd\xc5\xaaa>/\x1d#\xad\xe8y\xac-\x83\xbcs7\xccv\xd8\xd4\xc4&\xe9"
+                b'\xa7\xa00v\xb3HuM\xac\xfc\xbc\xf2@\x83h\x8a\xfa\xfb,\xdd\x04t\xaf\xba\xaa\xc8\xdd\xd7XR\xe5\x16"J\x12&I\x15\xdc\xe0\xd2\xcb\xe2\x1f'
+                b"\xb1\xd6U\xdc\r\xe5H\x10Z\xa5\x13l\xe4\xa7\x16\x07\x87B\xe1\x02\n'r\x80\xca\xd1S\xf5\xd9\x10\xfb\x1e\xbb@G<\\\xc0\x9b\xb8\xfe\x9a}\xb1"
+                b"\x98\x89\x1d\x0cp\xddPy"
+            },
+            "checkpoint_ns": {"S": ""},
+            "digest": {"B": b"\xe9\x89\xddb\xe6?\xcb]\xff\xc1\xab\xf4\xaeb\xe4\xa7"},
+            "segments": {
+                "B": b"KeGJ~\x1f\xe2-\xe51\xa1\x9e\xb6\x85\xc0\xd7\x00\x00\x00\x00\x00\xf5U\x13\xfe\x9d6\x96\x86[\xf8\x7f3E\xde\xe8\x02\x00\x00\x00\x00\x00"
+            },
+            "type": {"S": "msgpack"},
+        },
+        {
+            "checkpoint_id": {"S": "~s4b65474a7e1fe22de531a19eb685c0d7"},
+            "thread_id": {"S": "sealed"},
+            "segment": {
+                "B": b"\x02aes\x00\x888\xb7\xd5t\xd7\xb4e#+\x12\xbd\x7f\x94\xcf\x9b'\xe8\x0b\xb0t<\xa5\x9bJNW\xbb0\x98r\x85c\x1d#@\x82\xe0\xd4\xf6?\xcc\x96"
+                b"i\xcbB)\x93\x85\xc3\xe5\xea\xcf\xcc\xc6\xc5\x802\x9a\x9e\x8e\x8d\r\xea\x06\xc5\x97\xb8Q_\x919\xb17\xa8\xf2\xb8\x82s\x9ba\x9d)Y%"
+            },
+            "stored_at": {"N": "1700000000"},
+        },
+        {
+            "checkpoint_id": {"S": "~sf55513fe9d3696865bf87f3345dee802"},
+            "thread_id": {"S": "sealed"},
+            "segment": {
+                "B": b"\x02aes\x00\xc0X\xd1{\xdbN<\xc2\x98\x9c\xe7\xd2 \x0c\xfaC\x01\x84oy\x02\x90\x83\n\xd73\x8b\xab\xe3\x00 9\x97}\x99\xa2#\xd0\x1c\xc6m\xd0Z"
+                b"2\xb6X\\#\xa8+u\xc2L\x1c\x171\xe0\xaf'\x84\xc7\x87E\xbb\xea\x8e\xddR\t\x9a}"
+            },
+            "stored_at": {"N": "1700000000"},
+        },
     ],
     [
         {
-            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
             "task_id_idx": {"S": "1f000000-0000-6000-8000-000000000002:::task-1:::-3"},
+            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
+            "digest": {"B": b"@\x1d\x187\xc5Xq\xc9\xe4[\xd4\x100\x06+\xf2"},
+            "idx": {"S": "-3"},
+            "stored_at": {"N": "1700000000"},
             "task_path": {"S": "path-1"},
-            "idx": {"NS": ["-3"]},
             "type": {"S": "msgpack"},
             "writes": {"B": b"\x00\x91\x94\xfd\xad__interrupt__\xa7msgpack\xc4\x02\x91\x01"},
-            "stored_at": {"N": "1700000000"},
-            "digest": {"B": b"\xbc\xc2#\xab\xc6\xaa9\xfesq\xc4\xc5\x1d\x83m6"},
         },
         {
-            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
             "task_id_idx": {"S": "1f000000-0000-6000-8000-000000000002:::task-1:::0"},
+            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
+            "digest": {"B": b"3\xe3\xbd\xc3\x1f\x9f\xb0\xde\xa6V>\xbc\xa6\r\xde\xe1"},
+            "idx": {"S": "0,2"},
+            "stored_at": {"N": "1700000000"},
             "task_path": {"S": "path-1"},
-            "idx": {"NS": ["0", "2"]},
             "type": {"S": "msgpack"},
             "writes": {
                 "B": b"\x01x}\x95\xd0\xdd\x00\x9b4\x85a\x05,\xc4\xe0\x11\xcf\xb641\x1d\x18\x9eS\x98\x96\xe4\xe5\xe7\xa5B\x93\x00\x00\x89\xe0\x120"
             },
-            "stored_at": {"N": "1700000000"},
-            "digest": {"B": b"\xf8\xc3\x97\xf0@/\xf95\xe8\xf5\xb7\xe2&\x8b\xc3\t"},
         },
         {
-            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
             "task_id_idx": {"S": "1f000000-0000-6000-8000-000000000003:::task-2:::0"},
+            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
+            "digest": {"B": b"\x17\xb6\xba>\xd0k\xf5\xa3\xd5\x89\x9d\xb4\x0f\xdew\xfb"},
+            "idx": {"S": "0"},
+            "stored_at": {"N": "1700000000"},
             "task_path": {"S": ""},
-            "idx": {"NS": ["0"]},
             "type": {"S": "msgpack"},
-            "writes": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\x9b8\x85a\x05,\xc4\xe0\x11\xcf\n\x8c\xde\xe2\x12\x00\xa6D\x0b\xe2"
+            "writes": {"B": b"\x00\x91\x94\x00\xa8messages\xa7msgpack\xc4\x06\xa5early"},
+        },
+        {
+            "task_id_idx": {"S": "~c4:many:1f000000-0000-6000-8000-000000000001:::task-1:::0"},
+            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
+            "digest": {"B": b"\xd0\xfe\x13\xeeu\xa4\xe2\x8d\xcb'\x1cjG!\xa3\x1d"},
+            "idx": {"S": "0"},
+            "segments": {
+                "B": b"+X~\xed\xdd\xc9q\x9b\t#\x0b1\x11\xfaU\xab\x00\x00\x00\x00\x00\xaa\xb13\xcc/\xa7\xf3\x0c\x8d\xb1\x0f\xbf\x0f\x95L\xf6\x00\x00\x00"
+                b"\x00\x00@'<\xac\xd4\x88\xa7\xbc\xb0\xd7]\x12j\xbau~\x00\x00\x00\x00\x00"
             },
             "stored_at": {"N": "1700000000"},
-            "digest": {"B": b"l\x9c\xd7\x87\xf7\xe9?7\x18\xf0\xf9\xdc)\xd4\xdd\x99"},
+            "task_path": {"S": ""},
+            "type": {"S": "msgpack"},
+            "writes": {
+                "B": b"\x00\x91\x96\x00\xa5state\xa7msgpack\xc4\x07\x82\xa4talk\x9d\x93\x00\x00\x03\xc4\x06\xa4turn\r"
+            },
+        },
+        {
+            "task_id_idx": {"S": "1f000000-0000-6000-8000-000000000001:::task-1:::0"},
+            "thread_id_checkpoint_id_checkpoint_ns": {"S": "sealed"},
+            "digest": {"B": b"\x99\x15\x03\x80\x01P)dI\xc5U\xa8\xacRs4"},
+            "idx": {"S": "0"},
+            "stored_at": {"N": "1700000000"},
+            "task_path": {"S": ""},
+            "type": {"S": "msgpack"},
+            "writes": {
+                "B": b"\x02aes\x00\xc9\xb7w\xe1[\x19Q\xa1\xee\x94 )\x0c\xfe \x11*\x14\x00@\x96!v\x19(\x17*\x1b\x8d\x88\xc0H/\x96\x90\xc8\xa1K:p\xb3\xad\x17"
+                b"\xd0\xd0\x9a\xb1\x9eAy\xb1q\x05\xd8\xf2\x8d\x8f\x1b\xf9y-6\xef\xffg\xdd\x8dy&\xeb\x83P\x9c\x8aJ"
+            },
         },
     ],
 ]
@@ -11255,16 +11431,19 @@ GOLDEN: Final[list[list[dict[str, Any]]]] = [
 
 def test_items_of_layout_1_are_read(lone_saver: DynamoDBSaver) -> None:
     """The golden items read back as the checkpoints and pending writes that they were made of."""
-    for table, items in zip(
-        (lone_saver.checkpoints_table_name, lone_saver.writes_table_name), GOLDEN, strict=True
-    ):
+    for table, items in zip(_tables_of(lone_saver), GOLDEN, strict=True):
         for item in items:
             lone_saver.client.put_item(TableName=table, Item=item)
+    talk = [f"message {number} {'abcdefghij'[number % 10] * 50}" for number in range(12)]
 
     newest, oldest = lone_saver.list({"configurable": {"thread_id": "golden", "checkpoint_ns": ""}})
-    subgraph = lone_saver.get_tuple(
-        {"configurable": {"thread_id": "golden", "checkpoint_ns": "sub:1"}}
-    )
+    in_namespaces = {
+        ns: lone_saver.get_tuple(_config("golden", ns=ns)) for ns in ("sub:1", "many", "body")
+    }
+    with DynamoDBSaver(
+        *_tables_of(lone_saver), client=lone_saver.client, serde=_aes()
+    ) as encrypting:
+        sealed = encrypting.get_tuple(_config("sealed"))
 
     assert oldest.checkpoint["channel_values"] == {"messages": ["hello", "there"]}
     assert oldest.metadata["run_id"] == "run-1"
@@ -11276,13 +11455,22 @@ def test_items_of_layout_1_are_read(lone_saver: DynamoDBSaver) -> None:
         ("task-1", "messages", "again"),
         ("task-1", "none", None),
     ]
-    assert subgraph is not None
-    assert subgraph.checkpoint["channel_values"] == {
-        "messages": ["hello"],
-        "text": "x" * 1500,
-        "none": None,
+    values = {
+        ns: found and found.checkpoint["channel_values"] for ns, found in in_namespaces.items()
     }
-    lone_saver.delete_thread("golden")
+    assert values == {
+        "sub:1": {"messages": ["hello"], "text": "x" * 1500, "none": None},
+        "many": {"state": {"talk": talk, "turn": 12}},
+        "body": {"x": 1},
+    }
+    assert in_namespaces["many"] is not None
+    state = {"talk": [*talk, "one more"], "turn": 13}
+    assert in_namespaces["many"].pending_writes == [("task-1", "state", state)]
+    assert sealed is not None
+    assert sealed.checkpoint["channel_values"] == {"talk": talk[:4]}
+    assert sealed.pending_writes == [("task-1", "talk", "a write")]
+    for thread_id in ("golden", "sealed"):
+        lone_saver.delete_thread(thread_id)
     assert _stored(lone_saver) == []
 
 
