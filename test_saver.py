@@ -9101,6 +9101,7 @@ def _put_secrets(saver: DynamoDBSaver, thread_id: str) -> RunnableConfig:
         writes = [(SECRET + "written", SECRET + "write"), ("delta", texts[number:])]
         saver.put_writes(config, writes, "task", "~path")
         saver.put_writes(config, [("delta", texts[0] * 2), ("delta", texts[1] * 2)], "few")
+        saver.put_writes(config, [("delta", thread_id)], "tiny")
         saver.put_writes(config, [(INTERRUPT, SECRET + "interrupt" + _words(1500))], "task")
     _put(saver, _config(thread_id, ns="sub"), 1, {"messages": texts[:8]}, topic=SECRET)
     return config
@@ -9276,15 +9277,19 @@ def _moved_to_another_thread(attack: Attack) -> None:
     attack.put(record, thread_id={"S": "a"})
 
 
+def _bare(attack: Attack) -> dict[str, bytes]:
+    """Return a ciphertext as layout 0 stored one."""
+    return {"B": attack.segment(attack.record())["segment"]["B"].partition(b"\0")[2]}
+
+
 def _as_layout_0(attack: Attack) -> None:
     """Have a write read as one of layout 0, which is bound to no place, of any ciphertext."""
-    _, _, ciphertext = attack.segment(attack.record())["segment"]["B"].partition(b"\0")
     item = attack.write()
     attack.put(
         {name: item[name] for name in module._WRITES_KEYS},
         type={"S": "bytes+aes"},
         channel={"S": RESUME},
-        value={"B": ciphertext},
+        value=_bare(attack),
     )
 
 
@@ -9345,6 +9350,9 @@ ATTACKS: Final[dict[str, _Attacked]] = {
     "a write of another thread": lambda a: a.put(
         a.write(1, "b"), thread_id_checkpoint_id_checkpoint_ns={"S": "a"}
     ),
+    "a write of another thread that names no segments": lambda a: a.put(
+        a.write(1, "b", "tiny"), thread_id_checkpoint_id_checkpoint_ns={"S": "a"}
+    ),
     "a write of another task": lambda a: a.put(
         a.write(), task_id_idx={"S": f"{_id(1)}:::other:::0"}
     ),
@@ -9384,6 +9392,9 @@ ATTACKS: Final[dict[str, _Attacked]] = {
         a.segment(a.record()), segment={"B": module._pack(b"x" * 99)}
     ),
     "a write of layout 0": _as_layout_0,
+    "a record of layout 0": lambda a: a.put(
+        a.record(), checkpoint=_bare(a), metadata=_bare(a), type={"S": "bytes+aes"}, digest=None
+    ),
 }
 AT: Final = {"two strings made one": 2}
 IN_PLAIN: Final = {"a record in plain", "a write in plain", "a segment in plain"}
@@ -9441,7 +9452,7 @@ def test_encryption_is_not_read_without_its_key(world: World, serde: Any) -> Non
         what = "Bytes can't be decrypted with this key" if serde else "give the saver the Encrypted"
         assert what in str(error)
     check = reader.verify("a")
-    assert len(check.damaged) == 4 + 9
+    assert len(check.damaged) == 4 + 12
 
 
 def test_encryption_is_refused_in_a_plain_thread(world: World) -> None:
