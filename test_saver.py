@@ -6748,8 +6748,7 @@ _BAD_DAYS: Final = [
 ]
 
 
-@ENCRYPTED_IN_LONG
-@pytest.mark.usefixtures("small", "naps", "serde")
+@pytest.mark.usefixtures("small", "naps")
 @pytest.mark.parametrize("kind", _BAD_DAYS)
 def test_every_call_ends_right_on_a_bad_day(world: World, kind: str) -> None:
     """Every request fails at first, in any way, and yet all calls do and show what they should."""
