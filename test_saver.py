@@ -6506,8 +6506,7 @@ def _live(saver: DynamoDBSaver, namespaces: Sequence[str]) -> list[Any]:
     return seen
 
 
-@ENCRYPTED_IN_LONG
-@pytest.mark.usefixtures("small", "naps", "serde")
+@pytest.mark.usefixtures("small", "naps")
 @pytest.mark.parametrize("kind", ["all kinds", *_long(*Trouble.KINDS, "a page of one item")])
 def test_every_call_ends_right_on_a_bad_day(world: World, kind: str) -> None:
     """Every request fails at first, in any way, and yet all calls do and show what they should."""
@@ -10528,6 +10527,7 @@ def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: Ma
     """The table in the module's docstring names each kind of item with each of its attributes."""
     tables = _tables_of(lone_saver)
     savers = (make_saver(tables, ttl_seconds=ttl) for ttl in (None, 60))
+    many = {f"channel {number}": _words(5000, number) for number in range(60)}
     for saver, thread_id in zip(savers, "ab", strict=True):
         for ns in ("", "child"):
             stored = _put(saver, _config(thread_id, ns=ns), 1, {"text": "x" * 2000})
@@ -10537,11 +10537,10 @@ def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: Ma
             stored = _put(saver, _config(thread_id, 2, ns=ns), 3, large=random.randbytes(500_000))
             stored = _put(saver, stored, 4, run_id="run")
             saver.put_writes(stored, [("text", 1), (ERROR, 2)], "task")
+            _put(saver, stored, 5, many)
         large = [("text", random.randbytes(500_000))]
         saver.put_writes(_config(thread_id, 9), large, "task")
         saver.put_writes(_config(thread_id, 9), [(ERROR, large)], "task")
-        many = {f"channel {number}": _words(5000, number) for number in range(60)}
-        _put(saver, stored, 5, many)
         saver.put_writes(_config(thread_id, 5), [*many.items()], "task")
         saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
     documented = _layout()
