@@ -2919,14 +2919,7 @@ class _Reader:
         waiting: deque[_Parts] = deque()
         segments: dict[_Ref, Future[Mapping[_Ref, _Segment]]] = {}
         while batch := list(islice(records, min(ahead, _MAX_LIST_AHEAD))):
-            groups: dict[tuple[str, ...], list[_Record]] = {}
-            for record in batch:
-                apart = record.is_layout_0 or filter_
-                groups.setdefault(record.key[: 3 if apart else 2], []).append(record)
-            writes: dict[_CheckpointKey, Callable[[], _Pending]] = {}
-            for group in groups.values():
-                future = self._store.workers.start(self._pending_of, group)
-                writes.update((record.key, future.result) for record in group)
+            writes = self._start_writes(batch, apart=bool(filter_))
             for record in batch:
                 # What is on its way may be large: then no more than this one and the next.
                 while len(waiting) > 1 and _is_large(segments, waiting):
@@ -2940,6 +2933,20 @@ class _Reader:
             yield self._finish(waiting.popleft())
         if damaged:
             raise damaged[0]
+
+    def _start_writes(
+        self, records: Iterable[_Record], *, apart: bool
+    ) -> dict[_CheckpointKey, Callable[[], _Pending]]:
+        """Start reading the writes of checkpoints: of those in a namespace at once, or *apart*."""
+        groups: dict[tuple[str, ...], list[_Record]] = {}
+        for record in records:
+            part = 3 if apart or record.is_layout_0 else 2
+            groups.setdefault(record.key[:part], []).append(record)
+        writes: dict[_CheckpointKey, Callable[[], _Pending]] = {}
+        for group in groups.values():
+            future = self._store.workers.start(self._pending_of, group)
+            writes.update((record.key, future.result) for record in group)
+        return writes
 
     def _selected(self, selection: _Selection) -> Iterator[_Record]:
         address, filter_, before_id, limit = selection
@@ -3063,29 +3070,36 @@ class _Reader:
     def delta_history(
         self, address: _Address, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        store = self._store
         histories: dict[str, DeltaChannelHistory] = {name: {"writes": []} for name in channels}
-        wanted = set(histories)
-        steps: list[tuple[_Record, set[str]]] = []
-        for child, record in pairwise(self.lineage(address) if wanted else ()):
-            written = {name for name in wanted if _may_have_written(name, record, child)}
-            if written:
-                steps.append((record, written))
-            for name in wanted & record.channels.keys():
-                value = record.channels[name]
-                segments = self.load(record.key, list(value.refs))
-                place = (record.key, store.checkpoints.name)
-                histories[name]["seed"] = self.value(value, segments, *place)
-                wanted.remove(name)
-            if not wanted:
-                break
+        steps = list(self._delta_steps(address, histories))
         batches = _batches([record for record, _ in steps], _MAX_LIST_AHEAD)
-        found = store.workers.side_by_side(self._pending_of, batches)
+        found = self._store.workers.side_by_side(self._pending_of, batches)
         by_key = {key: pending for pending in found for key in pending.items}
         for record, written in reversed(steps):
             for write in self._loaded(record.key, by_key[record.key], only=written):
                 histories[write[1]]["writes"].append(write)
         return histories
+
+    def _delta_steps(
+        self, address: _Address, histories: Mapping[str, DeltaChannelHistory]
+    ) -> Iterator[tuple[_Record, set[str]]]:
+        """Read ancestors, newest first, each with the channels that its writes may hold.
+
+        The first with a channel's value is the last for that channel: the value is its seed.
+        """
+        wanted = set(histories)
+        for child, record in pairwise(self.lineage(address) if wanted else ()):
+            written = {name for name in wanted if _may_have_written(name, record, child)}
+            if written:
+                yield record, written
+            for name in wanted & record.channels.keys():
+                value = record.channels[name]
+                segments = self.load(record.key, list(value.refs))
+                place = (record.key, self._store.checkpoints.name)
+                histories[name]["seed"] = self.value(value, segments, *place)
+                wanted.remove(name)
+            if not wanted:
+                return
 
 
 def _until_damaged(
@@ -3136,6 +3150,13 @@ def _ttl(value: Any) -> int | None:
     return value
 
 
+def _check_run(metadata: Mapping[str, Any], thread_id: str) -> None:
+    """Check what would be the keys of the index of runs (rule 9)."""
+    if isinstance(run_id := metadata.get("run_id"), str) and run_id:
+        _text("metadata['run_id']", run_id, max_bytes=_MAX_HASH_KEY_BYTES)
+        _text("thread_id of a run", thread_id, max_bytes=_MAX_RANGE_KEY_BYTES)
+
+
 def _expiry(ttl_seconds: int | None, thread_id: str, now: float) -> tuple[int, int]:
     """Return when a thread's items, and when its segments, expire that are stored now (rule 2)."""
     if ttl_seconds is None:
@@ -3166,9 +3187,7 @@ class _Writer:
         outer: Mapping[str, str],
     ) -> None:
         """Store a checkpoint; *outer* names those that it is part of, by namespace."""
-        if isinstance(run_id := metadata.get("run_id"), str) and run_id:  # keys of an index
-            _text("metadata['run_id']", run_id, max_bytes=_MAX_HASH_KEY_BYTES)
-            _text("thread_id of a run", key.thread_id, max_bytes=_MAX_RANGE_KEY_BYTES)
+        _check_run(metadata, key.thread_id)
         store, now = self._store, self._store.clock()
         expires_at, segments_expire_at = _expiry(self._ttl_seconds, key.thread_id, now)
         values = checkpoint["channel_values"].keys()
@@ -3240,37 +3259,23 @@ class _Writer:
         sealer: _Sealer,
     ) -> dict[str, _Value]:
         """Cut a checkpoint's values; those that the parent stores are not serialized again."""
-        versions, values = checkpoint["channel_versions"], checkpoint["channel_values"]
-        known = parent.channels if parent else {}
-        known_versions = parent.checkpoint["channel_versions"] if parent else {}
-        channels = {
-            name: self._seal_again(key, value, sealer)
-            for name, value in known.items()
-            if name in versions
-            and name not in new_versions
-            and versions[name] == known_versions.get(name)
-            and (name not in values or _value_lasts(value, sealer.expires_at))
-        }
+        values, channels = checkpoint["channel_values"], {}
+        if parent:
+            known_versions = parent.checkpoint["channel_versions"]
+            for name, version in checkpoint["channel_versions"].items():
+                known = parent.channels.get(name)
+                if (
+                    known
+                    and name not in new_versions
+                    and version == known_versions.get(name)
+                    and (name not in values or _value_lasts(known, sealer.expires_at))
+                ):
+                    channels[name] = self._seal_again(key, known, sealer)
         former = self._former(key, base)
         for name, value in values.items():
             if name not in channels:
                 channels[name] = _sealed(*self._codec.dumps(value), former, sealer)
-        inline = [
-            (len(part), name, at)
-            for name, value in channels.items()
-            for at, part in enumerate(value.parts)
-            if isinstance(part, bytes)
-        ]
-        total = sum(size for size, _, _ in inline)
-        for size, name, at in sorted(inline, reverse=True):
-            if total <= _INLINE_RECORD_BYTES or size < _MIN_SEALED_BYTES:
-                break
-            total -= size
-            parts = list(channels[name].parts)
-            pieces = _pieces(cast("bytes", parts[at]))
-            parts[at] = _Span(0, tuple(sealer.seal(_Segment(piece)) for piece in pieces))
-            channels[name] = channels[name]._replace(parts=tuple(parts))
-        return channels
+        return _slim(channels, sealer)
 
     def _seal_again(self, key: _CheckpointKey, value: _Value, sealer: _Sealer) -> _Value:
         """Return a value whose segments last as long as the item that is sealed."""
@@ -3421,6 +3426,25 @@ def _sealed(type_: str, data: bytes, former: _Former, sealer: _Sealer) -> _Value
         for part in _cut(type_, data, former)
     )
     return _Value(type_, tuple(part for part in parts if part))
+
+
+def _slim(channels: Mapping[str, _Value], sealer: _Sealer) -> dict[str, _Value]:
+    """Return values of which no more bytes stand in the record than may; the rest is sealed."""
+    parts = {name: list(value.parts) for name, value in channels.items()}
+    inline = [
+        (len(part), name, at)
+        for name, each in parts.items()
+        for at, part in enumerate(each)
+        if isinstance(part, bytes)
+    ]
+    total = sum(size for size, _, _ in inline)
+    for size, name, at in sorted(inline, reverse=True):
+        if total <= _INLINE_RECORD_BYTES or size < _MIN_SEALED_BYTES:
+            break
+        total -= size
+        pieces = _pieces(cast("bytes", parts[name][at]))
+        parts[name][at] = _Span(0, tuple(sealer.seal(_Segment(piece)) for piece in pieces))
+    return {name: _Value(value.type, tuple(parts[name])) for name, value in channels.items()}
 
 
 def _value_lasts(value: _Value, until: int) -> bool:
