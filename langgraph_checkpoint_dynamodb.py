@@ -529,7 +529,6 @@ _MSGPACK_FIXED: Final = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0
 _MSGPACK_SIZED: Final = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1),
                          0xC9: (4, 1), 0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}  # fmt: skip
 _MSGPACK_NESTED: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
-_MSGPACK_EXTENSIONS: Final = (0xC7, 0xC8, 0xC9)
 # JsonPlusSerializer's extension types have msgpack inside: objects, pydantic models and the like
 # up to the last, which is a DeltaChannel's snapshot.
 _MSGPACK_DELTA_SNAPSHOT: Final = 7
@@ -2351,14 +2350,20 @@ class _Cache:
         with self._lock:
             self._recent.drop((thread_id, checkpoint_ns))
 
-    def remember_segments(self, thread_id: str, segments: Mapping[_Ref, _Segment]) -> None:
+    def remember_segments(
+        self, thread_id: str, segments: Mapping[_Ref, _Segment], *, of_values: bool = True
+    ) -> None:
+        """Note segments: those of values, or those of lists of names and of bodies."""
         with self._lock:
             for ref, segment in segments.items():
-                self._recent.keep((thread_id, ref), segment, len(segment.data) + _OBJECT_BYTES)
+                size = len(segment.data) + _OBJECT_BYTES
+                self._recent.keep((thread_id, ref, of_values), segment, size)
 
-    def recall_segments(self, thread_id: str, refs: Iterable[_Ref]) -> dict[_Ref, _Segment]:
+    def recall_segments(
+        self, thread_id: str, refs: Iterable[_Ref], *, of_values: bool = True
+    ) -> dict[_Ref, _Segment]:
         with self._lock:
-            found = {ref: self._recent.get((thread_id, ref)) for ref in refs}
+            found = {ref: self._recent.get((thread_id, ref, of_values)) for ref in refs}
         return {ref: segment for ref, segment in found.items() if segment is not None}
 
     def forget(self, thread_id: str) -> None:
@@ -2565,10 +2570,11 @@ class _Store:
         self, codec: _Codec, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
     ) -> dict[_Ref, _Segment]:
         """Do so for segments of a thread, each of which a checkpoint names."""
-        known = self.cache.recall_segments(thread_id, named_by)
+        of_values = codec is not _PLAIN
+        known = self.cache.recall_segments(thread_id, named_by, of_values=of_values)
         missing = {ref: key for ref, key in named_by.items() if ref not in known}
         read = self.read_segments(codec, thread_id, missing)
-        self.cache.remember_segments(thread_id, read)
+        self.cache.remember_segments(thread_id, read, of_values=of_values)
         return known | read
 
     def load_plain(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, _Segment]:
