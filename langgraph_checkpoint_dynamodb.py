@@ -209,6 +209,8 @@ _MAX_SEARCHES: Final = 8
 # number divides the start of a name, or it has so many: large lists first, then small ones.
 _MAX_NAMES: Final = 48
 _LIST_NAMES: Final = ((256, 512), (32, 64))
+# Values repeat names at most so often together: 10 GB of values, but no forged record of more.
+_MAX_REPEATED_NAMES: Final = 1_000_000
 # The digest, and five bytes for the second when it expires.
 _REF_BYTES: Final = 16 + 5
 # A range key may have 1,024 bytes, and a write's has its checkpoint's, the task's id, an index of
@@ -1336,25 +1338,34 @@ def _encode_value(value: _Value, named: dict[_Ref, int]) -> list[Any]:
     return parts
 
 
-def _decode_value(content: Any, named: Sequence[_Ref]) -> _Value:
+class _Numbered:
+    """The names of an item, by number; so many may be asked for, as they may repeat."""
+
+    def __init__(self, names: Sequence[_Ref]) -> None:
+        self._names = names
+        self._left = _MAX_REPEATED_NAMES
+
+    def range(self, first: int, count: int) -> Sequence[_Ref]:
+        self._left -= count
+        if first < 0 or not 0 < count <= len(self._names) - first or self._left < 0:
+            raise ValueError
+        return self._names[first : first + count]
+
+
+def _decode_value(content: Any, names: _Numbered) -> _Value:
     type_, *parts = content
     return _Value(
         _expect(type_, str),
-        tuple(part if isinstance(part, bytes) else _decode_span(part, named) for part in parts),
+        tuple(part if isinstance(part, bytes) else _decode_span(part, names) for part in parts),
     )
 
 
-def _decode_span(content: Any, named: Sequence[_Ref]) -> _Span:
+def _decode_span(content: Any, names: _Numbered) -> _Span:
     skip, *ranges = content
-    refs: list[_Ref] = []
-    for first, count in zip(ranges[::2], ranges[1::2], strict=True):
-        some = named[first : first + count]
-        if first < 0 or not 0 < count == len(some):
-            raise ValueError
-        refs += some
     if _expect(skip, int) < 0:
         raise ValueError
-    return _Span(skip, tuple(refs))
+    pairs = zip(ranges[::2], ranges[1::2], strict=True)
+    return _Span(skip, tuple(chain.from_iterable(names.range(*pair) for pair in pairs)))
 
 
 def _encode_record(record: _Record, codec: _Codec, sealer: _Sealer) -> _Item:
@@ -1394,10 +1405,9 @@ def _decode_record(item: _Item, codec: _Codec, load: _Load, table: str) -> _Reco
             content = codec.loads(item["type"]["S"], data, place)
             checkpoint, metadata, plain, own, secret = content
             named = _named(item, key, load)
-            names = tuple(named.all)
+            names, numbered = tuple(named.all), _Numbered(named.values)
             channels = {
-                _expect(name, str): _decode_value(value, named.values)
-                for name, value in plain.items()
+                _expect(name, str): _decode_value(value, numbered) for name, value in plain.items()
             }
             if own:
                 metadata = {**metadata, "thread_id": key.thread_id}
@@ -1507,14 +1517,14 @@ def _decode_writes(
             idx = WRITES_IDX_MAP.get(channel, slot)
             return [_Write("", task_id, idx, channel, _Value(type_, (data,)))]
         data = _decode_body(item, "writes", codec, load, place)
-        task_path, named = item["task_path"]["S"], _named(item, key, load).values
+        task_path, names = item["task_path"]["S"], _Numbered(_named(item, key, load).values)
         return [
             _Write(
                 task_path,
                 task_id,
                 _expect(idx, int),
                 _expect(channel, str),
-                _decode_value(content, named),
+                _decode_value(content, names),
             )
             for idx, channel, *content in codec.loads(item["type"]["S"], data, place)
         ]

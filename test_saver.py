@@ -7202,7 +7202,7 @@ def _record(content: Any, type_: str = "msgpack", names: bytes | None = None) ->
         segments=names and {"B": names},
         lists=None,
         type={"S": type_},
-        checkpoint={"B": b"\0" + data},
+        checkpoint={"B": module._pack(data)},
     )
 
 
@@ -7304,7 +7304,8 @@ FORGED: Final[dict[str, _Forge]] = MALFORMED | {
     "a value of no type": _value([]),
     "a type that is a number": _value([7, b""]),
     "a list of names that is missing": _in_record(lists={"B": b"x" * module._REF_BYTES}),
-    "names of no bytes": _in_record(segments={"S": "x"}),
+    "names of no bytes": lambda c, _: c | {"segments": {"S": "x"}},
+    "ranges of names without end": _span(0, *(0, 3) * 400_000),
     "a name of a short length": _value(["null", [0, 0, 1]], b"x" * 20),
     "numbers for names": _record([_X, _META, {"x": 7}]),
     "a run that is a list": _record([_BARE, _META | {"run_id": []}, {}]),
@@ -8321,7 +8322,7 @@ def test_segments_of_a_thread_pruned_often_stay_few(world: World, steps: int) ->
         assert shown.checkpoint["channel_values"] == values
 
     assert counts[0] > 5
-    assert max(counts) <= 5 * counts[0]
+    assert max(counts) <= 6 * counts[0]
     world.now += 2 * GRACE
     for _ in range(2):
         saver.prune(["thread"])
