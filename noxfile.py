@@ -345,7 +345,7 @@ MACHINES = {"arm64": ("aarch64", 183), "x86_64": ("x86_64", 62)}
 # What a cut botocore makes clients of: DynamoDB, and where credentials may come from.
 SERVICES = {"dynamodb", "signin", "sso", "sso-oidc", "sts"}
 
-MAX_MODULE_LAYER_BYTES = 100_000
+MAX_MODULE_LAYER_BYTES = 160_000
 
 
 @nox.session
