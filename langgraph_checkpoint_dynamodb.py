@@ -178,7 +178,7 @@ _INLINE_WRITE_BYTES: Final = 4 * 1024
 # A list or dict is cut after an element where a segment has the first size, and the number divides
 # the element's CRC-32, or it has the second: large segments first, then small ones of what is left.
 _SEGMENT_BYTES: Final = (
-    (4 * 1024, 64 * 1024, 8),
+    (4 * 1024, 64 * 1024, 16),
     (3 * 1024, 16 * 1024, 2),
     (1024, 8 * 1024, 1),
 )
