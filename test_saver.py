@@ -4336,14 +4336,17 @@ class _Scrambler:
     """A cipher that, as real ones do, never makes the same of the same."""
 
     def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
-        """Prefix a random key, which is not 0, to the bytes that it changes."""
-        key = bytes([1 + os.urandom(1)[0] % 255])
-        return "scrambled", key + bytes(each ^ key[0] for each in plaintext)
+        """Prefix a random key to the bytes that it changes, so long that none comes twice."""
+        key = os.urandom(16)
+        return "scrambled", key + self._changed(plaintext, key)
 
     def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
         """Undo encrypt()."""
         assert ciphername == "scrambled"
-        return bytes(each ^ ciphertext[0] for each in ciphertext[1:])
+        return self._changed(ciphertext[16:], ciphertext[:16])
+
+    def _changed(self, data: bytes, key: bytes) -> bytes:
+        return bytes(each ^ other for each, other in zip(data, itertools.cycle(key), strict=False))
 
 
 @SYNC_AND_ASYNC
