@@ -6569,7 +6569,9 @@ def test_a_batch_that_stays_undone_ends_in_an_error(
     with pytest.raises(DynamoDBSaverError) as caught, world.saver(trouble.client) as saver:
         _CALLS[name](saver, "thread")
 
-    operation = "batch_get_item" if name in ("get_tuple", "list") else "batch_write_item"
+    # A prune begins with lists of names, which it reads.
+    reads = name in ("get_tuple", "list", "prune")
+    operation = "batch_get_item" if reads else "batch_write_item"
     assert str(caught.value).startswith(f"{operation} left ")
     assert f"undone after {attempts} attempts: DynamoDB throttles" in str(caught.value)
     assert any(repr(table) in str(caught.value) for table in world.tables)
