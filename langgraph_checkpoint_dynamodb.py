@@ -1386,8 +1386,8 @@ def _encode_record(record: _Record, codec: _Codec, sealer: _Sealer) -> _Item:
     }
     if parent_id:
         item["parent_checkpoint_id"] = {"S": parent_id}
-    if isinstance(run_id := metadata.get("run_id"), str) and run_id:
-        item["run_id"] = {"S": run_id}
+    if record.run_id:
+        item["run_id"] = {"S": record.run_id}
     type_, data = codec.dumps(content)
     return _encode_body(_with_names(item, type_, named, sealer), "checkpoint", data, codec, sealer)
 
@@ -2583,22 +2583,16 @@ class _Store:
         of_values = codec is not _PLAIN
         known = self.cache.recall_segments(thread_id, named_by, of_values=of_values)
         missing = {ref: key for ref, key in named_by.items() if ref not in known}
-        read = self.read_segments(codec, thread_id, missing)
+        read = {
+            ref: _decode_segment(item, ref, codec, (named_by[ref], self.checkpoints.name))
+            for ref, item in self.segment_items(thread_id, missing).items()
+        }
         self.cache.remember_segments(thread_id, read, of_values=of_values)
         return known | read
 
     def load_plain(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, _Segment]:
         """Return segments with names, or with part of a body."""
         return self.load_segments(_PLAIN, key, refs)
-
-    def read_segments(
-        self, codec: _Codec, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
-    ) -> dict[_Ref, _Segment]:
-        items = self.segment_items(thread_id, named_by)
-        return {
-            ref: _decode_segment(item, ref, codec, (named_by[ref], self.checkpoints.name))
-            for ref, item in items.items()
-        }
 
     def segment_items(
         self, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
@@ -2900,8 +2894,9 @@ class _Reader:
             for write in self._in_order(key, pending.items[key])
             if only is None or write.channel in only
         ]
-        known = {**segments, **pending.segments}
         refs = dict.fromkeys(ref for write in writes for ref in write.value.refs)
+        some = (segments, pending.segments)
+        known = {ref: each[ref] for each in some for ref in refs if ref in each}
         known.update(self.load(key, [ref for ref in refs if ref not in known]))
         table = self._store.writes.name
         return [
