@@ -175,10 +175,11 @@ _INLINE_RECORD_BYTES: Final = 3 * 1024
 _MIN_SEALED_BYTES: Final = 256
 # A larger value of a write is cut as a channel's is.
 _INLINE_WRITE_BYTES: Final = 4 * 1024
-# A list or dict is cut after an element where a segment has the first size, and the number divides
-# the element's CRC-32, or it has the second: large segments first, then small ones of what is left.
+# A list is cut after an element where a segment has the first size, and the number divides the
+# element's CRC-32, or it has the second: large segments first, then small ones of what is left. A
+# dict, where entries change in place, is cut into small ones at once.
 _SEGMENT_BYTES: Final = (
-    (4 * 1024, 64 * 1024, 16),
+    (4 * 1024, 64 * 1024, 10),
     (3 * 1024, 16 * 1024, 2),
     (1024, 8 * 1024, 1),
 )
@@ -191,9 +192,13 @@ _TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte i
 _TEXT_WORD: Final = b"\0\0\0\1\0\1\1\0\1"
 _TEXT_BYTES: Final = 64
 _MIN_CUT_TEXT_BYTES: Final = 8 * 1024
-# Few edit a long text, and it is better read in few segments: they are so many times larger in one
-# of so many bytes.
-_LONG_TEXT_BYTES: Final = {48 * 1024: 2, 192 * 1024: 8}
+# Few edit a long text, and it is better read in few segments: these sizes come first in a text of
+# so many bytes.
+_TEXT_SEGMENT_BYTES: Final = (
+    (192 * 1024, (32 * 1024, 512 * 1024, 8)),
+    (48 * 1024, (8 * 1024, 128 * 1024, 8)),
+    (0, (4 * 1024, 64 * 1024, 8)),
+)
 # An entry of a dict is opened where it is more than this part of the value.
 _OPENED_PART: Final = 24
 _MAX_OPENED_DEPTH: Final = 12
@@ -637,15 +642,20 @@ class _Stretch:
         self._ends: list[int] = []
         self._objects_since = 0
 
-    def add(self, end: int, objects: int) -> bool:
-        """Add the element that ends at *end*; say whether a segment of the first size ends there.
+    def add(self, end: int, objects: int) -> None:
+        """Add the element that ends at *end*.
 
         Raises: _TinyObjectsError: there were so many small ones that it should be the last.
         """
-        start, self.end = self.end, end
+        self.end = end
         self._ends.append(end)
         self._objects_since += objects
         self._count(objects)
+
+    def add_to_list(self, end: int, objects: int) -> bool:
+        """Do so, and say whether a segment of the first size ends there."""
+        start = self.end
+        self.add(end, objects)
         if not self._is_end(start, end, *_SEGMENT_BYTES[0]):
             return False
         self._close(end, len(self._ends), self._objects_since)
@@ -686,13 +696,9 @@ class _Stretch:
         size = end - self.start
         if size <= _MIN_CUT_TEXT_BYTES:
             return self._close(end)
-        sizes: tuple[tuple[int, int, int], ...] = _SEGMENT_BYTES
-        smallest, largest, odds = sizes[0]
-        for least, times in _LONG_TEXT_BYTES.items():
-            if size >= least:
-                sizes = ((times * smallest, times * largest, odds), *_SEGMENT_BYTES)
         classes, first = self._data[self.cut_at : end].translate(_TEXT_CLASSES), self.cut_at
-        for smallest, largest, odds in sizes:
+        large = [sizes for least, sizes in _TEXT_SEGMENT_BYTES if size >= least]
+        for smallest, largest, odds in (*large, *_SEGMENT_BYTES[1:]):
             at = self.cut_at + smallest
             while at < end:
                 found = classes.find(_TEXT_WORD, at - first, self.cut_at + largest - first)
@@ -802,7 +808,7 @@ class _Cutter:
             if len(self.stretches) > mark:
                 stretch, may_be_known = self.begin(at), True
             else:
-                may_be_known = stretch.add(at, objects)
+                may_be_known = stretch.add_to_list(at, objects)
             count -= 1
             total += objects
         return at, total
@@ -2614,11 +2620,12 @@ class _Store:
                 raise DamagedCheckpointError(what, key, self.checkpoints.name)
         return items
 
-    def store_segments(self, thread_id: str, sealer: _Sealer) -> None:
-        """Store the segments that are not there, but none that another call stores just now.
+    @contextmanager
+    def segments_stored(self, thread_id: str, sealer: _Sealer) -> Iterator[None]:
+        """Store the segments that are not there, then what the caller stores that names them.
 
-        LangGraph hands over a task's writes and the checkpoint after them at once, and both may
-        hold the same.
+        None that another call stores just now: LangGraph hands over a task's writes and the
+        checkpoint after them at once, and both may hold the same.
         """
         future: Future[bool] = Future()
         mine: dict[_Ref, _Item] = {}
@@ -2630,18 +2637,21 @@ class _Store:
                     mine[ref] = item
                 else:
                     others.append((item, other))
-        is_done = False
         try:
-            self.checkpoints.batch_put(mine.values())
-            is_done = True
+            try:
+                self.checkpoints.batch_put(mine.values())
+            except BaseException:
+                future.set_result(False)
+                raise
+            future.set_result(True)
+            # Where the other call has failed, this one is not to.
+            self.checkpoints.batch_put(item for item, other in others if not other.result())
+            self.cache.remember_segments(thread_id, sealer.segments)
+            yield
         finally:
-            future.set_result(is_done)
             with self._lock:
                 for ref in mine:
                     del self._storing[thread_id, ref]
-        # Where the other call has failed, this one is not to.
-        self.checkpoints.batch_put(item for item, other in others if not other.result())
-        self.cache.remember_segments(thread_id, sealer.segments)
 
     def delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
         self.checkpoints.batch_delete(_checkpoints_key(thread_id, key) for key in range_keys)
@@ -3226,10 +3236,10 @@ class _Writer:
         if pending and not (parent and _lasts(parent.expires_at, expires_at)):
             self._renew(_Address(*key[:2], parent_id), pending, expires_at)
         item = _encode_record(record, self._codec, sealer)
-        store.store_segments(key.thread_id, sealer)
-        store.checkpoints.put(item)
-        names = [*record.refs, *_refs(item, "lists")]
-        store.cache.remember(record._replace(names=tuple(names)), now)
+        with store.segments_stored(key.thread_id, sealer):
+            store.checkpoints.put(item)
+            names = (*record.refs, *_refs(item, "lists"))
+            store.cache.remember(record._replace(names=names), now)
 
     def _parent(self, key: _CheckpointKey | None, now: float, *, needed: bool) -> _Record | None:
         """Return the parent's record, if it is known or needed."""
@@ -3339,11 +3349,11 @@ class _Writer:
                 if not _lasts(_expires_at(item), expires_at):
                     again = self._encode_again(item, record.key, sealer)
                     write_items.append((again, "digest = :digest", {":digest": item["digest"]}))
-        store.store_segments(thread_id, sealer)
-        store.writes.put_all(write_items)
-        store.checkpoints.put_all(
-            (item, "attribute_exists(checkpoint_id)", None) for item in record_items
-        )
+        with store.segments_stored(thread_id, sealer):
+            store.writes.put_all(write_items)
+            store.checkpoints.put_all(
+                (item, "attribute_exists(checkpoint_id)", None) for item in record_items
+            )
 
     def _encode_again(self, item: _Item, key: _CheckpointKey, sealer: _Sealer) -> _Item:
         """Return an item of writes with another expiry."""
@@ -3407,14 +3417,13 @@ class _Writer:
             for idx, (channel, type_, data) in writes.items()
         }
         item = _encode_writes(key, task_id, task_path, slot, values, self._codec, sealer)
-        store.store_segments(key.thread_id, sealer)
-        standing = store.writes.put(
-            item, "attribute_not_exists(task_id_idx)" if slot >= 0 else None
-        )
-        if is_large and standing is None:
-            names = chain.from_iterable(value.refs for _, value in values.values())
-            base = _Base(list(dict.fromkeys(names)), base.secret)
-            store.cache.remember_writes(key, base, _good_until(now, expires_at))
+        condition = "attribute_not_exists(task_id_idx)" if slot >= 0 else None
+        with store.segments_stored(key.thread_id, sealer):
+            standing = store.writes.put(item, condition)
+            if is_large and standing is None:
+                names = chain.from_iterable(value.refs for _, value in values.values())
+                base = _Base(list(dict.fromkeys(names)), base.secret)
+                store.cache.remember_writes(key, base, _good_until(now, expires_at))
         return standing
 
 
@@ -3826,8 +3835,8 @@ class _Copier:
         expiries = (expires_at, expires_at)
         sealer = _Sealer(self._target, self._codec, _Base((), b""), expiries, store.clock())
         moved = _moved(item, key, self._target, self._codec, store.load_plain, sealer, table.name)
-        store.store_segments(self._target, sealer)
-        return moved
+        with store.segments_stored(self._target, sealer):
+            return moved  # to be put with others
 
 
 class CopyReport(NamedTuple):
@@ -4037,8 +4046,8 @@ class _Importer:
         sealer = _Sealer(key.thread_id, self._codec, base, expiries, now)
         items = list(filter(is_due, self._encode_writes(key, writes or (), sealer)))
         if items:
-            store.store_segments(key.thread_id, sealer)
-        store.writes.batch_put(items)
+            with store.segments_stored(key.thread_id, sealer):
+                store.writes.batch_put(items)
 
     def _encode_writes(
         self, key: _CheckpointKey, writes: Iterable[PendingWrite], sealer: _Sealer
