@@ -159,7 +159,6 @@ _MAX_BATCH_WRITE_ITEMS: Final = 25
 _MAX_IN_OPERANDS: Final = 100
 # Limit is a 32-bit number; and so many items of ours hardly fit in the 1 MB of a page.
 _MAX_PAGE_ITEMS: Final = 4096
-
 # A namespace, a task's path, and the indices of writes stand in an item beside its keys.
 _MAX_TEXT_BYTES: Final = 64 * 1024
 # So many bytes of a record or write are unpacked from an item at most: an item of 400 KB may
@@ -279,1408 +278,6 @@ class DamagedCheckpointError(DynamoDBSaverError):
         )
         self.thread_id, self.checkpoint_ns, self.checkpoint_id = key
         self.table_name = table_name
-
-
-# -- Keys -----------------------------------------------------------------------------------------
-# The only code that knows how a key is spelled.
-
-_SEPARATOR: Final = ":::"
-_SUBGRAPH: Final = "~c"
-_PRUNED: Final = "~p"
-_SEGMENT: Final = "~s"
-_VEIL: Final = "}"
-_LAST: Final = "\U0010ffff"
-_CHECKPOINTS_KEYS: Final = ("thread_id", "checkpoint_id")
-_WRITES_KEYS: Final = ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx")
-# The index by which delete_for_runs() finds the threads of a run (rule 9).
-_RUN_INDEX: Final[dict[str, Any]] = {
-    "IndexName": "run_id",
-    "KeySchema": [
-        {"AttributeName": "run_id", "KeyType": "HASH"},
-        {"AttributeName": "thread_id", "KeyType": "RANGE"},
-    ],
-    "Projection": {"ProjectionType": "KEYS_ONLY"},
-}
-
-
-def _after(prefix: str) -> str:
-    # The smallest string above all that start with *prefix*: "~c1:a:" -> "~c1:a;"
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
-
-
-# Ranges of a thread's range keys, both ends included: no item is at the second.
-_ALL_CHECKPOINTS: Final = ("", _PRUNED)
-_ALL_SUBGRAPHS: Final = (_SUBGRAPH, _after(_SUBGRAPH))
-_ALL_BUT_SEGMENTS: Final = ("", _SEGMENT)
-_PRUNED_AND_SEGMENTS: Final = (_PRUNED, _after(_SEGMENT))
-
-
-class _CheckpointKey(NamedTuple):
-    """Which checkpoint: a thread, a namespace in it and an id in that."""
-
-    thread_id: str
-    checkpoint_ns: str
-    checkpoint_id: str
-
-    @property
-    def range_key(self) -> str:
-        return _range_prefix(self.checkpoint_ns) + self.checkpoint_id
-
-    @property
-    def writes_prefix(self) -> str:
-        # No id holds ":::" or ends in ":", so no other checkpoint's prefix starts with this one.
-        return self.range_key + _SEPARATOR
-
-    @property
-    def layout_0_writes(self) -> str:
-        # The hash key of its writes in layout 0: no thread's of layout 1, as none holds ":::".
-        return _SEPARATOR.join((self.thread_id, self.checkpoint_id, self.checkpoint_ns))
-
-
-def _hashed(part: str) -> str:
-    return "#" + blake2b(part.encode(), digest_size=16).hexdigest()
-
-
-def _writes_hash_key(thread_id: str) -> str:
-    """Return the hash key of a thread's writes (rule 4): "a" -> "a", "a:::b" -> "#5c..."."""
-    is_like_a_digest = thread_id.startswith("#") and len(thread_id) == len(_hashed(""))
-    return _hashed(thread_id) if _SEPARATOR in thread_id or is_like_a_digest else thread_id
-
-
-def _range_prefix(checkpoint_ns: str) -> str:
-    """Return the prefix of a namespace's range keys (rule 4): "" -> "", "a" -> "~c1:a:"."""
-    if not checkpoint_ns:
-        return ""
-    is_long = len(checkpoint_ns.encode()) > _MAX_NAMESPACE_KEY_BYTES
-    part = _hashed(checkpoint_ns) if is_long or checkpoint_ns.startswith("#") else checkpoint_ns
-    # The length keeps one namespace from being a prefix of another.
-    return f"{_SUBGRAPH}{len(part)}:{part}:"
-
-
-def _namespace_range(checkpoint_ns: str, through_id: str | None = None) -> tuple[str, str]:
-    """Return the range of a namespace's checkpoints: up to an id, or all, and the veil after."""
-    prefix = _range_prefix(checkpoint_ns)
-    return prefix, prefix + through_id if through_id else _after(prefix or _VEIL)
-
-
-def _checkpoints_key(thread_id: str, range_key: str) -> _Item:
-    return {"thread_id": {"S": thread_id}, "checkpoint_id": {"S": range_key}}
-
-
-def _veil_key(thread_id: str, checkpoint_ns: str) -> _Item:
-    return _checkpoints_key(thread_id, _range_prefix(checkpoint_ns) + _VEIL)
-
-
-def _writes_key(hash_key: str, range_key: str) -> _Item:
-    return dict(zip(_WRITES_KEYS, ({"S": hash_key}, {"S": range_key}), strict=True))
-
-
-def _record_key(item: _Item) -> _CheckpointKey:
-    """Return which checkpoint an item is; of a veil, the id is ``_VEIL``."""
-    # A forged item may name no namespace.
-    checkpoint_ns = item.get("checkpoint_ns", {}).get("S", "")
-    range_key = item["checkpoint_id"]["S"]
-    # Layout 0 has subgraphs' checkpoints among the root's, with no prefix.
-    checkpoint_id = range_key.removeprefix(_range_prefix(checkpoint_ns))
-    return _CheckpointKey(item["thread_id"]["S"], checkpoint_ns, checkpoint_id)
-
-
-def _prefix_of_write(range_key: str) -> str:
-    """Return the prefix that a write's range key shares with all of its checkpoint."""
-    at = 0
-    if range_key.startswith(_SUBGRAPH):
-        # A namespace may hold ":::" itself: its length says where it ends.
-        length, _, _ = range_key.removeprefix(_SUBGRAPH).partition(":")
-        if length.isdecimal():
-            at = len(f"{_SUBGRAPH}{length}::") + int(length)
-    end = range_key.find(_SEPARATOR, at)
-    return range_key[: end + len(_SEPARATOR)] if end >= 0 else range_key
-
-
-def _task_and_slot(item: _Item) -> tuple[str, int]:
-    """Return a write item's task, and the index under which it stands (rule 3)."""
-    range_key = item["task_id_idx"]["S"]
-    prefix = "" if "channel" in item else _prefix_of_write(range_key)
-    task_id, _, slot = range_key.removeprefix(prefix).rpartition(_SEPARATOR)
-    return task_id, int(slot)
-
-
-def _text(name: str, value: object, *, max_bytes: int) -> str:
-    """Check a string that becomes part of a key."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {value!r}")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} is no valid Unicode: {value!r}; remove the surrogates") from None
-    if size > max_bytes:
-        raise ValueError(
-            f"{name} has {size:,} bytes, and may have {max_bytes:,}: {value[:40]!r}...; use a "
-            f"shorter one"
-        )
-    return value
-
-
-def _checkpoint_id(value: object) -> str:
-    """Check that an id is not empty, and is nothing that could be taken for another key."""
-    part = _text("checkpoint_id", value, max_bytes=_MAX_CHECKPOINT_KEY_BYTES)
-    if not part:
-        raise ValueError("checkpoint_id is empty; give it a value")
-    if _SEPARATOR in part or part.startswith(":") or part.endswith(":"):
-        raise ValueError(
-            f"checkpoint_id must not hold ':::', nor start or end with ':': {part!r}; use another"
-        )
-    if part >= _VEIL:
-        raise ValueError(
-            f"checkpoint_id must start with a character below '}}': {part!r}; "
-            f"LangGraph's start with a hex digit"
-        )
-    return part
-
-
-def _thread_id(value: Any, name: str = "thread_id") -> str:
-    if isinstance(value, (int, UUID)):
-        value = str(value)
-    if value == "":
-        raise ValueError(f"{name} is empty; give it a value")
-    return _text(name, value, max_bytes=_MAX_HASH_KEY_BYTES)
-
-
-def _checkpoint_key(thread_id: str, checkpoint_ns: str, checkpoint_id: Any) -> _CheckpointKey:
-    """Check a checkpoint's id, alone and with the keys it makes, and return its key."""
-    key = _CheckpointKey(thread_id, checkpoint_ns, _checkpoint_id(checkpoint_id))
-    _text("checkpoint_id with its namespace", key.range_key, max_bytes=_MAX_CHECKPOINT_KEY_BYTES)
-    return key
-
-
-class _Address(NamedTuple):
-    """What a config's ``configurable`` names; None: not named."""
-
-    thread_id: str
-    checkpoint_ns: str | None
-    checkpoint_id: str | None
-
-    def key(self, checkpoint_id: Any) -> _CheckpointKey:
-        return _checkpoint_key(self.thread_id, self.checkpoint_ns or "", checkpoint_id)
-
-
-def _address(config: RunnableConfig) -> _Address:
-    configurable = config.get("configurable") if isinstance(config, dict) else None
-    if not isinstance(configurable, dict) or configurable.get("thread_id") is None:
-        raise ValueError(
-            'config["configurable"] has no "thread_id"; pass '
-            '{"configurable": {"thread_id": "..."}} to the graph or the saver'
-        )
-    checkpoint_ns = configurable.get("checkpoint_ns")
-    if checkpoint_ns is not None:
-        checkpoint_ns = _text("checkpoint_ns", checkpoint_ns, max_bytes=_MAX_TEXT_BYTES)
-    address = _Address(
-        _thread_id(configurable["thread_id"]),
-        checkpoint_ns,
-        configurable.get("checkpoint_id") or None,
-    )
-    if address.checkpoint_id:
-        address.key(address.checkpoint_id)
-    return address
-
-
-def _config(key: _CheckpointKey) -> RunnableConfig:
-    return {"configurable": key._asdict()}
-
-
-# -- Segments -------------------------------------------------------------------------------------
-# How a value's bytes are cut, so that what one checkpoint shares with the next has one name.
-
-
-class _Ref(NamedTuple):
-    """The name of a segment: its bytes' digest, and when it expires (0: never)."""
-
-    digest: bytes
-    expires_at: int
-
-    @property
-    def range_key(self) -> str:
-        expiry = f":{self.expires_at}" if self.expires_at else ""
-        return f"{_SEGMENT}{self.digest.hex()}{expiry}"
-
-
-def _lasts(expires_at: int, until: int) -> bool:
-    """Say whether what expires at one time (0: never) is there until another."""
-    return not expires_at or 0 < until <= expires_at
-
-
-def _digest(data: bytes, *identity: str) -> bytes:
-    key = blake2b("\0".join(identity).encode(), digest_size=32).digest() if identity else b""
-    return blake2b(data, digest_size=16, key=key).digest()
-
-
-class _Segment(NamedTuple):
-    """Bytes that are stored by themselves.
-
-    Where a list was cut into segments of the first size, so many of its *elements* are in this one,
-    and so many msgpack *objects*; otherwise 0. The *digest* is empty until it has a name.
-    """
-
-    data: bytes
-    elements: int = 0
-    objects: int = 0
-    digest: bytes = b""
-
-
-# msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), by an object's first byte:
-# how many bytes follow; how long its length is, and what follows beside that many bytes; how long
-# its count is, and how many objects it counts each time.
-_MSGPACK_FIXED: Final = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4,
-                         0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xD4: 2, 0xD5: 3, 0xD6: 5,
-                         0xD7: 9, 0xD8: 17}  # fmt: skip
-_MSGPACK_SIZED: Final = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1),
-                         0xC9: (4, 1), 0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}  # fmt: skip
-_MSGPACK_NESTED: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
-# JsonPlusSerializer's extension types have msgpack inside: objects, pydantic models and the like
-# up to the last, which is a DeltaChannel's snapshot.
-_MSGPACK_DELTA_SNAPSHOT: Final = 7
-
-
-class _TinyObjectsError(Exception):
-    """From byte *at* on there are so many small msgpack objects that a walk would take too long."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__(at)
-        self.at = at
-
-
-def _msgpack_end(data: bytes, at: int) -> tuple[int, int]:
-    """Return where the msgpack object that starts at *at* ends, and how many objects it is.
-
-    Raises: _TinyObjectsError: too many.
-    """
-    start, pending, objects = at, 1, 0
-    while pending:
-        if objects > _MAX_TINY_OBJECTS and at - start < objects * _TINY_BYTES:
-            raise _TinyObjectsError(start)
-        some = min(pending, 1024)
-        pending -= some
-        objects += some
-        for _ in range(some):
-            first = data[at]
-            if first < 0x80 or first >= 0xE0:
-                at += 1
-            elif first in _MSGPACK_FIXED:
-                at += 1 + _MSGPACK_FIXED[first]
-            elif first in _MSGPACK_SIZED:
-                width, extra = _MSGPACK_SIZED[first]
-                length = int.from_bytes(data[at + 1 : at + 1 + width], "big")
-                at += 1 + width + extra + length
-            elif 0xA0 <= first < 0xC0:
-                at += 1 + (first & 0x1F)
-            else:
-                at, count, step = _msgpack_container(data, at)
-                pending += count * step
-    return at, objects
-
-
-def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
-    """Return where a container's elements start, how many there are, of how many objects each.
-
-    Raises: KeyError: at *at* is neither an array nor a map.
-    """
-    first = data[at]
-    if 0x80 <= first < 0xA0:
-        return at + 1, first & 0x0F, 2 if first < 0x90 else 1
-    width, step = _MSGPACK_NESTED[first]
-    return at + 1 + width, int.from_bytes(data[at + 1 : at + 1 + width], "big"), step
-
-
-class _Former:
-    """The segments that a value may share: those of what it was before hold most of it."""
-
-    def __init__(self, segments: Iterable[_Segment] = ()) -> None:
-        self._segments = list(segments)
-        self._by_start = {
-            each.data[:_SAMPLE_BYTES]: index for index, each in enumerate(self._segments)
-        }
-        self._next = 0
-        self._searches = _MAX_SEARCHES
-
-    def at(self, data: bytes, at: int) -> _Segment | None:
-        """Return the segment of the first size with which a list goes on at *at*, if any does."""
-        # Most often it is the one that follows the last.
-        for index in (self._next, self._by_start.get(data[at : at + _SAMPLE_BYTES])):
-            if index is not None and index < len(self._segments):
-                segment = self._segments[index]
-                if segment.elements and data.startswith(segment.data, at):
-                    self._next = index + 1
-                    return segment
-        return None
-
-    def trimmed(self, data: bytes, at: int) -> tuple[int, _Segment] | None:
-        """Return a segment with whose end a list starts at *at*, and how much of it is gone.
-
-        A list that loses its first elements keeps that segment as it is.
-        """
-        sample = data[at : at + _SAMPLE_BYTES]
-        if sample in self._by_start or not self._searches:
-            return None
-        self._searches -= 1
-        for segment in self._segments:
-            skip = segment.data.find(sample)
-            if skip > 0 and data.startswith(segment.data[skip:], at):
-                return skip, segment
-        return None
-
-
-class _Stretch:
-    """Part of a value where segments may end: at the ends of elements, or of words in a text."""
-
-    def __init__(self, data: bytes, start: int) -> None:
-        self._data = data
-        self.start = self.end = self.cut_at = start
-        self.skip = 0
-        self.segments: list[_Segment] = []
-        self._objects = 0
-        # Since the last segment: the ends of elements, and how many objects these are.
-        self._ends: list[int] = []
-        self._objects_since = 0
-
-    def add(self, end: int, objects: int) -> None:
-        """Add the element that ends at *end*.
-
-        Raises: _TinyObjectsError: there were so many small ones that it should be the last.
-        """
-        self.end = end
-        self._ends.append(end)
-        self._objects_since += objects
-        self._count(objects)
-
-    def add_to_list(self, end: int, objects: int) -> bool:
-        """Do so, and say whether a segment of the first size ends there."""
-        start = self.end
-        self.add(end, objects)
-        if not self._is_end(start, end, *_SEGMENT_BYTES[0]):
-            return False
-        self._close(end, len(self._ends), self._objects_since)
-        self._ends, self._objects_since = [], 0
-        return True
-
-    def add_segment(self, segment: _Segment, end: int) -> None:
-        self.segments.append(segment)
-        self.end = self.cut_at = end
-        self._count(segment.objects)
-
-    def _count(self, objects: int) -> None:
-        self._objects += objects
-        size, least = self.end - self.start, self._objects * _TINY_BYTES
-        if self._objects > _MAX_TINY_OBJECTS and size < least:
-            raise _TinyObjectsError(self.end)
-
-    def _is_end(self, start: int, end: int, smallest: int, largest: int, odds: int) -> bool:
-        size = end - self.cut_at
-        return size >= largest or (
-            size >= smallest and zlib.crc32(self._data[start:end]) % odds == 0
-        )
-
-    def _close(self, end: int, elements: int = 0, objects: int = 0) -> None:
-        data = self._data[self.cut_at : end]
-        if len(data) > _MAX_SEGMENT_BYTES:
-            self.segments.extend(map(_Segment, _pieces(data)))
-        else:
-            self.segments.append(_Segment(data, elements, objects))
-        self.cut_at = end
-
-    def add_text(self, end: int) -> None:
-        """Add what is cut where its own bytes say so: after a word.
-
-        A small one stays in one piece.
-        """
-        self.end = end
-        size = end - self.start
-        if size <= _MIN_CUT_TEXT_BYTES:
-            return self._close(end)
-        classes, first = self._data[self.cut_at : end].translate(_TEXT_CLASSES), self.cut_at
-        large = [sizes for least, sizes in _TEXT_SEGMENT_BYTES if size >= least]
-        for smallest, largest, odds in (*large, *_SEGMENT_BYTES[1:]):
-            at = self.cut_at + smallest
-            while at < end:
-                found = classes.find(_TEXT_WORD, at - first, self.cut_at + largest - first)
-                if found < 0 and self.cut_at + largest > end:
-                    break
-                at = first + found + len(_TEXT_WORD) if found >= 0 else self.cut_at + largest
-                if found < 0 or zlib.crc32(self._data[at - _TEXT_BYTES : at]) % odds == 0:
-                    self._close(at)
-                    at += smallest
-        if end - self.cut_at >= _MIN_LAST_SEGMENT_BYTES:
-            self._close(end)
-        return None
-
-    def finish(self, *, is_last: bool) -> None:
-        """Cut what is left after the last segment into smaller ones."""
-        for sizes in _SEGMENT_BYTES[1:]:
-            start = self.cut_at
-            for end in self._ends[bisect_right(self._ends, start) :]:
-                if self._is_end(start, end, *sizes):
-                    self._close(end)
-                start = end
-        if not is_last and self.end - self.cut_at >= _MIN_LAST_SEGMENT_BYTES:
-            self._close(self.end)
-
-
-class _Cutter:
-    """Walks over a value's msgpack, and notes where it may be cut, at any depth.
-
-    A list is cut between its elements, a dict between its entries, a long text at words. What is
-    opened has a head, which a new length changes: it stays out of the segments. So an element of a
-    list is opened only where it is larger than any segment, an entry of a dict where it is a good
-    part of the value.
-    """
-
-    def __init__(self, data: bytes, former: _Former) -> None:
-        self._data = data
-        self._former = former
-        self._opened_bytes = max(_INLINE_VALUE_BYTES, len(data) // _OPENED_PART)
-        self.stretches: list[_Stretch] = []
-
-    def begin(self, at: int) -> _Stretch:
-        self.stretches.append(_Stretch(self._data, at))
-        return self.stretches[-1]
-
-    def walk(self, at: int, depth: int = 0) -> tuple[int, int]:
-        """Open the object at *at*; return where it ends, and how many objects it is."""
-        data, first = self._data, self._data[at]
-        if first in _MSGPACK_SIZED:
-            width, extra = _MSGPACK_SIZED[first]
-            start = at + 1 + width + extra
-            end = start + int.from_bytes(data[at + 1 : at + 1 + width], "big")
-            if not extra:  # a string or bytes
-                if end - start > max(self._opened_bytes, _MIN_CUT_TEXT_BYTES):
-                    self.begin(start).add_text(end)
-            elif data[start - 1] <= _MSGPACK_DELTA_SNAPSHOT and end - at > self._opened_bytes:
-                mark = len(self.stretches)
-                with suppress(IndexError, KeyError):
-                    if self._content(data[start - 1], start, depth + 1) == end:
-                        return end, 1
-                del self.stretches[mark:]  # it is no msgpack
-            return end, 1
-        if depth < _MAX_OPENED_DEPTH and (first in _MSGPACK_NESTED or 0x80 <= first < 0xA0):
-            start, count, step = _msgpack_container(data, at)
-            if step == 1:
-                return self._elements(start, count, depth)
-            return self._entries(start, count, step, depth)
-        return _msgpack_end(data, at)
-
-    def _content(self, code: int, at: int, depth: int) -> int:
-        """Open what is in an extension type: a snapshot's value, or an object's few parts."""
-        if code == _MSGPACK_DELTA_SNAPSHOT:
-            return self.walk(at, depth)[0]
-        return self._entries(*_msgpack_container(self._data, at), depth)[0]
-
-    def _entries(self, at: int, count: int, step: int, depth: int) -> tuple[int, int]:
-        stretch, total = self.begin(at), 1
-        for _ in range(count):
-            value_at, keys = _msgpack_end(self._data, at) if step == 2 else (at, 0)
-            mark = len(self.stretches)
-            at, values = self.walk(value_at, depth + 1)
-            total += keys + values
-            if at - value_at > self._opened_bytes and len(self.stretches) > mark:
-                if keys:
-                    stretch.add(value_at, keys)
-                stretch = self.begin(at)
-            else:
-                del self.stretches[mark:]
-                stretch.add(at, keys + values)
-        return at, total
-
-    def _elements(self, at: int, count: int, depth: int) -> tuple[int, int]:
-        data, stretch, total = self._data, self.begin(at), 1
-        at, count = self._trimmed(at, count, stretch)
-        may_be_known = True
-        while count:
-            known = self._former.at(data, at) if may_be_known else None
-            if known and known.elements <= count:
-                at += len(known.data)
-                count -= known.elements
-                total += known.objects
-                stretch.add_segment(known, at)
-                continue
-            start, mark = at, len(self.stretches)
-            at, objects = _msgpack_end(data, at)
-            if at - start > _SEGMENT_BYTES[0][1]:
-                self.walk(start, depth + 1)
-            if len(self.stretches) > mark:
-                stretch, may_be_known = self.begin(at), True
-            else:
-                may_be_known = stretch.add_to_list(at, objects)
-            count -= 1
-            total += objects
-        return at, total
-
-    def _trimmed(self, start: int, count: int, stretch: _Stretch) -> tuple[int, int]:
-        """Add the segment in which a list that lost its first elements starts now.
-
-        Return where the list goes on after that, and with how many elements.
-        """
-        if found := self._former.trimmed(self._data, start):
-            skip, segment = found
-            at, left, end = start, count, start + len(segment.data) - skip
-            while at < end and left:
-                at, _ = _msgpack_end(self._data, at)
-                left -= 1
-            if at == end:  # it could be the end of something else
-                stretch.skip = skip
-                stretch.add_segment(segment, end)
-                return end, left
-        return start, count
-
-
-def _cut(type_: str, data: bytes, former: _Former) -> list[bytes | _Stretch]:
-    """Cut a value's bytes, so that what they share with the *former* segments is the same again.
-
-    Bytes and stretches take turns; of these the segments count, from byte *skip* of the first on.
-    A list, dict or text is cut where its content says so, first into large segments, then what is
-    left into smaller ones: an append, an edit or a trimmed front moves no other cut, and a long
-    list has few segments.
-    """
-    if len(data) <= _INLINE_VALUE_BYTES:
-        return [data]
-    cutter = _Cutter(data, former)
-    try:
-        # A serde may name its own format "msgpack".
-        if type_ != "msgpack" or cutter.walk(0)[0] != len(data):
-            cutter.stretches = []
-    except (IndexError, KeyError):
-        cutter.stretches = []
-    except _TinyObjectsError as error:
-        cutter.begin(error.at).add_text(len(data))
-    if not cutter.stretches:
-        cutter.begin(0).add_text(len(data))
-    parts: list[bytes | _Stretch] = []
-    at, uncut = 0, b""
-    for stretch in cutter.stretches:
-        uncut += data[at : stretch.start]
-        stretch.finish(is_last=stretch is cutter.stretches[-1])
-        if stretch.segments:
-            parts += [uncut, stretch]
-            uncut = b""
-        uncut += data[stretch.cut_at : stretch.end]
-        at = stretch.end
-    return [*parts, uncut + data[at:]]
-
-
-def _pieces(data: bytes) -> Iterator[bytes]:
-    for start in range(0, len(data), _MAX_SEGMENT_BYTES):
-        yield data[start : start + _MAX_SEGMENT_BYTES]
-
-
-# -- Items ----------------------------------------------------------------------------------------
-# The bytes and attributes of an item: an _encode and a _decode for each kind, side by side.
-
-
-class _Span(NamedTuple):
-    """Part of a value: the bytes of segments, joined from byte *skip* on."""
-
-    skip: int
-    refs: tuple[_Ref, ...]
-
-
-class _Value(NamedTuple):
-    """A channel's value, or a write's: the parts of its bytes, in order."""
-
-    type: str
-    parts: tuple[bytes | _Span, ...]
-
-    @property
-    def refs(self) -> Iterator[_Ref]:
-        return chain.from_iterable(each.refs for each in self.parts if isinstance(each, _Span))
-
-
-class _Record(NamedTuple):
-    """A checkpoint without its values, and where these are."""
-
-    key: _CheckpointKey
-    parent_id: str | None
-    checkpoint: dict[str, Any]
-    metadata: dict[str, Any]
-    channels: dict[str, _Value]
-    expires_at: int
-    #: Under encryption, what the names of its segments are keyed by.
-    secret: bytes
-    #: The segments that the item names, those that hold names among them.
-    names: tuple[_Ref, ...] = ()
-    is_layout_0: bool = False
-
-    @property
-    def parent_key(self) -> _CheckpointKey | None:
-        return self.key._replace(checkpoint_id=self.parent_id) if self.parent_id else None
-
-    @property
-    def run_id(self) -> str | None:
-        """The run of which the metadata say that it put this."""
-        run_id = self.metadata.get("run_id")
-        return run_id if isinstance(run_id, str) else None
-
-    @property
-    def refs(self) -> list[_Ref]:
-        """The segments that hold the channels' values, each once."""
-        return list(
-            dict.fromkeys(chain.from_iterable(each.refs for each in self.channels.values()))
-        )
-
-    @property
-    def counters(self) -> Mapping[str, Any]:
-        """For each DeltaChannel, its updates and supersteps since a snapshot."""
-        return self.metadata.get("counters_since_delta_snapshot") or {}
-
-    @property
-    def pending_deltas(self) -> frozenset[str]:
-        """The DeltaChannels whose values are rebuilt from ancestors."""
-        written = self.counters.keys() & self.checkpoint["channel_versions"].keys()
-        return frozenset(written - self.channels.keys())
-
-
-class _Summary(NamedTuple):
-    """The facts of a checkpoint that decide whether it goes, and whether it can be rebuilt."""
-
-    parent_key: _CheckpointKey | None
-    run_id: str | None
-    is_live: bool
-    is_layout_0: bool
-    stored: frozenset[str]
-    pending_deltas: frozenset[str]
-    refs: frozenset[_Ref]
-
-
-_Summaries = Mapping[_CheckpointKey, _Summary]
-
-
-class _Write(NamedTuple):
-    """A pending write; writes sort in the order in which LangGraph applies them."""
-
-    task_path: str
-    task_id: str
-    idx: int
-    channel: str
-    value: _Value
-
-
-# Where an item belongs, for errors; how segments that a checkpoint names are read.
-_Place = tuple[_CheckpointKey, str]
-_Load = Callable[[_CheckpointKey, Collection[_Ref]], Mapping[_Ref, _Segment]]
-
-
-# What most records, writes and messages hold, so that zlib need not learn it from each (rule 7).
-_DICTIONARY: Final = (
-    b"branch:to:__pregel_tasks__messages__root__"
-    b"\xa7msgpack\xc4\x00\x90\xc4\x00\xa4null\xc4\x00\x90\xc4\x00\xa5bytes"
-    b"\xa6source\xa4loop\xa5input\xa6update\xa4fork\xa4step\xa7parents\x80\xb0updated_channels"
-    b"\x94\xbclangchain_core.messages.human\xacHumanMessage\xb9langchain_core.messages.tool\xab"
-    b"ToolMessage\xb7langchain_core.messages.ai\xa9AIMessage\x88\xa7content\xb1additional_kwargs"
-    b"\x80\xb1response_metadata\x80\xa4type\xa2ai\xa5human\xa4name\xc0\xa2id\xd9$\xaatool_calls\x90"
-    b"\xb2invalid_tool_calls\x90\xaeusage_metadata\xc0\xb3model_validate_json"
-    b"\x93\x86\xa1v\x04\xa2ts\xd9 2026-01-01T00:00:00.000000+00:00\xa2id\xd9$1f1e68e2-a20e-665a-"
-    b"\xb0channel_versions\x86\xa9__start__\xadversions_seen\x85\xa9__input__\x80\xa9__start__\x81"
-    b"\xa9__start__"
-)
-
-
-def _pack(data: bytes) -> bytes:
-    packer = zlib.compressobj(4, zdict=_DICTIONARY)
-    # More would not be unpacked.
-    packed = packer.compress(data) + packer.flush() if len(data) <= _MAX_BODY_BYTES else data
-    return b"\x01" + packed if len(packed) < len(data) else b"\x00" + data
-
-
-def _unpack(blob: bytes, max_bytes: int, place: _Place) -> bytes:
-    """Return what _pack() was given, of at most *max_bytes* where it was compressed."""
-    if blob[:1] == b"\x01":
-        unpacker = zlib.decompressobj(zdict=_DICTIONARY)
-        with suppress(zlib.error):
-            data = unpacker.decompress(memoryview(blob)[1:], max_bytes + 1)
-            if len(data) <= max_bytes and unpacker.eof and not unpacker.unused_data:
-                return data
-        raise DamagedCheckpointError("Compressed bytes are damaged", *place)
-    if blob[:1] != b"\x00":
-        raise _unknown_format(blob, place)
-    return blob[1:]
-
-
-def _unknown_format(blob: bytes, place: _Place) -> DamagedCheckpointError:
-    what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
-    return DamagedCheckpointError(what, *place)
-
-
-class _PlainSerde:
-    """Decodes as a serde does, but builds nothing except plain types.
-
-    For calls that need no values, so that whoever can write an item runs no code in them: of an
-    object it gives what the object would have been made from. It can look into what LangGraph's own
-    JsonPlusSerializer made; the bytes of any other serde only that serde itself can decode.
-    """
-
-    def __init__(self, serde: SerializerProtocol) -> None:
-        self._serde = serde
-        self._plain = JsonPlusSerializer(__unpack_ext_hook__=self._payload)
-
-    def _payload(self, code: int, data: bytes) -> Any:
-        content = self._plain.loads_typed(("msgpack", data))
-        return content if code == _MSGPACK_DELTA_SNAPSHOT else content[2]
-
-    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        return self._plain.dumps_typed(obj)
-
-    def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        # Pickles are loaded only by a serde that was made with pickle_fallback=True.
-        if type(self._serde) is not JsonPlusSerializer or data[0] == "pickle":
-            return self._serde.loads_typed(data)
-        if data[0] == "json":
-            import json  # noqa: PLC0415  only what older serializers wrote
-
-            return json.loads(data[1])
-        return self._plain.loads_typed(data)
-
-
-class _Codec:
-    """Turns values into bytes, and bytes into what is stored, by a saver's serde.
-
-    With LangGraph's EncryptedSerializer, values are serialized and cut in plain, and each part is
-    compressed and encrypted by itself, together with what binds it to its place (rule 11). Any
-    other serde that encrypts does so before values are cut: its bytes are never the same again.
-    *is_plain*: of objects, only what they would be made from is decoded.
-    """
-
-    def __init__(self, serde: SerializerProtocol, *, is_plain: bool = False) -> None:
-        self._cipher = serde.cipher if type(serde) is EncryptedSerializer else None
-        inner = serde.serde if type(serde) is EncryptedSerializer else serde
-        self._serde = _PlainSerde(inner) if is_plain else inner
-
-    @property
-    def encrypts(self) -> bool:
-        return self._cipher is not None
-
-    def dumps(self, value: Any) -> tuple[str, bytes]:
-        type_, data = self._serde.dumps_typed(value)
-        return type_, bytes(data)
-
-    def loads(self, type_: str, data: bytes, place: _Place) -> Any:
-        """Decode bytes, which may be damaged, or forged, or another serde's."""
-        try:
-            return self._serde.loads_typed((type_, data))
-        except Exception as error:
-            # A serde may raise anything.
-            what = (
-                f"Bytes of type {type_!r} can't be decoded ({type(error).__name__}); another "
-                f"serializer may have written them"
-            )
-            raise DamagedCheckpointError(what, *place) from error
-
-    def new_secret(self) -> bytes:
-        """Return what a line of checkpoints keys the names of its segments by."""
-        return os.urandom(16) if self._cipher else b""
-
-    def pack(self, data: bytes, identity: bytes) -> bytes:
-        packed = _pack(data)
-        if self._cipher is None:
-            return packed
-        name, encrypted = self._cipher.encrypt(identity + packed)
-        if "\0" in name:
-            raise ValueError(f"The cipher's name {name!r} holds NUL; give it another")
-        return b"\x02" + name.encode() + b"\0" + encrypted
-
-    def unpack(self, blob: bytes, identity: bytes, max_bytes: int, place: _Place) -> bytes:
-        """Return what pack() was given with the same *identity*."""
-        if self._cipher is None and blob[:1] == b"\x02":
-            what = "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"
-            raise DamagedCheckpointError(what, *place)
-        if self._cipher:
-            if blob[:1] != b"\x02":
-                is_plain = blob[:1] in (b"\0", b"\1")
-                raise _not_encrypted(place) if is_plain else _unknown_format(blob, place)
-            name, _, encrypted = blob[1:].partition(b"\0")
-            plain = self._decrypt(name.decode(errors="replace"), encrypted, place)
-            if plain[:16] != identity:
-                what = "Encrypted bytes are those of another place: they were moved or replaced"
-                raise DamagedCheckpointError(what, *place)
-            blob = plain[16:]
-        return _unpack(blob, max_bytes, place)
-
-    def loads_layout_0(self, type_: str, data: bytes, place: _Place) -> Any:
-        return self.loads(*self.open_layout_0(type_, data, place), place)
-
-    def open_layout_0(self, type_: str, data: bytes, place: _Place) -> tuple[str, bytes]:
-        """Decrypt what layout 0 stored, where each value was encrypted by the serde itself."""
-        if self._cipher is None:
-            return type_, data
-        inner, plus, name = type_.partition("+")
-        if not plus:
-            raise _not_encrypted(place)
-        return inner, self._decrypt(name, data, place)
-
-    def _decrypt(self, name: str, data: bytes, place: _Place) -> bytes:
-        assert self._cipher is not None  # noqa: S101  the callers have asked
-        try:
-            return self._cipher.decrypt(name, data)
-        except Exception as error:
-            # A cipher may raise anything.
-            what = f"Bytes can't be decrypted with this key ({type(error).__name__})"
-            raise DamagedCheckpointError(what, *place) from error
-
-
-# For what is in plain under encryption as well: lists of names, and bodies that are encrypted.
-_PLAIN: Final = _Codec(JsonPlusSerializer())
-
-
-def _not_encrypted(place: _Place) -> DamagedCheckpointError:
-    what = (
-        "An item is not encrypted, and this saver's serde encrypts: it is forged, or its thread "
-        "began without encryption and has to be moved by copy_from() into new tables"
-    )
-    return DamagedCheckpointError(what, *place)
-
-
-class _Base(NamedTuple):
-    """What a new item may share: segments that are named, and what their names are keyed by."""
-
-    names: Sequence[_Ref]
-    secret: bytes
-
-
-class _Sealer:
-    """Names the segments of items, and keeps those that have yet to be stored (rule 2)."""
-
-    def __init__(
-        self,
-        thread_id: str,
-        codec: _Codec,
-        base: _Base,
-        expiries: tuple[int, int],
-        now: float,
-    ) -> None:
-        self.expires_at, self._segments_expire_at = expiries
-        self.secret = base.secret
-        self.now = now
-        #: Items to be stored before the one that names them; what the cache is to hold then.
-        self.items: dict[_Ref, _Item] = {}
-        self.segments: dict[_Ref, _Segment] = {}
-        self._thread_id = thread_id
-        self._codec = codec
-        self._stored = {
-            ref.digest: ref for ref in base.names if _lasts(ref.expires_at, self.expires_at)
-        }
-
-    def seal(self, segment: _Segment) -> _Ref:
-        """Name a part of a value."""
-        if segment.digest:
-            return self._name(segment, self._codec)
-        digest = blake2b(segment.data, digest_size=16, key=self.secret).digest()
-        ref = self._name(segment := segment._replace(digest=digest), self._codec)
-        self.segments[ref] = segment
-        return ref
-
-    def seal_plain(self, data: bytes) -> _Ref:
-        """Name a list of names, or a part of an item's body."""
-        return self._name(_Segment(data, digest=_digest(data)), _PLAIN)
-
-    def _name(self, segment: _Segment, codec: _Codec) -> _Ref:
-        if (ref := self._stored.get(segment.digest)) is None:
-            ref = _Ref(segment.digest, self._segments_expire_at)
-            if ref not in self.items:
-                self.items[ref] = _encode_segment(
-                    self._thread_id, ref, segment.data, codec, self.now
-                )
-        return ref
-
-
-@contextmanager
-def _well_formed(place: _Place) -> Iterator[None]:
-    """Tell of content that has not the form that the layout says."""
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-        what = f"An item's content is malformed ({type(error).__name__})"
-        raise DamagedCheckpointError(what, *place) from error
-
-
-def _expect(value: Any, type_: type[T]) -> T:
-    if not isinstance(value, type_):
-        raise TypeError(type_.__name__)
-    return value
-
-
-def _encode_refs(refs: Iterable[_Ref]) -> bytes:
-    return b"".join(ref.digest + ref.expires_at.to_bytes(5, "big") for ref in refs)
-
-
-def _decode_refs(blob: bytes) -> list[_Ref]:
-    return [
-        _Ref(blob[at : at + 16], int.from_bytes(blob[at + 16 : at + _REF_BYTES], "big"))
-        for at in range(0, len(blob) - _REF_BYTES + 1, _REF_BYTES)
-    ]
-
-
-def _refs(item: _Item, name: str = "segments") -> list[_Ref]:
-    return _decode_refs(item.get(name, {}).get("B", b""))
-
-
-class _Names(NamedTuple):
-    """The segments that an item names: for its values in order, for more names, for its body."""
-
-    values: list[_Ref]
-    lists: list[_Ref]
-    body: list[_Ref]
-
-    @property
-    def all(self) -> list[_Ref]:
-        return [*self.body, *self.lists, *self.values]
-
-
-def _named(item: _Item, key: _CheckpointKey, load: _Load) -> _Names:
-    """Return the segments that an item of a checkpoint names; *load* reads lists of names."""
-    values, lists = _refs(item), _refs(item, "lists")
-    if lists:
-        found = load(key, lists)
-        values = [*chain.from_iterable(_decode_refs(found[ref].data) for ref in lists), *values]
-    return _Names(values, lists, _refs(item, "body"))
-
-
-def _listed(names: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
-    """Return the names of lists of names, and the names after them: where there are few, these.
-
-    The names say where a list ends, so that most lists are those of the checkpoint before.
-    """
-    lists: list[_Ref] = []
-    start = 0
-    for odds, most in _LIST_NAMES if len(names) > _MAX_NAMES else ():
-        for end in range(start + 1, len(names) + 1):
-            number = int.from_bytes(names[end - 1].digest[:2], "big")
-            if number % odds == 0 or end - start == most:
-                lists.append(sealer.seal_plain(_encode_refs(names[start:end])))
-                start = end
-    return lists, names[start:]
-
-
-def _item_digest(item: _Item) -> bytes:
-    """Return the digest of an item's bytes, keyed by its strings, its keys among them (rule 7)."""
-    strings = sorted((name, value["S"]) for name, value in item.items() if "S" in value)
-    blobs = (item[name]["B"] for name in _SIGNED if name in item)
-    return _digest(_sized(blobs), *chain.from_iterable(strings))
-
-
-def _sized(blobs: Iterable[bytes]) -> bytes:
-    """Join bytes, each after its length."""
-    return b"".join(chain.from_iterable((len(each).to_bytes(4, "big"), each) for each in blobs))
-
-
-_SIGNED: Final = ("body", "checkpoint", "lists", "segments", "writes")
-_BODIES: Final = {"body", "checkpoint", "writes"}
-
-
-def _identity(item: _Item) -> bytes:
-    """Return what binds an item's body to its place: a digest of all else that is signed.
-
-    Each name and value has its length before it: unlike the item's digest, this one is a proof
-    against a forger, who may put NUL into strings.
-    """
-    bound = {name: value["S"].encode() for name, value in item.items() if "S" in value}
-    bound |= {name: item[name]["B"] for name in _SIGNED if name in item and name not in _BODIES}
-    return _digest(
-        _sized(chain.from_iterable((name.encode(), bound[name]) for name in sorted(bound)))
-    )
-
-
-def _signed(item: _Item) -> _Item:
-    return item | {"digest": {"B": _item_digest(item)}}
-
-
-def _check_digest(item: _Item, place: _Place) -> None:
-    if item.get("digest", {}).get("B") != _item_digest(item):
-        raise DamagedCheckpointError("An item's bytes are not what was stored", *place)
-
-
-def _encode_body(item: _Item, name: str, data: bytes, codec: _Codec, sealer: _Sealer) -> _Item:
-    """Return *item* with a record or writes: as the attribute *name*, or as segments (rule 1)."""
-    blob = codec.pack(data, _identity(item))
-    whole = _signed(item | {name: {"B": blob}})
-    if _item_bytes(whole) <= _MAX_ITEM_BYTES:
-        return whole
-    refs = map(sealer.seal_plain, _pieces(blob))
-    return _signed(item | {"body": {"B": _encode_refs(refs)}})
-
-
-def _decode_body(item: _Item, name: str, codec: _Codec, load: _Load, place: _Place) -> bytes:
-    _check_digest(item, place)
-    if name in item:
-        blob = item[name]["B"]
-    else:
-        segments = load(place[0], refs := _refs(item, "body"))
-        blob = b"".join(segments[ref].data for ref in refs)
-    return codec.unpack(blob, _identity(item), _MAX_BODY_BYTES, place)
-
-
-def _with_names(item: _Item, type_: str, named: Iterable[_Ref], sealer: _Sealer) -> _Item:
-    lists, rest = _listed(list(named), sealer)
-    item = item | {"type": {"S": type_}}
-    for name, each in (("lists", lists), ("segments", rest)):
-        if each:
-            item[name] = {"B": _encode_refs(each)}
-    return item
-
-
-def _encode_value(value: _Value, named: dict[_Ref, int]) -> list[Any]:
-    """Return a value for an item's content; *named* numbers the segments that the item names.
-
-    Plain lists, as not every serde keeps a named tuple.
-    """
-    parts: list[Any] = [value.type]
-    for part in value.parts:
-        if isinstance(part, bytes):
-            parts.append(part)
-            continue
-        ranges: list[list[int]] = []
-        for ref in part.refs:
-            number = named.setdefault(ref, len(named))
-            if ranges and sum(ranges[-1]) == number:
-                ranges[-1][1] += 1
-            else:
-                ranges.append([number, 1])
-        parts.append([part.skip, *chain.from_iterable(ranges)])
-    return parts
-
-
-class _Numbered:
-    """The names of an item, by number; so many may be asked for, as they may repeat."""
-
-    def __init__(self, names: Sequence[_Ref]) -> None:
-        self._names = names
-        self._left = _MAX_REPEATED_NAMES
-
-    def range(self, first: int, count: int) -> Sequence[_Ref]:
-        self._left -= count
-        if first < 0 or not 0 < count <= len(self._names) - first or self._left < 0:
-            raise ValueError
-        return self._names[first : first + count]
-
-
-def _decode_value(content: Any, names: _Numbered) -> _Value:
-    type_, *parts = content
-    return _Value(
-        _expect(type_, str),
-        tuple(part if isinstance(part, bytes) else _decode_span(part, names) for part in parts),
-    )
-
-
-def _decode_span(content: Any, names: _Numbered) -> _Span:
-    skip, *ranges = content
-    if _expect(skip, int) < 0:
-        raise ValueError
-    pairs = zip(ranges[::2], ranges[1::2], strict=True)
-    return _Span(skip, tuple(chain.from_iterable(names.range(*pair) for pair in pairs)))
-
-
-def _encode_record(record: _Record, codec: _Codec, sealer: _Sealer) -> _Item:
-    key, parent_id, checkpoint, metadata, channels, expires_at, *_ = record
-    named: dict[_Ref, int] = {}
-    own = metadata.get("thread_id") == key.thread_id
-    content = [
-        checkpoint,
-        {name: value for name, value in metadata.items() if not own or name != "thread_id"},
-        {name: _encode_value(value, named) for name, value in channels.items()},
-        own,
-        record.secret,
-    ]
-    item = {
-        **_checkpoints_key(key.thread_id, key.range_key),
-        "checkpoint_ns": {"S": key.checkpoint_ns},
-        **_expiring(expires_at),
-    }
-    if parent_id:
-        item["parent_checkpoint_id"] = {"S": parent_id}
-    if record.run_id:
-        item["run_id"] = {"S": record.run_id}
-    type_, data = codec.dumps(content)
-    return _encode_body(_with_names(item, type_, named, sealer), "checkpoint", data, codec, sealer)
-
-
-def _decode_record(item: _Item, codec: _Codec, load: _Load, table: str) -> _Record:
-    key = _record_key(item)
-    place = (key, table)
-    with _well_formed(place):
-        names: tuple[_Ref, ...] = ()
-        secret = b""
-        if is_layout_0 := "metadata" in item:
-            checkpoint, metadata, channels = _decode_layout_0(item, codec, place)
-        else:
-            data = _decode_body(item, "checkpoint", codec, load, place)
-            content = codec.loads(item["type"]["S"], data, place)
-            checkpoint, metadata, plain, own, secret = content
-            named = _named(item, key, load)
-            names, numbered = tuple(named.all), _Numbered(named.values)
-            channels = {
-                _expect(name, str): _decode_value(value, numbered) for name, value in plain.items()
-            }
-            if own:
-                metadata = {**metadata, "thread_id": key.thread_id}
-        for each in (checkpoint, metadata, checkpoint["channel_versions"]):
-            _expect(each, dict)
-        for name in checkpoint["channel_versions"]:
-            _expect(name, str)
-        iter(checkpoint.get("updated_channels") or ())
-        _expect(checkpoint["v"], int)
-        record = _Record(
-            key,
-            item.get("parent_checkpoint_id", {}).get("S"),
-            checkpoint,
-            metadata,
-            channels,
-            _expires_at(item),
-            _expect(secret, bytes),
-            names,
-            is_layout_0,
-        )
-        for each in _expect(record.counters, dict).values():
-            _ = each[0]
-        for each in (record.key, record.parent_key or record.key):
-            _text("a range key", each.writes_prefix, max_bytes=_MAX_RANGE_KEY_BYTES)
-        return record
-
-
-def _decode_layout_0(
-    item: _Item, codec: _Codec, place: _Place
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, _Value]]:
-    checkpoint, metadata = (
-        codec.loads_layout_0(item["type"]["S"], item[name]["B"], place)
-        for name in ("checkpoint", "metadata")
-    )
-    typed = {name: codec.dumps(value) for name, value in checkpoint.pop("channel_values").items()}
-    channels = {name: _Value(type_, (data,)) for name, (type_, data) in typed.items()}
-    return checkpoint, metadata, channels
-
-
-def _joined(value: _Value, segments: Mapping[_Ref, _Segment]) -> bytes:
-    """Return a value's bytes, as the serde made them."""
-    parts = (
-        b"".join([segments[ref].data for ref in part.refs])[part.skip :]
-        if isinstance(part, _Span)
-        else part
-        for part in value.parts
-    )
-    return b"".join(parts)
-
-
-def _encode_idx(indices: Iterable[int]) -> str:
-    """Return indices as ranges: (0, 1, 2, 4) -> "0..2,4"; (-1,) -> "-1"."""
-    ranges: list[list[int]] = []
-    for idx in indices:
-        if ranges and ranges[-1][1] == idx - 1:
-            ranges[-1][1] = idx
-        else:
-            ranges.append([idx, idx])
-    return ",".join(f"{first}..{last}" if last > first else f"{first}" for first, last in ranges)
-
-
-def _decode_idx(idx: str) -> list[range]:
-    """Return the ranges of indices; they may be long, and are not to be made sets of."""
-    pairs = (part.partition("..") for part in idx.split(","))
-    return [range(int(first), int(last or first) + 1) for first, _, last in pairs]
-
-
-def _encode_writes(
-    key: _CheckpointKey,
-    task_id: str,
-    task_path: str,
-    slot: int,
-    writes: Mapping[int, tuple[str, _Value]],
-    codec: _Codec,
-    sealer: _Sealer,
-) -> _Item:
-    idx = _text("the list of indices of writes", _encode_idx(writes), max_bytes=_MAX_TEXT_BYTES)
-    item = {
-        **_writes_key(
-            _writes_hash_key(key.thread_id), f"{key.writes_prefix}{task_id}{_SEPARATOR}{slot}"
-        ),
-        "task_path": {"S": task_path},
-        "idx": {"S": idx},
-        **_stored(sealer.now, sealer.expires_at),
-    }
-    named: dict[_Ref, int] = {}
-    content = [
-        [idx, channel, *_encode_value(value, named)] for idx, (channel, value) in writes.items()
-    ]
-    type_, data = codec.dumps(content)
-    return _encode_body(_with_names(item, type_, named, sealer), "writes", data, codec, sealer)
-
-
-def _decode_writes(
-    item: _Item, key: _CheckpointKey, codec: _Codec, load: _Load, table: str
-) -> list[_Write]:
-    place = (key, table)
-    with _well_formed(place):
-        task_id, slot = _task_and_slot(item)
-        if "channel" in item:  # layout 0, which gave special writes no index of their own
-            # Its ciphertext is bound to no place: it could be any.
-            if item[_WRITES_KEYS[0]]["S"] != key.layout_0_writes:
-                what = "A write of layout 0 stands among those of layout 1"
-                raise DamagedCheckpointError(what, *place)
-            channel = item["channel"]["S"]
-            type_, data = codec.open_layout_0(item["type"]["S"], item["value"]["B"], place)
-            idx = WRITES_IDX_MAP.get(channel, slot)
-            return [_Write("", task_id, idx, channel, _Value(type_, (data,)))]
-        data = _decode_body(item, "writes", codec, load, place)
-        task_path, names = item["task_path"]["S"], _Numbered(_named(item, key, load).values)
-        return [
-            _Write(
-                task_path,
-                task_id,
-                _expect(idx, int),
-                _expect(channel, str),
-                _decode_value(content, names),
-            )
-            for idx, channel, *content in codec.loads(item["type"]["S"], data, place)
-        ]
-
-
-def _encode_segment(thread_id: str, ref: _Ref, data: bytes, codec: _Codec, now: float) -> _Item:
-    return {
-        **_checkpoints_key(thread_id, ref.range_key),
-        "segment": {"B": codec.pack(data, ref.digest)},
-        **_stored(now, ref.expires_at),
-    }
-
-
-def _decode_segment(item: _Item, ref: _Ref, codec: _Codec, place: _Place) -> _Segment:
-    blob = item.get("segment", {}).get("B", b"")
-    data = codec.unpack(blob, ref.digest, _MAX_SEGMENT_BYTES, place)
-    # A keyed name can't be checked by those that don't know the key: it is in the ciphertext.
-    if not codec.encrypts and _digest(data) != ref.digest:
-        what = f"Segment {ref.range_key!r} is not what was stored"
-        raise DamagedCheckpointError(what, *place)
-    return _Segment(data, digest=ref.digest)
-
-
-def _moved_segment(item: _Item, ref: _Ref, target: str, now: float) -> _Item:
-    """Return a segment's item as one of another thread: its bytes are bound to its name alone."""
-    return item | {**_checkpoints_key(target, ref.range_key), **_stored(now, ref.expires_at)}
-
-
-def _encode_pruned(thread_id: str, refs: Sequence[_Ref], now: float) -> _Item:
-    """Encode names that were lost (rule 8); _refs() is its other half."""
-    return {
-        **_checkpoints_key(thread_id, f"{_PRUNED}{uuid6()}"),
-        "segments": {"B": _encode_refs(refs)},
-        **_stored(now, int(now + 2 * _GRACE_SECONDS)),
-    }
-
-
-class _Veil(NamedTuple):
-    """Hides the checkpoints of a namespace up to *through*, for a "deletion" or "copy of ..."."""
-
-    reason: str
-    through: str
-
-    def refuse(self, whose: str) -> NoReturn:
-        raise DynamoDBSaverError(
-            f"{whose} is under an unfinished {self.reason}; finish that first, by the same call"
-        )
-
-
-def _encode_veil(thread_id: str, checkpoint_ns: str, veil: _Veil) -> _Item:
-    return {
-        **_veil_key(thread_id, checkpoint_ns),
-        "checkpoint_ns": {"S": checkpoint_ns},
-        "veil": {"S": veil.reason},
-        "through": {"S": veil.through},
-    }
-
-
-def _decode_veil(item: _Item) -> _Veil:
-    # A forged one that does not say how far it reaches hides all.
-    reason, through = (item.get(name, {}).get("S") for name in ("veil", "through"))
-    return _Veil(reason or "deletion", through or _LAST)
-
-
-def _stored(now: float, expires_at: int) -> _Item:
-    return {"stored_at": {"N": str(int(now))}, **_expiring(expires_at)}
-
-
-def _stored_by(item: _Item, then: float) -> bool:
-    return _number(item, "stored_at") <= then
-
-
-def _expiring(expires_at: int) -> _Item:
-    return {"ttl": {"N": str(expires_at)}} if expires_at else {}
-
-
-def _expires_at(item: _Item) -> int:
-    return _number(item, "ttl")
-
-
-def _number(item: _Item, name: str) -> int:
-    # A forged item may hold anything; DynamoDB takes such a ttl for none, too.
-    digits = item.get(name, {}).get("N", "")
-    return int(digits) if digits.isdecimal() else 0
-
-
-def _moved(
-    item: _Item,
-    key: _CheckpointKey,
-    target: str,
-    codec: _Codec,
-    load: _Load,
-    sealer: _Sealer,
-    table: str,
-) -> _Item:
-    """Return a checkpoint's item, or one of its writes, as one of another thread."""
-    if "thread_id" in item:
-        moved = item | {"thread_id": {"S": target}}
-    elif "channel" in item:  # layout 0
-        hash_key = key._replace(thread_id=target).layout_0_writes
-        _text("target_thread_id with checkpoint_id", hash_key, max_bytes=_MAX_HASH_KEY_BYTES)
-        moved = item | _writes_key(hash_key, item["task_id_idx"]["S"])
-    else:
-        moved = item | _writes_key(_writes_hash_key(target), item["task_id_idx"]["S"])
-    if "digest" not in item:  # layout 0
-        return moved
-    place = (key, table)
-    if not codec.encrypts:
-        _check_digest(item, place)
-        return _signed(moved)
-    name = "checkpoint" if "thread_id" in item else "writes"
-    data = _decode_body(item, name, codec, load, place)
-    bare = {name: moved[name] for name in moved.keys() - {*_BODIES, "digest"}}
-    return _encode_body(bare, name, data, codec, sealer)
-
-
-_KINDS: Final = {_PRUNED: "pruned", _SEGMENT: "segment"}
-
-
-def _kind(item: _Item) -> str:
-    """Return what kind of item one of the checkpoints table is."""
-    range_key = item["checkpoint_id"]["S"]
-    if "through" in item:
-        return "veil"
-    if "checkpoint_ns" in item and (range_key < _VEIL or range_key.startswith(_SUBGRAPH)):
-        return "checkpoint"
-    return _KINDS.get(range_key[:2], "other")
-
-
-def _is_layout_0(item: _Item) -> bool:
-    """Say whether a checkpoint has no digest, as langgraph-checkpoint-dynamodb 0.1.0 gave none."""
-    return _kind(item) == "checkpoint" and "digest" not in item
-
-
-def _item_bytes(item: _Item) -> int:
-    """Return an item's size, to a byte a number; each started KB takes a write unit.
-
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
-    """
-    size = 0
-    for name, attribute in item.items():
-        size += len(name.encode())
-        for type_, value in attribute.items():
-            for number in {"N": [value], "NS": value}.get(type_, ()):
-                digits = number.lstrip("-").strip("0")
-                size += (len(digits) + 1) // 2 + 1 + number.startswith("-")
-            for text in {"S": [value], "SS": value}.get(type_, ()):
-                size += len(text.encode())
-            size += len(value) if type_ == "B" else 0
-    return size
 
 
 # -- Client ---------------------------------------------------------------------------------------
@@ -2272,6 +869,1347 @@ def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
+# -- Segments -------------------------------------------------------------------------------------
+# How a value's bytes are cut, so that what one checkpoint shares with the next has one name.
+
+
+class _Segment(NamedTuple):
+    """Bytes that are stored by themselves.
+
+    Where a list was cut into segments of the first size, so many of its *elements* are in this one,
+    and so many msgpack *objects*; otherwise 0. The *digest* is empty until it has a name.
+    """
+
+    data: bytes
+    elements: int = 0
+    objects: int = 0
+    digest: bytes = b""
+
+
+# msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), by an object's first byte:
+# how many bytes follow; how long its length is, and what follows beside that many bytes; how long
+# its count is, and how many objects it counts each time.
+_MSGPACK_FIXED: Final = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4,
+                         0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xD4: 2, 0xD5: 3, 0xD6: 5,
+                         0xD7: 9, 0xD8: 17}  # fmt: skip
+_MSGPACK_SIZED: Final = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1),
+                         0xC9: (4, 1), 0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}  # fmt: skip
+_MSGPACK_NESTED: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
+# JsonPlusSerializer's extension types have msgpack inside: objects, pydantic models and the like
+# up to the last, which is a DeltaChannel's snapshot.
+_MSGPACK_DELTA_SNAPSHOT: Final = 7
+
+
+class _TinyObjectsError(Exception):
+    """From byte *at* on there are so many small msgpack objects that a walk would take too long."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+def _msgpack_end(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the msgpack object that starts at *at* ends, and how many objects it is.
+
+    Raises: _TinyObjectsError: too many.
+    """
+    start, pending, objects = at, 1, 0
+    while pending:
+        if objects > _MAX_TINY_OBJECTS and at - start < objects * _TINY_BYTES:
+            raise _TinyObjectsError(start)
+        some = min(pending, 1024)
+        pending -= some
+        objects += some
+        for _ in range(some):
+            first = data[at]
+            if first < 0x80 or first >= 0xE0:
+                at += 1
+            elif first in _MSGPACK_FIXED:
+                at += 1 + _MSGPACK_FIXED[first]
+            elif first in _MSGPACK_SIZED:
+                width, extra = _MSGPACK_SIZED[first]
+                length = int.from_bytes(data[at + 1 : at + 1 + width], "big")
+                at += 1 + width + extra + length
+            elif 0xA0 <= first < 0xC0:
+                at += 1 + (first & 0x1F)
+            else:
+                at, count, step = _msgpack_container(data, at)
+                pending += count * step
+    return at, objects
+
+
+def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return where a container's elements start, how many there are, of how many objects each.
+
+    Raises: KeyError: at *at* is neither an array nor a map.
+    """
+    first = data[at]
+    if 0x80 <= first < 0xA0:
+        return at + 1, first & 0x0F, 2 if first < 0x90 else 1
+    width, step = _MSGPACK_NESTED[first]
+    return at + 1 + width, int.from_bytes(data[at + 1 : at + 1 + width], "big"), step
+
+
+class _Former:
+    """The segments that a value may share: those of what it was before hold most of it."""
+
+    def __init__(self, segments: Iterable[_Segment] = ()) -> None:
+        self._segments = list(segments)
+        self._by_start = {
+            each.data[:_SAMPLE_BYTES]: index for index, each in enumerate(self._segments)
+        }
+        self._next = 0
+        self._searches = _MAX_SEARCHES
+
+    def at(self, data: bytes, at: int) -> _Segment | None:
+        """Return the segment of the first size with which a list goes on at *at*, if any does."""
+        # Most often it is the one that follows the last.
+        for index in (self._next, self._by_start.get(data[at : at + _SAMPLE_BYTES])):
+            if index is not None and index < len(self._segments):
+                segment = self._segments[index]
+                if segment.elements and data.startswith(segment.data, at):
+                    self._next = index + 1
+                    return segment
+        return None
+
+    def trimmed(self, data: bytes, at: int) -> tuple[int, _Segment] | None:
+        """Return a segment with whose end a list starts at *at*, and how much of it is gone.
+
+        A list that loses its first elements keeps that segment as it is.
+        """
+        sample = data[at : at + _SAMPLE_BYTES]
+        if sample in self._by_start or not self._searches:
+            return None
+        self._searches -= 1
+        for segment in self._segments:
+            skip = segment.data.find(sample)
+            if skip > 0 and data.startswith(segment.data[skip:], at):
+                return skip, segment
+        return None
+
+
+class _Stretch:
+    """Part of a value where segments may end: at the ends of elements, or of words in a text."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self._data = data
+        self.start = self.end = self.cut_at = start
+        self.skip = 0
+        self.segments: list[_Segment] = []
+        self._objects = 0
+        # Since the last segment: the ends of elements, and how many objects these are.
+        self._ends: list[int] = []
+        self._objects_since = 0
+
+    def add(self, end: int, objects: int) -> None:
+        """Add the element that ends at *end*.
+
+        Raises: _TinyObjectsError: there were so many small ones that it should be the last.
+        """
+        self.end = end
+        self._ends.append(end)
+        self._objects_since += objects
+        self._count(objects)
+
+    def add_to_list(self, end: int, objects: int) -> bool:
+        """Do so, and say whether a segment of the first size ends there."""
+        start = self.end
+        self.add(end, objects)
+        if not self._is_end(start, end, *_SEGMENT_BYTES[0]):
+            return False
+        self._close(end, len(self._ends), self._objects_since)
+        self._ends, self._objects_since = [], 0
+        return True
+
+    def add_segment(self, segment: _Segment, end: int) -> None:
+        self.segments.append(segment)
+        self.end = self.cut_at = end
+        self._count(segment.objects)
+
+    def _count(self, objects: int) -> None:
+        self._objects += objects
+        size, least = self.end - self.start, self._objects * _TINY_BYTES
+        if self._objects > _MAX_TINY_OBJECTS and size < least:
+            raise _TinyObjectsError(self.end)
+
+    def _is_end(self, start: int, end: int, smallest: int, largest: int, odds: int) -> bool:
+        size = end - self.cut_at
+        return size >= largest or (
+            size >= smallest and zlib.crc32(self._data[start:end]) % odds == 0
+        )
+
+    def _close(self, end: int, elements: int = 0, objects: int = 0) -> None:
+        data = self._data[self.cut_at : end]
+        if len(data) > _MAX_SEGMENT_BYTES:
+            self.segments.extend(map(_Segment, _pieces(data)))
+        else:
+            self.segments.append(_Segment(data, elements, objects))
+        self.cut_at = end
+
+    def add_text(self, end: int) -> None:
+        """Add what is cut where its own bytes say so: after a word.
+
+        A small one stays in one piece.
+        """
+        self.end = end
+        size = end - self.start
+        if size <= _MIN_CUT_TEXT_BYTES:
+            return self._close(end)
+        classes, first = self._data[self.cut_at : end].translate(_TEXT_CLASSES), self.cut_at
+        large = [sizes for least, sizes in _TEXT_SEGMENT_BYTES if size >= least]
+        for smallest, largest, odds in (*large, *_SEGMENT_BYTES[1:]):
+            at = self.cut_at + smallest
+            while at < end:
+                found = classes.find(_TEXT_WORD, at - first, self.cut_at + largest - first)
+                if found < 0 and self.cut_at + largest > end:
+                    break
+                at = first + found + len(_TEXT_WORD) if found >= 0 else self.cut_at + largest
+                if found < 0 or zlib.crc32(self._data[at - _TEXT_BYTES : at]) % odds == 0:
+                    self._close(at)
+                    at += smallest
+        if end - self.cut_at >= _MIN_LAST_SEGMENT_BYTES:
+            self._close(end)
+        return None
+
+    def finish(self, *, is_last: bool) -> None:
+        """Cut what is left after the last segment into smaller ones."""
+        for sizes in _SEGMENT_BYTES[1:]:
+            start = self.cut_at
+            for end in self._ends[bisect_right(self._ends, start) :]:
+                if self._is_end(start, end, *sizes):
+                    self._close(end)
+                start = end
+        if not is_last and self.end - self.cut_at >= _MIN_LAST_SEGMENT_BYTES:
+            self._close(self.end)
+
+
+class _Cutter:
+    """Walks over a value's msgpack, and notes where it may be cut, at any depth.
+
+    A list is cut between its elements, a dict between its entries, a long text at words. What is
+    opened has a head, which a new length changes: it stays out of the segments. So an element of a
+    list is opened only where it is larger than any segment, an entry of a dict where it is a good
+    part of the value.
+    """
+
+    def __init__(self, data: bytes, former: _Former) -> None:
+        self._data = data
+        self._former = former
+        self._opened_bytes = max(_INLINE_VALUE_BYTES, len(data) // _OPENED_PART)
+        self.stretches: list[_Stretch] = []
+
+    def begin(self, at: int) -> _Stretch:
+        self.stretches.append(_Stretch(self._data, at))
+        return self.stretches[-1]
+
+    def walk(self, at: int, depth: int = 0) -> tuple[int, int]:
+        """Open the object at *at*; return where it ends, and how many objects it is."""
+        data, first = self._data, self._data[at]
+        if first in _MSGPACK_SIZED:
+            width, extra = _MSGPACK_SIZED[first]
+            start = at + 1 + width + extra
+            end = start + int.from_bytes(data[at + 1 : at + 1 + width], "big")
+            if not extra:  # a string or bytes
+                if end - start > max(self._opened_bytes, _MIN_CUT_TEXT_BYTES):
+                    self.begin(start).add_text(end)
+            elif data[start - 1] <= _MSGPACK_DELTA_SNAPSHOT and end - at > self._opened_bytes:
+                mark = len(self.stretches)
+                with suppress(IndexError, KeyError):
+                    if self._content(data[start - 1], start, depth + 1) == end:
+                        return end, 1
+                del self.stretches[mark:]  # it is no msgpack
+            return end, 1
+        if depth < _MAX_OPENED_DEPTH and (first in _MSGPACK_NESTED or 0x80 <= first < 0xA0):
+            start, count, step = _msgpack_container(data, at)
+            if step == 1:
+                return self._elements(start, count, depth)
+            return self._entries(start, count, step, depth)
+        return _msgpack_end(data, at)
+
+    def _content(self, code: int, at: int, depth: int) -> int:
+        """Open what is in an extension type: a snapshot's value, or an object's few parts."""
+        if code == _MSGPACK_DELTA_SNAPSHOT:
+            return self.walk(at, depth)[0]
+        return self._entries(*_msgpack_container(self._data, at), depth)[0]
+
+    def _entries(self, at: int, count: int, step: int, depth: int) -> tuple[int, int]:
+        stretch, total = self.begin(at), 1
+        for _ in range(count):
+            value_at, keys = _msgpack_end(self._data, at) if step == 2 else (at, 0)
+            mark = len(self.stretches)
+            at, values = self.walk(value_at, depth + 1)
+            total += keys + values
+            if at - value_at > self._opened_bytes and len(self.stretches) > mark:
+                if keys:
+                    stretch.add(value_at, keys)
+                stretch = self.begin(at)
+            else:
+                del self.stretches[mark:]
+                stretch.add(at, keys + values)
+        return at, total
+
+    def _elements(self, at: int, count: int, depth: int) -> tuple[int, int]:
+        data, stretch, total = self._data, self.begin(at), 1
+        at, count = self._trimmed(at, count, stretch)
+        may_be_known = True
+        while count:
+            known = self._former.at(data, at) if may_be_known else None
+            if known and known.elements <= count:
+                at += len(known.data)
+                count -= known.elements
+                total += known.objects
+                stretch.add_segment(known, at)
+                continue
+            start, mark = at, len(self.stretches)
+            at, objects = _msgpack_end(data, at)
+            if at - start > _SEGMENT_BYTES[0][1]:
+                self.walk(start, depth + 1)
+            if len(self.stretches) > mark:
+                stretch, may_be_known = self.begin(at), True
+            else:
+                may_be_known = stretch.add_to_list(at, objects)
+            count -= 1
+            total += objects
+        return at, total
+
+    def _trimmed(self, start: int, count: int, stretch: _Stretch) -> tuple[int, int]:
+        """Add the segment in which a list that lost its first elements starts now.
+
+        Return where the list goes on after that, and with how many elements.
+        """
+        if found := self._former.trimmed(self._data, start):
+            skip, segment = found
+            at, left, end = start, count, start + len(segment.data) - skip
+            while at < end and left:
+                at, _ = _msgpack_end(self._data, at)
+                left -= 1
+            if at == end:  # it could be the end of something else
+                stretch.skip = skip
+                stretch.add_segment(segment, end)
+                return end, left
+        return start, count
+
+
+def _cut(type_: str, data: bytes, former: _Former) -> list[bytes | _Stretch]:
+    """Cut a value's bytes, so that what they share with the *former* segments is the same again.
+
+    Bytes and stretches take turns; of these the segments count, from byte *skip* of the first on.
+    A list, dict or text is cut where its content says so, first into large segments, then what is
+    left into smaller ones: an append, an edit or a trimmed front moves no other cut, and a long
+    list has few segments.
+    """
+    if len(data) <= _INLINE_VALUE_BYTES:
+        return [data]
+    cutter = _Cutter(data, former)
+    try:
+        # A serde may name its own format "msgpack".
+        if type_ != "msgpack" or cutter.walk(0)[0] != len(data):
+            cutter.stretches = []
+    except (IndexError, KeyError):
+        cutter.stretches = []
+    except _TinyObjectsError as error:
+        cutter.begin(error.at).add_text(len(data))
+    if not cutter.stretches:
+        cutter.begin(0).add_text(len(data))
+    parts: list[bytes | _Stretch] = []
+    at, uncut = 0, b""
+    for stretch in cutter.stretches:
+        uncut += data[at : stretch.start]
+        stretch.finish(is_last=stretch is cutter.stretches[-1])
+        if stretch.segments:
+            parts += [uncut, stretch]
+            uncut = b""
+        uncut += data[stretch.cut_at : stretch.end]
+        at = stretch.end
+    return [*parts, uncut + data[at:]]
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _MAX_SEGMENT_BYTES):
+        yield data[start : start + _MAX_SEGMENT_BYTES]
+
+
+# -- Codec ----------------------------------------------------------------------------------------
+# Bytes of values, packed and encrypted as they are stored, and back.
+
+# Where an item belongs, for errors.
+_Place = tuple["_CheckpointKey", str]
+# What most records, writes and messages hold, so that zlib need not learn it from each (rule 7).
+_DICTIONARY: Final = (
+    b"branch:to:__pregel_tasks__messages__root__"
+    b"\xa7msgpack\xc4\x00\x90\xc4\x00\xa4null\xc4\x00\x90\xc4\x00\xa5bytes"
+    b"\xa6source\xa4loop\xa5input\xa6update\xa4fork\xa4step\xa7parents\x80\xb0updated_channels"
+    b"\x94\xbclangchain_core.messages.human\xacHumanMessage\xb9langchain_core.messages.tool\xab"
+    b"ToolMessage\xb7langchain_core.messages.ai\xa9AIMessage\x88\xa7content\xb1additional_kwargs"
+    b"\x80\xb1response_metadata\x80\xa4type\xa2ai\xa5human\xa4name\xc0\xa2id\xd9$\xaatool_calls\x90"
+    b"\xb2invalid_tool_calls\x90\xaeusage_metadata\xc0\xb3model_validate_json"
+    b"\x93\x86\xa1v\x04\xa2ts\xd9 2026-01-01T00:00:00.000000+00:00\xa2id\xd9$1f1e68e2-a20e-665a-"
+    b"\xb0channel_versions\x86\xa9__start__\xadversions_seen\x85\xa9__input__\x80\xa9__start__\x81"
+    b"\xa9__start__"
+)
+
+
+def _pack(data: bytes) -> bytes:
+    packer = zlib.compressobj(4, zdict=_DICTIONARY)
+    # More would not be unpacked.
+    packed = packer.compress(data) + packer.flush() if len(data) <= _MAX_BODY_BYTES else data
+    return b"\x01" + packed if len(packed) < len(data) else b"\x00" + data
+
+
+def _unpack(blob: bytes, max_bytes: int, place: _Place) -> bytes:
+    """Return what _pack() was given, of at most *max_bytes* where it was compressed."""
+    if blob[:1] == b"\x01":
+        unpacker = zlib.decompressobj(zdict=_DICTIONARY)
+        with suppress(zlib.error):
+            data = unpacker.decompress(memoryview(blob)[1:], max_bytes + 1)
+            if len(data) <= max_bytes and unpacker.eof and not unpacker.unused_data:
+                return data
+        raise DamagedCheckpointError("Compressed bytes are damaged", *place)
+    if blob[:1] != b"\x00":
+        raise _unknown_format(blob, place)
+    return blob[1:]
+
+
+def _unknown_format(blob: bytes, place: _Place) -> DamagedCheckpointError:
+    what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
+    return DamagedCheckpointError(what, *place)
+
+
+class _PlainSerde:
+    """Decodes as a serde does, but builds nothing except plain types.
+
+    For calls that need no values, so that whoever can write an item runs no code in them: of an
+    object it gives what the object would have been made from. It can look into what LangGraph's own
+    JsonPlusSerializer made; the bytes of any other serde only that serde itself can decode.
+    """
+
+    def __init__(self, serde: SerializerProtocol) -> None:
+        self._serde = serde
+        self._plain = JsonPlusSerializer(__unpack_ext_hook__=self._payload)
+
+    def _payload(self, code: int, data: bytes) -> Any:
+        content = self._plain.loads_typed(("msgpack", data))
+        return content if code == _MSGPACK_DELTA_SNAPSHOT else content[2]
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        return self._plain.dumps_typed(obj)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        # Pickles are loaded only by a serde that was made with pickle_fallback=True.
+        if type(self._serde) is not JsonPlusSerializer or data[0] == "pickle":
+            return self._serde.loads_typed(data)
+        if data[0] == "json":
+            import json  # noqa: PLC0415  only what older serializers wrote
+
+            return json.loads(data[1])
+        return self._plain.loads_typed(data)
+
+
+class _Codec:
+    """Turns values into bytes, and bytes into what is stored, by a saver's serde.
+
+    With LangGraph's EncryptedSerializer, values are serialized and cut in plain, and each part is
+    compressed and encrypted by itself, together with what binds it to its place (rule 11). Any
+    other serde that encrypts does so before values are cut: its bytes are never the same again.
+    *is_plain*: of objects, only what they would be made from is decoded.
+    """
+
+    def __init__(self, serde: SerializerProtocol, *, is_plain: bool = False) -> None:
+        self._cipher = serde.cipher if type(serde) is EncryptedSerializer else None
+        inner = serde.serde if type(serde) is EncryptedSerializer else serde
+        self._serde = _PlainSerde(inner) if is_plain else inner
+
+    @property
+    def encrypts(self) -> bool:
+        return self._cipher is not None
+
+    def dumps(self, value: Any) -> tuple[str, bytes]:
+        type_, data = self._serde.dumps_typed(value)
+        return type_, bytes(data)
+
+    def loads(self, type_: str, data: bytes, place: _Place) -> Any:
+        """Decode bytes, which may be damaged, or forged, or another serde's."""
+        try:
+            return self._serde.loads_typed((type_, data))
+        except Exception as error:
+            # A serde may raise anything.
+            what = (
+                f"Bytes of type {type_!r} can't be decoded ({type(error).__name__}); another "
+                f"serializer may have written them"
+            )
+            raise DamagedCheckpointError(what, *place) from error
+
+    def new_secret(self) -> bytes:
+        """Return what a line of checkpoints keys the names of its segments by."""
+        return os.urandom(16) if self._cipher else b""
+
+    def pack(self, data: bytes, identity: bytes) -> bytes:
+        packed = _pack(data)
+        if self._cipher is None:
+            return packed
+        name, encrypted = self._cipher.encrypt(identity + packed)
+        if "\0" in name:
+            raise ValueError(f"The cipher's name {name!r} holds NUL; give it another")
+        return b"\x02" + name.encode() + b"\0" + encrypted
+
+    def unpack(self, blob: bytes, identity: bytes, max_bytes: int, place: _Place) -> bytes:
+        """Return what pack() was given with the same *identity*."""
+        if self._cipher is None and blob[:1] == b"\x02":
+            what = "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"
+            raise DamagedCheckpointError(what, *place)
+        if self._cipher:
+            if blob[:1] != b"\x02":
+                is_plain = blob[:1] in (b"\0", b"\1")
+                raise _not_encrypted(place) if is_plain else _unknown_format(blob, place)
+            name, _, encrypted = blob[1:].partition(b"\0")
+            plain = self._decrypt(name.decode(errors="replace"), encrypted, place)
+            if plain[:16] != identity:
+                what = "Encrypted bytes are those of another place: they were moved or replaced"
+                raise DamagedCheckpointError(what, *place)
+            blob = plain[16:]
+        return _unpack(blob, max_bytes, place)
+
+    def loads_layout_0(self, type_: str, data: bytes, place: _Place) -> Any:
+        return self.loads(*self.open_layout_0(type_, data, place), place)
+
+    def open_layout_0(self, type_: str, data: bytes, place: _Place) -> tuple[str, bytes]:
+        """Decrypt what layout 0 stored, where each value was encrypted by the serde itself."""
+        if self._cipher is None:
+            return type_, data
+        inner, plus, name = type_.partition("+")
+        if not plus:
+            raise _not_encrypted(place)
+        return inner, self._decrypt(name, data, place)
+
+    def _decrypt(self, name: str, data: bytes, place: _Place) -> bytes:
+        assert self._cipher is not None  # noqa: S101  the callers have asked
+        try:
+            return self._cipher.decrypt(name, data)
+        except Exception as error:
+            # A cipher may raise anything.
+            what = f"Bytes can't be decrypted with this key ({type(error).__name__})"
+            raise DamagedCheckpointError(what, *place) from error
+
+
+def _not_encrypted(place: _Place) -> DamagedCheckpointError:
+    what = (
+        "An item is not encrypted, and this saver's serde encrypts: it is forged, or its thread "
+        "began without encryption and has to be moved by copy_from() into new tables"
+    )
+    return DamagedCheckpointError(what, *place)
+
+
+# For what is in plain under encryption as well: lists of names, and bodies that are encrypted.
+_PLAIN: Final = _Codec(JsonPlusSerializer())
+
+# -- Items ----------------------------------------------------------------------------------------
+# The bytes and attributes of an item: an _encode for each kind, and what decodes them.
+
+
+def _number(item: _Item, name: str) -> int:
+    # A forged item may hold anything; DynamoDB takes such a ttl for none, too.
+    digits = item.get(name, {}).get("N", "")
+    return int(digits) if digits.isdecimal() else 0
+
+
+def _expires_at(item: _Item) -> int:
+    return _number(item, "ttl")
+
+
+def _lasts(expires_at: int, until: int) -> bool:
+    """Say whether what expires at one time (0: never) is there until another."""
+    return not expires_at or 0 < until <= expires_at
+
+
+def _expiring(expires_at: int) -> _Item:
+    return {"ttl": {"N": str(expires_at)}} if expires_at else {}
+
+
+def _stored(now: float, expires_at: int) -> _Item:
+    return {"stored_at": {"N": str(int(now))}, **_expiring(expires_at)}
+
+
+def _stored_by(item: _Item, then: float) -> bool:
+    return _number(item, "stored_at") <= then
+
+
+def _encode_refs(refs: Iterable[_Ref]) -> bytes:
+    return b"".join(ref.digest + ref.expires_at.to_bytes(5, "big") for ref in refs)
+
+
+def _decode_refs(blob: bytes) -> list[_Ref]:
+    return [
+        _Ref(blob[at : at + 16], int.from_bytes(blob[at + 16 : at + _REF_BYTES], "big"))
+        for at in range(0, len(blob) - _REF_BYTES + 1, _REF_BYTES)
+    ]
+
+
+def _refs(item: _Item, name: str = "segments") -> list[_Ref]:
+    return _decode_refs(item.get(name, {}).get("B", b""))
+
+
+def _digest(data: bytes, *identity: str) -> bytes:
+    key = blake2b("\0".join(identity).encode(), digest_size=32).digest() if identity else b""
+    return blake2b(data, digest_size=16, key=key).digest()
+
+
+def _encode_segment(thread_id: str, ref: _Ref, data: bytes, codec: _Codec, now: float) -> _Item:
+    return {
+        **_checkpoints_key(thread_id, ref.range_key),
+        "segment": {"B": codec.pack(data, ref.digest)},
+        **_stored(now, ref.expires_at),
+    }
+
+
+def _decode_segment(item: _Item, ref: _Ref, codec: _Codec, place: _Place) -> _Segment:
+    blob = item.get("segment", {}).get("B", b"")
+    data = codec.unpack(blob, ref.digest, _MAX_SEGMENT_BYTES, place)
+    # A keyed name can't be checked by those that don't know the key: it is in the ciphertext.
+    if not codec.encrypts and _digest(data) != ref.digest:
+        what = f"Segment {ref.range_key!r} is not what was stored"
+        raise DamagedCheckpointError(what, *place)
+    return _Segment(data, digest=ref.digest)
+
+
+def _moved_segment(item: _Item, ref: _Ref, target: str, now: float) -> _Item:
+    """Return a segment's item as one of another thread: its bytes are bound to its name alone."""
+    return item | {**_checkpoints_key(target, ref.range_key), **_stored(now, ref.expires_at)}
+
+
+class _Base(NamedTuple):
+    """What a new item may share: segments that are named, and what their names are keyed by."""
+
+    names: Sequence[_Ref]
+    secret: bytes
+
+
+class _Sealer:
+    """Names the segments of items, and keeps those that have yet to be stored (rule 2)."""
+
+    def __init__(
+        self,
+        thread_id: str,
+        codec: _Codec,
+        base: _Base,
+        expiries: tuple[int, int],
+        now: float,
+    ) -> None:
+        self.expires_at, self._segments_expire_at = expiries
+        self.secret = base.secret
+        self.now = now
+        #: Items to be stored before the one that names them; what the cache is to hold then.
+        self.items: dict[_Ref, _Item] = {}
+        self.segments: dict[_Ref, _Segment] = {}
+        self._thread_id = thread_id
+        self.codec = codec
+        self._stored = {
+            ref.digest: ref for ref in base.names if _lasts(ref.expires_at, self.expires_at)
+        }
+
+    def seal(self, segment: _Segment) -> _Ref:
+        """Name a part of a value."""
+        if segment.digest:
+            return self._name(segment, self.codec)
+        digest = blake2b(segment.data, digest_size=16, key=self.secret).digest()
+        ref = self._name(segment := segment._replace(digest=digest), self.codec)
+        self.segments[ref] = segment
+        return ref
+
+    def seal_plain(self, data: bytes) -> _Ref:
+        """Name a list of names, or a part of an item's body."""
+        return self._name(_Segment(data, digest=_digest(data)), _PLAIN)
+
+    def _name(self, segment: _Segment, codec: _Codec) -> _Ref:
+        if (ref := self._stored.get(segment.digest)) is None:
+            ref = _Ref(segment.digest, self._segments_expire_at)
+            if ref not in self.items:
+                self.items[ref] = _encode_segment(
+                    self._thread_id, ref, segment.data, codec, self.now
+                )
+        return ref
+
+
+def _encode_pruned(thread_id: str, refs: Sequence[_Ref], now: float) -> _Item:
+    """Encode names that were lost (rule 8); _refs() is its other half."""
+    return {
+        **_pruned_key(thread_id),
+        "segments": {"B": _encode_refs(refs)},
+        **_stored(now, int(now + 2 * _GRACE_SECONDS)),
+    }
+
+
+class _Veil(NamedTuple):
+    """Hides the checkpoints of a namespace up to *through*, for a "deletion" or "copy of ..."."""
+
+    reason: str
+    through: str
+
+    def refuse(self, whose: str) -> NoReturn:
+        raise DynamoDBSaverError(
+            f"{whose} is under an unfinished {self.reason}; finish that first, by the same call"
+        )
+
+
+def _encode_veil(thread_id: str, checkpoint_ns: str, veil: _Veil) -> _Item:
+    return {
+        **_veil_key(thread_id, checkpoint_ns),
+        "checkpoint_ns": {"S": checkpoint_ns},
+        "veil": {"S": veil.reason},
+        "through": {"S": veil.through},
+    }
+
+
+def _decode_veil(item: _Item) -> _Veil:
+    # A forged one that does not say how far it reaches hides all.
+    reason, through = (item.get(name, {}).get("S") for name in ("veil", "through"))
+    return _Veil(reason or "deletion", through or _LAST)
+
+
+_SIGNED: Final = ("body", "checkpoint", "lists", "segments", "writes")
+_BODIES: Final = {"body", "checkpoint", "writes"}
+
+
+def _sized(blobs: Iterable[bytes]) -> bytes:
+    """Join bytes, each after its length."""
+    return b"".join(chain.from_iterable((len(each).to_bytes(4, "big"), each) for each in blobs))
+
+
+def _item_digest(item: _Item) -> bytes:
+    """Return the digest of an item's bytes, keyed by its strings, its keys among them (rule 7)."""
+    strings = sorted((name, value["S"]) for name, value in item.items() if "S" in value)
+    blobs = (item[name]["B"] for name in _SIGNED if name in item)
+    return _digest(_sized(blobs), *chain.from_iterable(strings))
+
+
+def _signed(item: _Item) -> _Item:
+    return item | {"digest": {"B": _item_digest(item)}}
+
+
+def _check_digest(item: _Item, place: _Place) -> None:
+    if item.get("digest", {}).get("B") != _item_digest(item):
+        raise DamagedCheckpointError("An item's bytes are not what was stored", *place)
+
+
+def _identity(item: _Item) -> bytes:
+    """Return what binds an item's body to its place: a digest of all else that is signed.
+
+    Each name and value has its length before it: unlike the item's digest, this one is a proof
+    against a forger, who may put NUL into strings.
+    """
+    bound = {name: value["S"].encode() for name, value in item.items() if "S" in value}
+    bound |= {name: item[name]["B"] for name in _SIGNED if name in item and name not in _BODIES}
+    return _digest(
+        _sized(chain.from_iterable((name.encode(), bound[name]) for name in sorted(bound)))
+    )
+
+
+def _item_bytes(item: _Item) -> int:
+    """Return an item's size, to a byte a number; each started KB takes a write unit.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    size = 0
+    for name, attribute in item.items():
+        size += len(name.encode())
+        for type_, value in attribute.items():
+            for number in {"N": [value], "NS": value}.get(type_, ()):
+                digits = number.lstrip("-").strip("0")
+                size += (len(digits) + 1) // 2 + 1 + number.startswith("-")
+            for text in {"S": [value], "SS": value}.get(type_, ()):
+                size += len(text.encode())
+            size += len(value) if type_ == "B" else 0
+    return size
+
+
+def _listed(names: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
+    """Return the names of lists of names, and the names after them: where there are few, these.
+
+    The names say where a list ends, so that most lists are those of the checkpoint before.
+    """
+    lists: list[_Ref] = []
+    start = 0
+    for odds, most in _LIST_NAMES if len(names) > _MAX_NAMES else ():
+        for end in range(start + 1, len(names) + 1):
+            number = int.from_bytes(names[end - 1].digest[:2], "big")
+            if number % odds == 0 or end - start == most:
+                lists.append(sealer.seal_plain(_encode_refs(names[start:end])))
+                start = end
+    return lists, names[start:]
+
+
+def _encode_content(
+    item: _Item, name: str, content: Any, named: Collection[_Ref], sealer: _Sealer
+) -> _Item:
+    """Return *item* with what a record or writes hold, and with the names of segments."""
+    type_, data = sealer.codec.dumps(content)
+    lists, rest = _listed(list(named), sealer)
+    item = item | {"type": {"S": type_}}
+    for attribute, refs in (("lists", lists), ("segments", rest)):
+        if refs:
+            item[attribute] = {"B": _encode_refs(refs)}
+    return _encode_body(item, name, data, sealer)
+
+
+def _encode_body(item: _Item, name: str, data: bytes, sealer: _Sealer) -> _Item:
+    """Return *item* with such bytes: as the attribute *name*, or as segments (rule 1)."""
+    blob = sealer.codec.pack(data, _identity(item))
+    whole = _signed(item | {name: {"B": blob}})
+    if _item_bytes(whole) <= _MAX_ITEM_BYTES:
+        return whole
+    refs = map(sealer.seal_plain, _pieces(blob))
+    return _signed(item | {"body": {"B": _encode_refs(refs)}})
+
+
+class _Span(NamedTuple):
+    """Part of a value: the bytes of segments, joined from byte *skip* on."""
+
+    skip: int
+    refs: tuple[_Ref, ...]
+
+
+class _Value(NamedTuple):
+    """A channel's value, or a write's: the parts of its bytes, in order."""
+
+    type: str
+    parts: tuple[bytes | _Span, ...]
+
+    @property
+    def refs(self) -> Iterator[_Ref]:
+        return chain.from_iterable(each.refs for each in self.parts if isinstance(each, _Span))
+
+
+def _encode_value(value: _Value, named: dict[_Ref, int]) -> list[Any]:
+    """Return a value for an item's content; *named* numbers the segments that the item names.
+
+    Plain lists, as not every serde keeps a named tuple.
+    """
+    parts: list[Any] = [value.type]
+    for part in value.parts:
+        if isinstance(part, bytes):
+            parts.append(part)
+            continue
+        ranges: list[list[int]] = []
+        for ref in part.refs:
+            number = named.setdefault(ref, len(named))
+            if ranges and sum(ranges[-1]) == number:
+                ranges[-1][1] += 1
+            else:
+                ranges.append([number, 1])
+        parts.append([part.skip, *chain.from_iterable(ranges)])
+    return parts
+
+
+class _Numbered:
+    """The names of an item, by number; so many may be asked for, as they may repeat."""
+
+    def __init__(self, names: Sequence[_Ref]) -> None:
+        self._names = names
+        self._left = _MAX_REPEATED_NAMES
+
+    def range(self, first: int, count: int) -> Sequence[_Ref]:
+        self._left -= count
+        if first < 0 or not 0 < count <= len(self._names) - first or self._left < 0:
+            raise ValueError
+        return self._names[first : first + count]
+
+
+def _decode_value(content: Any, names: _Numbered) -> _Value:
+    type_, *parts = content
+    return _Value(
+        _expect(type_, str),
+        tuple(part if isinstance(part, bytes) else _decode_span(part, names) for part in parts),
+    )
+
+
+def _decode_span(content: Any, names: _Numbered) -> _Span:
+    skip, *ranges = content
+    if _expect(skip, int) < 0:
+        raise ValueError
+    pairs = zip(ranges[::2], ranges[1::2], strict=True)
+    return _Span(skip, tuple(chain.from_iterable(names.range(*pair) for pair in pairs)))
+
+
+def _joined(value: _Value, segments: Mapping[_Ref, _Segment]) -> bytes:
+    """Return a value's bytes, as the serde made them."""
+    parts = (
+        b"".join([segments[ref].data for ref in part.refs])[part.skip :]
+        if isinstance(part, _Span)
+        else part
+        for part in value.parts
+    )
+    return b"".join(parts)
+
+
+class _Record(NamedTuple):
+    """A checkpoint without its values, and where these are."""
+
+    key: _CheckpointKey
+    parent_id: str | None
+    checkpoint: dict[str, Any]
+    metadata: dict[str, Any]
+    channels: dict[str, _Value]
+    expires_at: int
+    #: Under encryption, what the names of its segments are keyed by.
+    secret: bytes
+    #: The segments that the item names, those that hold names among them.
+    names: tuple[_Ref, ...] = ()
+    is_layout_0: bool = False
+
+    @property
+    def parent_key(self) -> _CheckpointKey | None:
+        return self.key._replace(checkpoint_id=self.parent_id) if self.parent_id else None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run of which the metadata say that it put this."""
+        run_id = self.metadata.get("run_id")
+        return run_id if isinstance(run_id, str) else None
+
+    @property
+    def refs(self) -> list[_Ref]:
+        """The segments that hold the channels' values, each once."""
+        return list(
+            dict.fromkeys(chain.from_iterable(each.refs for each in self.channels.values()))
+        )
+
+    @property
+    def counters(self) -> Mapping[str, Any]:
+        """For each DeltaChannel, its updates and supersteps since a snapshot."""
+        return self.metadata.get("counters_since_delta_snapshot") or {}
+
+    @property
+    def pending_deltas(self) -> frozenset[str]:
+        """The DeltaChannels whose values are rebuilt from ancestors."""
+        written = self.counters.keys() & self.checkpoint["channel_versions"].keys()
+        return frozenset(written - self.channels.keys())
+
+
+def _encode_record(record: _Record, sealer: _Sealer) -> _Item:
+    key, parent_id, checkpoint, metadata, channels, expires_at, *_ = record
+    named: dict[_Ref, int] = {}
+    own = metadata.get("thread_id") == key.thread_id
+    content = [
+        checkpoint,
+        {name: value for name, value in metadata.items() if not own or name != "thread_id"},
+        {name: _encode_value(value, named) for name, value in channels.items()},
+        own,
+        record.secret,
+    ]
+    item = {
+        **_checkpoints_key(key.thread_id, key.range_key),
+        "checkpoint_ns": {"S": key.checkpoint_ns},
+        **_expiring(expires_at),
+    }
+    if parent_id:
+        item["parent_checkpoint_id"] = {"S": parent_id}
+    if record.run_id:
+        item["run_id"] = {"S": record.run_id}
+    return _encode_content(item, "checkpoint", content, named, sealer)
+
+
+class _Write(NamedTuple):
+    """A pending write; writes sort in the order in which LangGraph applies them."""
+
+    task_path: str
+    task_id: str
+    idx: int
+    channel: str
+    value: _Value
+
+
+def _encode_idx(indices: Iterable[int]) -> str:
+    """Return indices as ranges: (0, 1, 2, 4) -> "0..2,4"; (-1,) -> "-1"."""
+    ranges: list[list[int]] = []
+    for idx in indices:
+        if ranges and ranges[-1][1] == idx - 1:
+            ranges[-1][1] = idx
+        else:
+            ranges.append([idx, idx])
+    return ",".join(f"{first}..{last}" if last > first else f"{first}" for first, last in ranges)
+
+
+def _decode_idx(idx: str) -> list[range]:
+    """Return the ranges of indices; they may be long, and are not to be made sets of."""
+    pairs = (part.partition("..") for part in idx.split(","))
+    return [range(int(first), int(last or first) + 1) for first, _, last in pairs]
+
+
+def _encode_writes(
+    key: _CheckpointKey,
+    task_id: str,
+    task_path: str,
+    slot: int,
+    writes: Mapping[int, tuple[str, _Value]],
+    sealer: _Sealer,
+) -> _Item:
+    idx = _text("the list of indices of writes", _encode_idx(writes), max_bytes=_MAX_TEXT_BYTES)
+    item = {
+        **key.write(task_id, slot),
+        "task_path": {"S": task_path},
+        "idx": {"S": idx},
+        **_stored(sealer.now, sealer.expires_at),
+    }
+    named: dict[_Ref, int] = {}
+    content = [
+        [idx, channel, *_encode_value(value, named)] for idx, (channel, value) in writes.items()
+    ]
+    return _encode_content(item, "writes", content, named, sealer)
+
+
+class _Names(NamedTuple):
+    """The segments that an item names: for its values in order, for more names, for its body."""
+
+    values: list[_Ref]
+    lists: list[_Ref]
+    body: list[_Ref]
+
+    @property
+    def all(self) -> list[_Ref]:
+        return [*self.body, *self.lists, *self.values]
+
+
+class _Summary(NamedTuple):
+    """The facts of a checkpoint that decide whether it goes, and whether it can be rebuilt."""
+
+    parent_key: _CheckpointKey | None
+    run_id: str | None
+    is_layout_0: bool
+    stored: frozenset[str]
+    pending_deltas: frozenset[str]
+    refs: frozenset[_Ref]
+    is_live: bool = True
+
+
+_Summaries = Mapping["_CheckpointKey", _Summary]
+# How segments that a checkpoint names are read.
+_Load = Callable[["_CheckpointKey", Collection["_Ref"]], Mapping["_Ref", _Segment]]
+
+
+@contextmanager
+def _well_formed(place: _Place) -> Iterator[None]:
+    """Tell of content that has not the form that the layout says."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        what = f"An item's content is malformed ({type(error).__name__})"
+        raise DamagedCheckpointError(what, *place) from error
+
+
+def _expect(value: Any, type_: type[T]) -> T:
+    if not isinstance(value, type_):
+        raise TypeError(type_.__name__)
+    return value
+
+
+class _Decoder:
+    """Decodes the items of a pair of tables; *load* reads segments with names, or of a body."""
+
+    def __init__(self, codec: _Codec, load: _Load, table_names: tuple[str, str]) -> None:
+        self.codec = codec
+        self._load = load
+        self._checkpoints_table, self._writes_table = table_names
+
+    def named(self, item: _Item, key: _CheckpointKey) -> _Names:
+        """Return the segments that an item of a checkpoint names."""
+        values, lists = _refs(item), _refs(item, "lists")
+        if lists:
+            found = self._load(key, lists)
+            listed = chain.from_iterable(_decode_refs(found[ref].data) for ref in lists)
+            values = [*listed, *values]
+        return _Names(values, lists, _refs(item, "body"))
+
+    def _body(self, item: _Item, name: str, place: _Place) -> bytes:
+        _check_digest(item, place)
+        if name in item:
+            blob = item[name]["B"]
+        else:
+            segments = self._load(place[0], refs := _refs(item, "body"))
+            blob = b"".join(segments[ref].data for ref in refs)
+        return self.codec.unpack(blob, _identity(item), _MAX_BODY_BYTES, place)
+
+    def record(self, item: _Item) -> _Record:
+        key = _record_key(item)
+        place = (key, self._checkpoints_table)
+        with _well_formed(place):
+            names: tuple[_Ref, ...] = ()
+            secret = b""
+            if is_layout_0 := "metadata" in item:
+                checkpoint, metadata, channels = self._layout_0(item, place)
+            else:
+                data = self._body(item, "checkpoint", place)
+                content = self.codec.loads(item["type"]["S"], data, place)
+                checkpoint, metadata, plain, own, secret = content
+                named = self.named(item, key)
+                names, numbered = tuple(named.all), _Numbered(named.values)
+                channels = {
+                    _expect(name, str): _decode_value(value, numbered)
+                    for name, value in plain.items()
+                }
+                if own:
+                    metadata = {**metadata, "thread_id": key.thread_id}
+            for each in (checkpoint, metadata, checkpoint["channel_versions"]):
+                _expect(each, dict)
+            for name in checkpoint["channel_versions"]:
+                _expect(name, str)
+            iter(checkpoint.get("updated_channels") or ())
+            _expect(checkpoint["v"], int)
+            record = _Record(
+                key,
+                item.get("parent_checkpoint_id", {}).get("S"),
+                checkpoint,
+                metadata,
+                channels,
+                _expires_at(item),
+                _expect(secret, bytes),
+                names,
+                is_layout_0,
+            )
+            for each in _expect(record.counters, dict).values():
+                _ = each[0]
+            for each in (record.key, record.parent_key or record.key):
+                _text("a range key", each.writes_prefix, max_bytes=_MAX_RANGE_KEY_BYTES)
+            return record
+
+    def summary(self, item: _Item, record: _Record) -> _Summary:
+        return _Summary(
+            record.parent_key,
+            record.run_id,
+            record.is_layout_0,
+            frozenset(record.channels),
+            record.pending_deltas,
+            frozenset(self.named(item, record.key).all),
+        )
+
+    def _layout_0(
+        self, item: _Item, place: _Place
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, _Value]]:
+        checkpoint, metadata = (
+            self.codec.loads_layout_0(item["type"]["S"], item[name]["B"], place)
+            for name in ("checkpoint", "metadata")
+        )
+        values = checkpoint.pop("channel_values").items()
+        typed = {name: self.codec.dumps(value) for name, value in values}
+        channels = {name: _Value(type_, (data,)) for name, (type_, data) in typed.items()}
+        return checkpoint, metadata, channels
+
+    def writes(self, item: _Item, key: _CheckpointKey) -> list[_Write]:
+        place = (key, self._writes_table)
+        with _well_formed(place):
+            task_id, slot = _task_and_slot(item)
+            if "channel" in item:  # layout 0, which gave special writes no index of their own
+                # Its ciphertext is bound to no place: it could be any.
+                if item[_WRITES_KEYS[0]]["S"] != key.layout_0_writes:
+                    what = "A write of layout 0 stands among those of layout 1"
+                    raise DamagedCheckpointError(what, *place)
+                channel = item["channel"]["S"]
+                type_, data = self.codec.open_layout_0(item["type"]["S"], item["value"]["B"], place)
+                idx = WRITES_IDX_MAP.get(channel, slot)
+                return [_Write("", task_id, idx, channel, _Value(type_, (data,)))]
+            data = self._body(item, "writes", place)
+            task_path, names = item["task_path"]["S"], _Numbered(self.named(item, key).values)
+            return [
+                _Write(
+                    task_path,
+                    task_id,
+                    _expect(idx, int),
+                    _expect(channel, str),
+                    _decode_value(content, names),
+                )
+                for idx, channel, *content in self.codec.loads(item["type"]["S"], data, place)
+            ]
+
+    def moved(self, item: _Item, key: _CheckpointKey, target: str, sealer: _Sealer) -> _Item:
+        """Return a checkpoint's item, or one of its writes, as one of another thread."""
+        is_write = "thread_id" not in item
+        if not is_write:
+            moved = item | {"thread_id": {"S": target}}
+        elif "channel" in item:  # layout 0
+            hash_key = key._replace(thread_id=target).layout_0_writes
+            _text("target_thread_id with checkpoint_id", hash_key, max_bytes=_MAX_HASH_KEY_BYTES)
+            moved = item | _writes_key(hash_key, item["task_id_idx"]["S"])
+        else:
+            moved = item | _writes_key(_writes_hash_key(target), item["task_id_idx"]["S"])
+        if "digest" not in item:  # layout 0
+            return moved
+        place = (key, self._writes_table if is_write else self._checkpoints_table)
+        if not self.codec.encrypts:
+            _check_digest(item, place)
+            return _signed(moved)
+        name = "writes" if is_write else "checkpoint"
+        data = self._body(item, name, place)
+        bare = {name: moved[name] for name in moved.keys() - {*_BODIES, "digest"}}
+        return _encode_body(bare, name, data, sealer)
+
+
+# -- Keys -----------------------------------------------------------------------------------------
+# The only code that knows how a key is spelled.
+
+_SEPARATOR: Final = ":::"
+_SUBGRAPH: Final = "~c"
+_PRUNED: Final = "~p"
+_SEGMENT: Final = "~s"
+_VEIL: Final = "}"
+_LAST: Final = "\U0010ffff"
+_CHECKPOINTS_KEYS: Final = ("thread_id", "checkpoint_id")
+_WRITES_KEYS: Final = ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx")
+# The index by which delete_for_runs() finds the threads of a run (rule 9).
+_RUN_INDEX: Final[dict[str, Any]] = {
+    "IndexName": "run_id",
+    "KeySchema": [
+        {"AttributeName": "run_id", "KeyType": "HASH"},
+        {"AttributeName": "thread_id", "KeyType": "RANGE"},
+    ],
+    "Projection": {"ProjectionType": "KEYS_ONLY"},
+}
+
+
+def _after(prefix: str) -> str:
+    # The smallest string above all that start with *prefix*: "~c1:a:" -> "~c1:a;"
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+# Ranges of a thread's range keys, both ends included: no item is at the second.
+_ALL_CHECKPOINTS: Final = ("", _PRUNED)
+_ALL_SUBGRAPHS: Final = (_SUBGRAPH, _after(_SUBGRAPH))
+_ALL_BUT_SEGMENTS: Final = ("", _SEGMENT)
+_SEGMENTS_AND_OTHERS: Final = (_SEGMENT, _LAST)
+_PRUNED_AND_SEGMENTS: Final = (_PRUNED, _after(_SEGMENT))
+
+
+class _CheckpointKey(NamedTuple):
+    """Which checkpoint: a thread, a namespace in it and an id in that."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+
+    @property
+    def range_key(self) -> str:
+        return _range_prefix(self.checkpoint_ns) + self.checkpoint_id
+
+    @property
+    def writes_prefix(self) -> str:
+        # No id holds ":::" or ends in ":", so no other checkpoint's prefix starts with this one.
+        return self.range_key + _SEPARATOR
+
+    def write(self, task_id: str, slot: int) -> _Item:
+        """Return the key of a write's item (rule 3)."""
+        range_key = f"{self.writes_prefix}{task_id}{_SEPARATOR}{slot}"
+        return _writes_key(_writes_hash_key(self.thread_id), range_key)
+
+    @property
+    def layout_0_writes(self) -> str:
+        # The hash key of its writes in layout 0: no thread's of layout 1, as none holds ":::".
+        return _SEPARATOR.join((self.thread_id, self.checkpoint_id, self.checkpoint_ns))
+
+
+def _hashed(part: str) -> str:
+    return "#" + blake2b(part.encode(), digest_size=16).hexdigest()
+
+
+def _writes_hash_key(thread_id: str) -> str:
+    """Return the hash key of a thread's writes (rule 4): "a" -> "a", "a:::b" -> "#5c..."."""
+    is_like_a_digest = thread_id.startswith("#") and len(thread_id) == len(_hashed(""))
+    return _hashed(thread_id) if _SEPARATOR in thread_id or is_like_a_digest else thread_id
+
+
+def _range_prefix(checkpoint_ns: str) -> str:
+    """Return the prefix of a namespace's range keys (rule 4): "" -> "", "a" -> "~c1:a:"."""
+    if not checkpoint_ns:
+        return ""
+    is_long = len(checkpoint_ns.encode()) > _MAX_NAMESPACE_KEY_BYTES
+    part = _hashed(checkpoint_ns) if is_long or checkpoint_ns.startswith("#") else checkpoint_ns
+    # The length keeps one namespace from being a prefix of another.
+    return f"{_SUBGRAPH}{len(part)}:{part}:"
+
+
+def _namespace_range(checkpoint_ns: str, through_id: str | None = None) -> tuple[str, str]:
+    """Return the range of a namespace's checkpoints: up to an id, or all, and the veil after."""
+    prefix = _range_prefix(checkpoint_ns)
+    return prefix, prefix + through_id if through_id else _after(prefix or _VEIL)
+
+
+def _checkpoints_key(thread_id: str, range_key: str) -> _Item:
+    return {"thread_id": {"S": thread_id}, "checkpoint_id": {"S": range_key}}
+
+
+def _veil_key(thread_id: str, checkpoint_ns: str) -> _Item:
+    return _checkpoints_key(thread_id, _range_prefix(checkpoint_ns) + _VEIL)
+
+
+def _pruned_key(thread_id: str) -> _Item:
+    return _checkpoints_key(thread_id, f"{_PRUNED}{uuid6()}")
+
+
+def _writes_key(hash_key: str, range_key: str) -> _Item:
+    return dict(zip(_WRITES_KEYS, ({"S": hash_key}, {"S": range_key}), strict=True))
+
+
+class _Ref(NamedTuple):
+    """The name of a segment: its bytes' digest, and when it expires (0: never)."""
+
+    digest: bytes
+    expires_at: int
+
+    @property
+    def range_key(self) -> str:
+        expiry = f":{self.expires_at}" if self.expires_at else ""
+        return f"{_SEGMENT}{self.digest.hex()}{expiry}"
+
+
+def _record_key(item: _Item) -> _CheckpointKey:
+    """Return which checkpoint an item is; of a veil, the id is ``_VEIL``."""
+    # A forged item may name no namespace.
+    checkpoint_ns = item.get("checkpoint_ns", {}).get("S", "")
+    range_key = item["checkpoint_id"]["S"]
+    # Layout 0 has subgraphs' checkpoints among the root's, with no prefix.
+    checkpoint_id = range_key.removeprefix(_range_prefix(checkpoint_ns))
+    return _CheckpointKey(item["thread_id"]["S"], checkpoint_ns, checkpoint_id)
+
+
+def _prefix_of_write(range_key: str) -> str:
+    """Return the prefix that a write's range key shares with all of its checkpoint."""
+    at = 0
+    if range_key.startswith(_SUBGRAPH):
+        # A namespace may hold ":::" itself: its length says where it ends.
+        length, _, _ = range_key.removeprefix(_SUBGRAPH).partition(":")
+        if length.isdecimal():
+            at = len(f"{_SUBGRAPH}{length}::") + int(length)
+    end = range_key.find(_SEPARATOR, at)
+    return range_key[: end + len(_SEPARATOR)] if end >= 0 else range_key
+
+
+def _key_of_prefix(thread_id: str, prefix: str) -> _CheckpointKey:
+    """Return a key for a checkpoint of which nothing is known but its writes (rule 5)."""
+    return _CheckpointKey(thread_id, "", prefix.removesuffix(_SEPARATOR))
+
+
+def _task_and_slot(item: _Item) -> tuple[str, int]:
+    """Return a write item's task, and the index under which it stands (rule 3)."""
+    range_key = item["task_id_idx"]["S"]
+    prefix = "" if "channel" in item else _prefix_of_write(range_key)
+    task_id, _, slot = range_key.removeprefix(prefix).rpartition(_SEPARATOR)
+    return task_id, int(slot)
+
+
+_KINDS: Final = {_PRUNED: "pruned", _SEGMENT: "segment"}
+
+
+def _kind(item: _Item) -> str:
+    """Return what kind of item one of the checkpoints table is."""
+    range_key = item["checkpoint_id"]["S"]
+    if "through" in item:
+        return "veil"
+    if "checkpoint_ns" in item and (range_key < _VEIL or range_key.startswith(_SUBGRAPH)):
+        return "checkpoint"
+    return _KINDS.get(range_key[:2], "other")
+
+
+def _is_layout_0(item: _Item) -> bool:
+    """Say whether a checkpoint has no digest, as langgraph-checkpoint-dynamodb 0.1.0 gave none."""
+    return _kind(item) == "checkpoint" and "digest" not in item
+
+
 # -- Cache ----------------------------------------------------------------------------------------
 # Checkpoints and segments that this process has stored or read of late.
 
@@ -2576,6 +2514,9 @@ class _Store:
             return []
         return list(self.writes.items(hash_key, attributes=attributes))
 
+    def decoder(self, codec: _Codec) -> _Decoder:
+        return _Decoder(codec, self.load_plain, (self.checkpoints.name, self.writes.name))
+
     def load_segments(
         self, codec: _Codec, key: _CheckpointKey, refs: Collection[_Ref]
     ) -> dict[_Ref, _Segment]:
@@ -2707,7 +2648,7 @@ class _Store:
 
     def reveal(self, thread_id: str) -> None:
         namespaces = ["", *(checkpoint_ns for checkpoint_ns, _ in self.subgraphs(thread_id))]
-        self.delete(thread_id, (_range_prefix(each) + _VEIL for each in namespaces))
+        self.checkpoints.batch_delete(_veil_key(thread_id, each) for each in namespaces)
 
 
 # -- Read -----------------------------------------------------------------------------------------
@@ -2746,6 +2687,7 @@ class _Reader:
     def __init__(self, store: _Store, codec: _Codec) -> None:
         self._store = store
         self._codec = codec
+        self._decoder = store.decoder(codec)
 
     def get_tuple(self, address: _Address) -> CheckpointTuple | None:
         store, writes, likely = self._store, None, None
@@ -2785,34 +2727,11 @@ class _Reader:
 
     def record(self, key: _CheckpointKey) -> _Record | None:
         """Read a checkpoint's record by its id."""
-        return next(map(self.decode, self._store.checkpoint(key)), None)
+        return next(map(self._decoder.record, self._store.checkpoint(key)), None)
 
     def _newest(self, address: _Address) -> _Record | None:
         items = self._store.newest_first(address.thread_id, address.checkpoint_ns or "", limit=1)
-        return next(map(self.decode, items), None)
-
-    def decode(self, item: _Item) -> _Record:
-        store = self._store
-        return _decode_record(item, self._codec, store.load_plain, store.checkpoints.name)
-
-    def summary(self, record: _Record, item: _Item) -> _Summary:
-        return _Summary(
-            record.parent_key,
-            record.run_id,
-            self._store.is_live(item),
-            record.is_layout_0,
-            frozenset(record.channels),
-            record.pending_deltas,
-            frozenset(self.named(item, record.key)),
-        )
-
-    def named(self, item: _Item, key: _CheckpointKey) -> list[_Ref]:
-        """Return the segments that an item of a checkpoint names."""
-        return _named(item, key, self._store.load_plain).all
-
-    def decode_writes(self, key: _CheckpointKey, item: _Item) -> list[_Write]:
-        store = self._store
-        return _decode_writes(item, key, self._codec, store.load_plain, store.writes.name)
+        return next(map(self._decoder.record, items), None)
 
     def load(self, key: _CheckpointKey, refs: Collection[_Ref]) -> Mapping[_Ref, _Segment]:
         """Return segments of values."""
@@ -2837,7 +2756,7 @@ class _Reader:
         with suppress(DamagedCheckpointError):  # it is raised when its checkpoint is returned
             for key, found in items.items():
                 for item in found:
-                    refs = _named(item, key, store.load_plain).values
+                    refs = self._decoder.named(item, key).values
                     named_by |= dict.fromkeys(refs, key)
             some = dict(islice(named_by.items(), _MAX_LIST_SEGMENTS))
             segments = store.load_named(self._codec, keys[0].thread_id, some)
@@ -2921,7 +2840,7 @@ class _Reader:
         """
         writes: dict[tuple[str, int], _Write] = {}
         for item in filter(self._store.is_live, items):
-            for write in self.decode_writes(key, item):
+            for write in self._decoder.writes(item, key):
                 # Of ordinary writes the first stays, of special ones the last (rule 3).
                 if write.idx >= 0 or (write.task_id, write.idx) not in writes:
                     writes[write.task_id, write.idx] = write
@@ -2976,7 +2895,7 @@ class _Reader:
         for thread_id in [address.thread_id] if address else self._store.thread_ids():
             for item in self._newest_first(thread_id, address, page_limit, before_id):
                 if _record_key(item).checkpoint_id < (before_id or _VEIL):
-                    record = self.decode(item)
+                    record = self._decoder.record(item)
                     if all(record.metadata.get(name) == value for name, value in filter_.items()):
                         yield record
 
@@ -3065,7 +2984,7 @@ class _Reader:
         item = next(items, None)
         if item is None or (checkpoint_id and _record_key(item).checkpoint_id != checkpoint_id):
             return
-        child = self.decode(item)
+        child = self._decoder.record(item)
         seen = {child.key}
         yield child
         while (key := child.parent_key) is not None:
@@ -3073,7 +2992,7 @@ class _Reader:
                 item = next(items, None)
             record = None
             if item and _record_key(item) == key:
-                record = self.decode(item)
+                record = self._decoder.record(item)
             elif key not in seen:
                 # Of two machines, one with a clock behind has given the child a smaller id.
                 record = self.record(key)
@@ -3162,15 +3081,6 @@ def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
 # put() and put_writes().
 
 
-def _ttl(value: Any) -> int | None:
-    if value is not None and (not isinstance(value, int) or not 1 <= value <= _MAX_TTL_SECONDS):
-        raise ValueError(
-            f"ttl_seconds must be a whole number of at least 1 and at most {_MAX_TTL_SECONDS} (100 "
-            f"years), or None, not {value!r}"
-        )
-    return value
-
-
 def _check_run(metadata: Mapping[str, Any], thread_id: str) -> None:
     """Check what would be the keys of the index of runs (rule 9)."""
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
@@ -3195,6 +3105,7 @@ class _Writer:
     def __init__(self, store: _Store, codec: _Codec, ttl_seconds: int | None) -> None:
         self._store = store
         self._codec = codec
+        self._decoder = store.decoder(codec)
         self._reader = _Reader(store, codec)
         self._ttl_seconds = ttl_seconds
 
@@ -3235,7 +3146,7 @@ class _Writer:
         pending = record.pending_deltas
         if pending and not (parent and _lasts(parent.expires_at, expires_at)):
             self._renew(_Address(*key[:2], parent_id), pending, expires_at)
-        item = _encode_record(record, self._codec, sealer)
+        item = _encode_record(record, sealer)
         with store.segments_stored(key.thread_id, sealer):
             store.checkpoints.put(item)
             names = (*record.refs, *_refs(item, "lists"))
@@ -3344,7 +3255,7 @@ class _Writer:
                 for name, value in record.channels.items()
             }
             renewed = record._replace(channels=channels, expires_at=expires_at)
-            record_items.append(_encode_record(renewed, self._codec, sealer))
+            record_items.append(_encode_record(renewed, sealer))
             for item in found[record.key]:
                 if not _lasts(_expires_at(item), expires_at):
                     again = self._encode_again(item, record.key, sealer)
@@ -3359,11 +3270,11 @@ class _Writer:
         """Return an item of writes with another expiry."""
         writes = {
             write.idx: (write.channel, self._seal_again(key, write.value, sealer))
-            for write in self._reader.decode_writes(key, item)
+            for write in self._decoder.writes(item, key)
         }
         task_id, slot = _task_and_slot(item)
         task_path = item["task_path"]["S"]
-        return _encode_writes(key, task_id, task_path, slot, writes, self._codec, sealer)
+        return _encode_writes(key, task_id, task_path, slot, writes, sealer)
 
     def put_writes(
         self, key: _CheckpointKey, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -3416,7 +3327,7 @@ class _Writer:
             idx: (channel, _write_value(type_, data, idx, former, sealer))
             for idx, (channel, type_, data) in writes.items()
         }
-        item = _encode_writes(key, task_id, task_path, slot, values, self._codec, sealer)
+        item = _encode_writes(key, task_id, task_path, slot, values, sealer)
         condition = "attribute_not_exists(task_id_idx)" if slot >= 0 else None
         with store.segments_stored(key.thread_id, sealer):
             standing = store.writes.put(item, condition)
@@ -3509,7 +3420,7 @@ class _Remover:
 
     def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
-        self._reader = _Reader(store, _Codec(serde, is_plain=True))
+        self._decoder = store.decoder(_Codec(serde, is_plain=True))
 
     def delete_thread(self, thread_id: str) -> None:
         store = self._store
@@ -3607,10 +3518,11 @@ class _Remover:
         same: dict[_Ref, _Ref] = {}  # most checkpoints name segments that their neighbours name
         for item in self._store.checkpoints.items(thread_id, *_ALL_CHECKPOINTS):
             if _kind(item) == "checkpoint":
-                record = self._reader.decode(item)
-                summary = self._reader.summary(record, item)
+                record = self._decoder.record(item)
+                summary = self._decoder.summary(item, record)
                 refs = frozenset(same.setdefault(ref, ref) for ref in summary.refs)
-                summaries[record.key] = summary._replace(refs=refs)
+                is_live = self._store.is_live(item)
+                summaries[record.key] = summary._replace(refs=refs, is_live=is_live)
         return summaries
 
     def _plan(
@@ -3625,11 +3537,11 @@ class _Remover:
         for item in self._store.writes.items(_writes_hash_key(thread_id), attributes=attributes):
             range_key = item["task_id_idx"]["S"]
             prefix = _prefix_of_write(range_key)
-            key = _CheckpointKey(thread_id, "", prefix.removesuffix(_SEPARATOR))
+            key = _key_of_prefix(thread_id, prefix)
             if stays.get(prefix, not _stored_by(item, then)):
-                plan.named.update(self._reader.named(item, key))
+                plan.named.update(self._decoder.named(item, key).all)
             else:
-                plan.lost.update(self._reader.named(item, key))
+                plan.lost.update(self._decoder.named(item, key).all)
                 plan.writes.append(range_key)
         return plan
 
@@ -3647,7 +3559,7 @@ class _Remover:
         ):
             range_key = item["checkpoint_id"]["S"]
             is_old = _stored_by(item, then)
-            if not range_key.startswith(_PRUNED):
+            if _kind(item) != "pruned":
                 segments |= {range_key} if is_old else set()
             elif is_old:
                 done.append(range_key)
@@ -3705,7 +3617,7 @@ class _Remover:
             if "run_id" in item:
                 return True
             try:
-                return self._reader.decode(item).run_id in run_ids
+                return self._decoder.record(item).run_id in run_ids
             except DamagedCheckpointError as error:
                 damaged.append(error)
                 return False
@@ -3741,7 +3653,7 @@ class _Copier:
     def __init__(self, store: _Store, serde: SerializerProtocol, source: str, target: str) -> None:
         self._store = store
         self._codec = _Codec(serde, is_plain=True)
-        self._reader = _Reader(store, self._codec)
+        self._decoder = store.decoder(self._codec)
         self._source = source
         self._target = target
         self._copied: set[_Ref] = set()
@@ -3773,22 +3685,18 @@ class _Copier:
         whole = self._with_writes(items)
         named_by: dict[_Ref, _CheckpointKey] = {}
         for key, (item, writes) in whole.items():
-            self._reader.decode(item)  # what is damaged is not copied
+            self._decoder.record(item)  # what is damaged is not copied
             for each in (item, *writes):
-                names = _named(each, key, store.load_plain)
+                names = self._decoder.named(each, key)
                 # An encrypted body is encrypted anew.
                 body = [] if self._codec.encrypts else names.body
                 refs = (*body, *names.lists, *names.values)
                 named_by |= {ref: key for ref in refs if ref not in self._copied}
         self._copy_segments(named_by)
         self._copied.update(named_by)
-        store.checkpoints.batch_put(
-            self._moved(item, key, store.checkpoints) for key, (item, _) in whole.items()
-        )
+        store.checkpoints.batch_put(self._moved(item, key) for key, (item, _) in whole.items())
         store.writes.batch_put(
-            self._moved(write, key, store.writes)
-            for key, (_, writes) in whole.items()
-            for write in writes
+            self._moved(write, key) for key, (_, writes) in whole.items() for write in writes
         )
 
     def _with_writes(
@@ -3829,12 +3737,12 @@ class _Copier:
                 _moved_segment(item, ref, self._target, now) for ref, item in items.items()
             )
 
-    def _moved(self, item: _Item, key: _CheckpointKey, table: _Table) -> _Item:
+    def _moved(self, item: _Item, key: _CheckpointKey) -> _Item:
         """Return an item as one of the target, once what its body is stored in is there."""
         store, expires_at = self._store, _expires_at(item)
         expiries = (expires_at, expires_at)
         sealer = _Sealer(self._target, self._codec, _Base((), b""), expiries, store.clock())
-        moved = _moved(item, key, self._target, self._codec, store.load_plain, sealer, table.name)
+        moved = self._decoder.moved(item, key, self._target, sealer)
         with store.segments_stored(self._target, sealer):
             return moved  # to be put with others
 
@@ -4071,7 +3979,7 @@ class _Importer:
             # Cut as if nothing was before, so that it is the same each time.
             part[idx] = (channel, _write_value(*self._codec.dumps(value), idx, _Former(), sealer))
         return [
-            _encode_writes(key, task_id, f"{number:06}", slot, part, self._codec, sealer)
+            _encode_writes(key, task_id, f"{number:06}", slot, part, sealer)
             for number, ((task_id, slot), part) in enumerate(parts.items())
         ]
 
@@ -4148,6 +4056,7 @@ class _Inspector:
     def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
         self._codec = _Codec(serde, is_plain=True)
+        self._decoder = store.decoder(self._codec)
         self._reader = _Reader(store, self._codec)
 
     def history(self, thread_id: str, checkpoint_ns: str | None) -> Iterator[HistoryEntry]:
@@ -4159,7 +4068,7 @@ class _Inspector:
         is_empty = True
         for item in items:
             is_empty = False
-            record = self._reader.decode(item)
+            record = self._decoder.record(item)
             step, source, ts = map(
                 (record.metadata | record.checkpoint).get, ("step", "source", "ts")
             )
@@ -4171,7 +4080,7 @@ class _Inspector:
                 str(ts),
                 sorted(set(self._next_nodes(record))),
                 _item_bytes(item),
-                len(set(self._reader.named(item, record.key))),
+                len(set(self._decoder.named(item, record.key).all)),
             )
         if is_empty:
             self._store.refuse_veiled(thread_id, "Thread")
@@ -4206,9 +4115,8 @@ class _Inspector:
                 yield from (("write", key, write) for write in store.layout_0_writes(key))
         for item in store.writes.items(_writes_hash_key(thread_id)):
             prefix = _prefix_of_write(item["task_id_idx"]["S"])
-            orphan = no_key._replace(checkpoint_id=prefix.removesuffix(_SEPARATOR))
-            yield "write", by_prefix.get(prefix, orphan), item
-        for item in store.checkpoints.items(thread_id, _SEGMENT, _LAST):
+            yield "write", by_prefix.get(prefix, _key_of_prefix(thread_id, prefix)), item
+        for item in store.checkpoints.items(thread_id, *_SEGMENTS_AND_OTHERS):
             yield _kind(item), no_key, item
 
     def stats(self, thread_id: str) -> ThreadStats:
@@ -4220,7 +4128,7 @@ class _Inspector:
             amounts = {"items": 1, "bytes": size, "write_units": -(-size // 1024)}
             kinds.setdefault(kind, Counter()).update(amounts)
             if kind in ("checkpoint", "write"):
-                named.update({ref.range_key for ref in self._reader.named(item, key)})
+                named.update({ref.range_key for ref in self._decoder.named(item, key).all})
             elif kind == "segment":
                 unshared_bytes += size * named[item["checkpoint_id"]["S"]]
         total = sum(kinds.values(), Counter[str]())
@@ -4281,14 +4189,14 @@ class _Inspector:
                 _decode_segment(item, *found)
             return
         if kind == "checkpoint":
-            record, table = self._reader.decode(item), self._store.checkpoints
-            summaries[key] = self._reader.summary(record, item)
+            record, table = self._decoder.record(item), self._store.checkpoints
+            summaries[key] = self._decoder.summary(item, record)
         elif kind == "write":
-            self._reader.decode_writes(key, item)
+            self._decoder.writes(item, key)
             table = self._store.writes
         else:
             return
-        names, place = _named(item, key, self._store.load_plain), (key, table.name)
+        names, place = self._decoder.named(item, key), (key, table.name)
         for refs, codec in ((names.values, self._codec), (names.lists + names.body, _PLAIN)):
             named.update((ref.range_key, (ref, codec, place)) for ref in refs)
 
@@ -4325,13 +4233,128 @@ def _triggered(channel: str, value: Any) -> Iterator[str]:
         yield node
 
 
-# -- Saver ----------------------------------------------------------------------------------------
-# The public class: documents, checks, and one hand-off for each method; then the async twins.
+# -- Arguments ------------------------------------------------------------------------------------
+# What callers give, checked.
+
+
+def _text(name: str, value: object, *, max_bytes: int) -> str:
+    """Check a string that becomes part of a key."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {value!r}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is no valid Unicode: {value!r}; remove the surrogates") from None
+    if size > max_bytes:
+        raise ValueError(
+            f"{name} has {size:,} bytes, and may have {max_bytes:,}: {value[:40]!r}...; use a "
+            f"shorter one"
+        )
+    return value
+
+
+def _thread_id(value: Any, name: str = "thread_id") -> str:
+    if isinstance(value, (int, UUID)):
+        value = str(value)
+    if value == "":
+        raise ValueError(f"{name} is empty; give it a value")
+    return _text(name, value, max_bytes=_MAX_HASH_KEY_BYTES)
+
+
+def _checkpoint_id(value: object) -> str:
+    """Check that an id is not empty, and is nothing that could be taken for another key."""
+    part = _text("checkpoint_id", value, max_bytes=_MAX_CHECKPOINT_KEY_BYTES)
+    if not part:
+        raise ValueError("checkpoint_id is empty; give it a value")
+    if _SEPARATOR in part or part.startswith(":") or part.endswith(":"):
+        raise ValueError(
+            f"checkpoint_id must not hold ':::', nor start or end with ':': {part!r}; use another"
+        )
+    if part >= _VEIL:
+        raise ValueError(
+            f"checkpoint_id must start with a character below '}}': {part!r}; "
+            f"LangGraph's start with a hex digit"
+        )
+    return part
+
+
+def _checkpoint_key(thread_id: str, checkpoint_ns: str, checkpoint_id: Any) -> _CheckpointKey:
+    """Check a checkpoint's id, alone and with the keys it makes, and return its key."""
+    key = _CheckpointKey(thread_id, checkpoint_ns, _checkpoint_id(checkpoint_id))
+    _text("checkpoint_id with its namespace", key.range_key, max_bytes=_MAX_CHECKPOINT_KEY_BYTES)
+    return key
+
+
+class _Address(NamedTuple):
+    """What a config's ``configurable`` names; None: not named."""
+
+    thread_id: str
+    checkpoint_ns: str | None
+    checkpoint_id: str | None
+
+    def key(self, checkpoint_id: Any) -> _CheckpointKey:
+        return _checkpoint_key(self.thread_id, self.checkpoint_ns or "", checkpoint_id)
+
+
+def _address(config: RunnableConfig) -> _Address:
+    configurable = config.get("configurable") if isinstance(config, dict) else None
+    if not isinstance(configurable, dict) or configurable.get("thread_id") is None:
+        raise ValueError(
+            'config["configurable"] has no "thread_id"; pass '
+            '{"configurable": {"thread_id": "..."}} to the graph or the saver'
+        )
+    checkpoint_ns = configurable.get("checkpoint_ns")
+    if checkpoint_ns is not None:
+        checkpoint_ns = _text("checkpoint_ns", checkpoint_ns, max_bytes=_MAX_TEXT_BYTES)
+    address = _Address(
+        _thread_id(configurable["thread_id"]),
+        checkpoint_ns,
+        configurable.get("checkpoint_id") or None,
+    )
+    if address.checkpoint_id:
+        address.key(address.checkpoint_id)
+    return address
+
+
+def _config(key: _CheckpointKey) -> RunnableConfig:
+    return {"configurable": key._asdict()}
+
+
+def _ttl(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or not 1 <= value <= _MAX_TTL_SECONDS):
+        raise ValueError(
+            f"ttl_seconds must be a whole number of at least 1 and at most {_MAX_TTL_SECONDS} (100 "
+            f"years), or None, not {value!r}"
+        )
+    return value
 
 
 def _refuse_string(name: str, value: Any) -> None:
     if isinstance(value, str):
         raise TypeError(f"{name} must be a sequence of strings, not the string {value!r}")
+
+
+def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: int) -> Any:
+    """Check a caller's client, or create one."""
+    if client_config is not None and not isinstance(client_config, Mapping):
+        raise TypeError(
+            f"client_config must be a mapping of options, not a {type(client_config).__name__}; "
+            f"a client goes in client="
+        )
+    if client is None:
+        return _create_client(client_config or {}, max_workers)
+    if client_config is not None:
+        raise ValueError("client and client_config are both given; drop one")
+    if not hasattr(client, "describe_time_to_live"):
+        raise TypeError(
+            f"client must be a low-level client of DynamoDB, not a {type(client).__name__}; pass "
+            f'boto3.client("dynamodb"), or the meta.client of a resource'
+        )
+    return client
+
+
+# -- Saver ----------------------------------------------------------------------------------------
+# The public class: documents, checks, and one hand-off for each method; then the async twins.
 
 
 class DynamoDBSaver(BaseCheckpointSaver[Any]):
@@ -5021,25 +5044,6 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     async def averify(self, thread_id: str) -> ThreadCheck:
         """Async verify()."""
         return await self._run(self.verify, thread_id)
-
-
-def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: int) -> Any:
-    """Check a caller's client, or create one."""
-    if client_config is not None and not isinstance(client_config, Mapping):
-        raise TypeError(
-            f"client_config must be a mapping of options, not a {type(client_config).__name__}; "
-            f"a client goes in client="
-        )
-    if client is None:
-        return _create_client(client_config or {}, max_workers)
-    if client_config is not None:
-        raise ValueError("client and client_config are both given; drop one")
-    if not hasattr(client, "describe_time_to_live"):
-        raise TypeError(
-            f"client must be a low-level client of DynamoDB, not a {type(client).__name__}; pass "
-            f'boto3.client("dynamodb"), or the meta.client of a resource'
-        )
-    return client
 
 
 if __name__ == "__main__":

@@ -1282,575 +1282,6 @@ def _graph_of_all_edges(saver: DynamoDBSaver) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-# -- Keys -----------------------------------------------------------------------------------------
-# Refused arguments are under Saver; here, that accepted ones make keys of their own.
-
-PIECES: Final = ("a", "0", "1", ":", ":::", "#", "~", "~c", "}", "1:a:", "é", "\U0010ffff")
-TEXT: Final = st.lists(st.sampled_from(PIECES), max_size=4).map("".join) | st.text(max_size=4)
-IDS: Final = TEXT.filter(bool)
-# A thread's id may be what stands for another one in a key.
-THREAD_IDS: Final = IDS | IDS.map(module._hashed)
-WRITES: Final = st.tuples(THREAD_IDS, TEXT, IDS, IDS, st.integers(-4, 20))
-
-
-def _parted(parts: Sequence[str], separator: str) -> st.SearchStrategy[list[str]]:
-    """Join strings, and part them at any of the separators that this makes."""
-    joined = separator.join(parts)
-    places = [m.start() for m in re.finditer(f"(?={separator})", joined)]
-    size = len(separator)
-    cuts = [
-        cut
-        for cut in itertools.combinations(places, len(parts) - 1)
-        if all(b - a >= size for a, b in itertools.pairwise(cut))
-    ]
-    return st.sampled_from(cuts).map(
-        lambda cut: [
-            joined[start:end]
-            for start, end in zip((0, *(c + size for c in cut)), (*cut, None), strict=True)
-        ]
-    )
-
-
-@st.composite
-def _two_writes(draw: st.DrawFn) -> tuple[Any, Any]:
-    """Draw (thread, namespace, checkpoint, task, index) twice, the second like the first."""
-    one = thread_id, checkpoint_ns, checkpoint_id, task_id, idx = draw(WRITES)
-    kinds = ["any", "range key", "checkpoint", "task", "thread", "hash", "layout 0"]
-    kind = draw(st.sampled_from(kinds))
-    if kind == "any":
-        return one, draw(WRITES)
-    if kind == "thread":
-        other_thread_id, other_id = draw(_parted([thread_id, checkpoint_id], ":::"))
-        return one, (other_thread_id, checkpoint_ns, other_id, task_id, idx)
-    if kind == "hash":
-        return one, (module._hashed(thread_id), *one[1:])
-    if kind == "layout 0":
-        return one, (f"{thread_id}:::{checkpoint_id}:::{checkpoint_ns}", *one[1:])
-    if kind == "range key":
-        parts = draw(_parted([checkpoint_id, task_id], ":::"))
-        return one, (thread_id, checkpoint_ns, *parts, idx)
-    if kind == "checkpoint":
-        parts = draw(_parted([checkpoint_ns, checkpoint_id], ":"))
-        return one, (thread_id, *parts, task_id, idx)
-    other_task_id, other_idx = draw(_parted([task_id, str(idx)], ":::"))
-    number = int(other_idx) if other_idx.lstrip("-").isdecimal() else 0
-    return one, (*one[:3], other_task_id, number)
-
-
-@settings(max_examples=300)
-@given(_two_writes())
-def test_keys_are_never_shared(deaf_saver: DynamoDBSaver, both: tuple[Any, Any]) -> None:
-    """No two of (thread, namespace, checkpoint, task, index) have a key in common."""
-    found = []
-    for thread_id, checkpoint_ns, checkpoint_id, task_id, idx in both:
-        config = _config(thread_id, ns=checkpoint_ns)
-        try:
-            with Requests(deaf_saver) as requests:
-                stored = deaf_saver.put(config, _checkpoint(checkpoint_id), {}, {})
-                deaf_saver.put_writes(stored, [("x", 1)], task_id)
-        except ValueError:
-            reject()
-        sealer = _sealer()
-        key = module._checkpoint_key(thread_id, checkpoint_ns, checkpoint_id)
-        write = {idx: ("x", module._Value("null", (b"",)))}
-        item = module._encode_writes(key, task_id, "", idx, write, CODEC, sealer)
-        checkpoint_item = requests.sent[0][1]["Item"]
-        found.append((key, _key(checkpoint_item), key.layout_0_writes, _key(item)))
-
-    keys, *of_checkpoints, of_writes = zip(*found, strict=True)
-
-    one, other = both
-    assert (of_checkpoints[0][0] == of_checkpoints[0][1]) == (one[:3] == other[:3])
-    if not any(":::" in key.checkpoint_ns for key in keys):  # of others none are read
-        assert (of_checkpoints[1][0] == of_checkpoints[1][1]) == (one[:3] == other[:3])
-    assert (of_writes[0] == of_writes[1]) == (one == other)
-    for key, (hash_key, range_key) in zip(keys, of_writes, strict=True):
-        assert module._prefix_of_write(range_key) == key.writes_prefix
-        assert hash_key not in [each.layout_0_writes for each in keys]
-    lower, upper = keys[0].writes_prefix, module._after(keys[0].writes_prefix)
-    assert (lower <= of_writes[1][1] <= upper) == (one[1:3] == other[1:3])
-
-
-def _accepted(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Any:
-    """Return the key of a checkpoint, or give up this example where it is refused."""
-    try:
-        return module._checkpoint_key(module._thread_id(thread_id), checkpoint_ns, checkpoint_id)
-    except ValueError:
-        reject()
-
-
-@given(TEXT, st.tuples(IDS, TEXT, IDS))
-def test_keys_of_each_kind_of_item_are_its_own(checkpoint_ns: str, one: Any) -> None:
-    """What is not a checkpoint has no key that one may have."""
-    key = _accepted(*one)
-    others = {module._range_prefix(checkpoint_ns) + "}"}
-    others |= {f"{kind}{rest}" for kind in ("~h", "~p", "~s") for rest in ("", checkpoint_ns)}
-
-    assert key.range_key not in others
-
-
-@given(st.tuples(IDS, TEXT, IDS), TEXT)
-def test_keys_of_a_namespace_are_a_range_of_their_own(one: Any, checkpoint_ns: str) -> None:
-    """A query for one namespace finds no checkpoint of another, nor any other kind of item."""
-    key = _accepted(*one)
-    prefix = module._range_prefix(checkpoint_ns)
-    lower, upper = (prefix, module._after(prefix)) if prefix else ("", "}")
-
-    inside = lower <= key.range_key <= upper
-
-    assert inside == (key.checkpoint_ns == checkpoint_ns)
-
-
-@given(st.tuples(IDS, TEXT, IDS))
-def test_keys_read_back(one: Any) -> None:
-    """An item's keys say which checkpoint it is."""
-    key = _accepted(*one)
-    item = {"checkpoint_ns": {"S": key.checkpoint_ns}}
-
-    keys = module._checkpoints_key(key.thread_id, key.range_key)
-
-    assert module._record_key(item | keys) == key
-
-
-@pytest.mark.parametrize("checkpoint_ns", ["n" * 513, "é" * 257, "#", "#" + "0" * 32])
-def test_keys_replace_a_long_namespace(checkpoint_ns: str) -> None:
-    """A namespace of over 512 bytes, or one that starts as a replacement, stands as a digest."""
-    key = module._checkpoint_key("t", checkpoint_ns, "1")
-
-    digest = hashlib.blake2b(checkpoint_ns.encode(), digest_size=16).hexdigest()
-    assert key.range_key == f"~c33:#{digest}:1"
-    assert key.writes_prefix == f"~c33:#{digest}:1:::"
-
-
-def test_keys_of_writes_are_no_key_of_layout_0() -> None:
-    """A thread's id may look like a hash key of layout 0: its writes stand under another."""
-    old = module._CheckpointKey("a", "", "1ef")
-    alike = old.layout_0_writes
-
-    hash_key = module._writes_hash_key(alike)
-
-    assert (alike, module._writes_hash_key("a:")) == ("a:::1ef:::", "a:")
-    assert re.fullmatch(r"#[0-9a-f]{32}", hash_key)
-    # Nor does one that looks like such a digest share it.
-    assert module._writes_hash_key(hash_key) not in (hash_key, alike)
-    assert module._writes_hash_key("#general") == "#general"
-
-
-@given(st.tuples(IDS, IDS, TEXT), st.data())
-def test_keys_of_layout_0_are_never_shared(one: tuple[str, str, str], data: st.DataObject) -> None:
-    """Whatever is parted at another separator has another hash key, or is not read as layout 0."""
-    other = data.draw(st.just(one) | _parted(list(one), ":::").map(tuple))
-    keys = []
-    for parts in (one, other):
-        thread_id, checkpoint_id, checkpoint_ns = (*parts, "", "")[:3]
-        try:
-            keys.append(module._checkpoint_key(module._thread_id(thread_id), "", checkpoint_id))
-        except ValueError:
-            reject()
-        keys[-1] = keys[-1]._replace(checkpoint_ns=checkpoint_ns)
-        if ":::" in checkpoint_ns:
-            reject()
-
-    assert (keys[0].layout_0_writes == keys[1].layout_0_writes) == (keys[0] == keys[1])
-    for thread_id in one:
-        assert module._writes_hash_key(thread_id) != keys[0].layout_0_writes
-
-
-# -- Segments -------------------------------------------------------------------------------------
-
-ANY_VALUES: Final = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False)
-    | st.binary(max_size=300)
-    | st.text(max_size=300)
-    | st.datetimes()
-    | st.uuids(),
-    lambda inner: (
-        st.lists(inner, max_size=20)
-        | st.dictionaries(st.text(max_size=40), inner, max_size=20)
-        | st.sets(st.integers(-(2**63), 2**63), max_size=5)
-    ),
-    max_leaves=60,
-)
-
-
-def _cut(value: Any, former: Sequence[Any] = ()) -> tuple[bytes, list[Any]]:
-    """Return a value's bytes, and how they are cut after segments of another value."""
-    type_, data = JsonPlusSerializer().dumps_typed(value)
-    return data, module._cut(type_, data, module._Former(former))
-
-
-def _segments(parts: Sequence[Any]) -> list[Any]:
-    return [each for part in parts if not isinstance(part, bytes) for each in part.segments]
-
-
-def _new(parts: Sequence[Any], former: Sequence[Any]) -> set[bytes]:
-    """Return the bytes of segments that were not there before."""
-    return {each.data for each in _segments(parts)} - {each.data for each in _segments(former)}
-
-
-def _rejoined(parts: Sequence[Any]) -> bytes:
-    """Put a cut value's bytes together again."""
-    return b"".join(
-        part
-        if isinstance(part, bytes)
-        else b"".join(each.data for each in part.segments)[part.skip :]
-        for part in parts
-    )
-
-
-@pytest.fixture(params=["small", "usual"])
-def limits(request: pytest.FixtureRequest) -> None:
-    """Set the module's limits, one time after the other."""
-    if request.param == "small":
-        request.getfixturevalue("small")
-
-
-@settings(max_examples=150)
-@given(ANY_VALUES, st.data())
-@pytest.mark.usefixtures("limits")
-def test_segments_join_to_the_value(value: Any, data: st.DataObject) -> None:
-    """Whatever was before, what a value is cut into is its serialized bytes again."""
-    for former in ((), _segments(_cut([value])[1]), _segments(_cut(data.draw(ANY_VALUES))[1])):
-        bytes_, found = _cut(value, former)
-
-        assert _rejoined(found) == bytes_
-        assert all(len(each.data) <= module._MAX_SEGMENT_BYTES for each in _segments(found))
-
-
-@given(st.lists(st.text(max_size=400), max_size=60), st.data())
-def test_segments_join_to_the_value_whatever_was_before(value: list[str], data: Any) -> None:
-    """So they are after any slice of a list, repeated or not, whose segments are known."""
-    before = value[data.draw(st.integers(0, 60)) :] * data.draw(st.integers(1, 3))
-    _, former = _cut(before)
-
-    bytes_, found = _cut(value, _segments(former))
-
-    assert _rejoined(found) == bytes_
-
-
-@given(ANY_VALUES)
-def test_segments_know_where_any_msgpack_object_ends(value: Any) -> None:
-    """What ormsgpack writes, the walk over it ends where it ends, whatever follows."""
-    data = ormsgpack.packb(value, default=str, option=ormsgpack.OPT_NON_STR_KEYS)
-
-    assert module._msgpack_end(data + b"\xc1more", 0)[0] == len(data)
-
-
-class Page(BaseModel):
-    """A model of a user's, with a list in it."""
-
-    title: str
-    messages: list[Any]
-
-
-@dataclass
-class Sheet:
-    """A dataclass of a user's."""
-
-    messages: list[Any]
-
-
-# Where a list of messages may stand in a state.
-PLACES: Final[dict[str, Callable[[list[Any]], Any]]] = {
-    "list": list,
-    "snapshot": _DeltaSnapshot,
-    "dict": lambda value: {"messages": value, "manual": _words(60_000), "turn": len(value)},
-    "nested": lambda value: {"a": {"b": [{"c": value}, {"size": len(value)}]}, "z": 1},
-    "model": lambda value: Page(title=f"{len(value)} messages", messages=value),
-    "dataclass": lambda value: {"state": Sheet(value)},
-}
-
-EDITS: Final[dict[str, tuple[Callable[[list[Any]], list[Any]], int]]] = {
-    "append": (lambda value: value + _messages(1, 7000), 1),
-    "trim": (lambda value: value[1:], 1),
-    "slide": (lambda value: value[150:] + _messages(2, 7000), 2),
-    "edit": (lambda value: value[:200] + _messages(1, 8000) + value[201:], 7),
-    "insert": (lambda value: value[:200] + _messages(1, 8000) + value[200:], 7),
-    "delete": (lambda value: value[:200] + value[201:], 7),
-    "prepend": (lambda value: _messages(1, 9000) + value, 7),
-    "repeat": (lambda value: value + value, 7),
-    "cut off": (lambda value: value[:-50], 7),
-}
-
-
-@pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("place", PLACES)
-def test_segments_survive_a_change_elsewhere(place: str, edit: str) -> None:
-    """A list that changes in one place has few new segments, wherever in the state it is."""
-    value, (change, most) = _messages(400), EDITS[edit]
-    wrap = PLACES[place]
-    _, before = _cut(wrap(value))
-
-    data, after = _cut(wrap(change(value)), _segments(before))
-
-    assert len(_segments(before)) > 10
-    assert len(_new(after, before)) <= most
-    assert sum(len(part) for part in after if isinstance(part, bytes)) <= 4096
-    assert _rejoined(after) == data
-
-
-def _tree(random_: random.Random, depth: int) -> Any:
-    """Return a value with texts of up to 3 KB at the bottom."""
-    if depth == 0:
-        return _words(random_.randrange(3000), random_.randrange(10**6))
-    size = random_.randrange(1, 8)
-    if random_.random() < 0.5:
-        return [_tree(random_, depth - 1) for _ in range(size)]
-    return {f"key {number}": _tree(random_, depth - 1) for number in range(size)}
-
-
-@settings(max_examples=150)
-@given(
-    st.randoms(use_true_random=False),
-    st.integers(1, 3),
-    st.integers(0, 2),
-    st.sampled_from(["replace", "insert", "delete"]),
-)
-def test_segments_of_a_nested_value_survive_one_change(
-    random_: random.Random, depth: int, level: int, kind: str
-) -> None:
-    """Of any nested value all but a bounded number of segments stay, wherever it changes.
-
-    At each level that is opened, segments may be cut anew until the first that is the same again.
-    """
-    value = _tree(random_, depth)
-    changed = copy.deepcopy(value)
-    inner: Any = changed
-    for _ in range(level):
-        inside = list(inner) if isinstance(inner, list) else list(inner.values())
-        if containers := [each for each in inside if isinstance(each, (dict, list))]:
-            inner = random_.choice(containers)
-    at = random_.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
-    if kind == "replace":
-        inner[at] = _words(900, 7)
-    elif kind == "delete":
-        del inner[at]
-    elif isinstance(inner, dict):
-        inner["new"] = _words(900, 7)
-    else:
-        inner.insert(at, _words(900, 7))
-    _, before = _cut(value)
-
-    data, after = _cut(changed, _segments(before))
-
-    assert _rejoined(after) == data
-    assert sum(map(len, _new(after, before))) <= 150_000
-
-
-@pytest.mark.parametrize("place", PLACES)
-@given(st.data())
-@settings(max_examples=25)
-def test_segments_are_those_of_a_cut_from_nothing(place: str, data: st.DataObject) -> None:
-    """What is known of a list's segments spares the walk over them, and changes no cut."""
-    numbers = data.draw(st.lists(st.integers(0, 30), min_size=50, max_size=150))
-    wrap = PLACES[place]
-    messages = {number: _messages(1, number)[0] for number in range(40)}
-    value = [messages[number] for number in numbers]
-    known = _segments(_cut(wrap(value))[1])
-    for _ in range(3):
-        at, end = sorted(data.draw(st.tuples(*[st.integers(1, len(value))] * 2)))
-        value[at:end] = [messages[n] for n in data.draw(st.lists(st.integers(0, 39), max_size=3))]
-        if not value[1:]:
-            break
-        bytes_, found = _cut(wrap(value), known)
-        _, again = _cut(wrap(value))
-
-        # The objects are counted as well: they decide where a walk ends.
-        assert [tuple(each) for each in _segments(found)] == [tuple(e) for e in _segments(again)]
-        assert _rejoined(found) == bytes_
-        known = _segments(found)
-
-
-def test_segments_of_a_dict_survive_a_change_elsewhere() -> None:
-    """A dict of which one entry changes has few new segments."""
-    value = {f"key {index}": message for index, message in enumerate(_messages(400))}
-    _, before = _cut(value)
-
-    _, after = _cut(value | {"key 100": "changed"}, _segments(before))
-
-    assert len(_segments(before)) > 10
-    assert len(_new(after, before)) <= 3
-
-
-@pytest.mark.parametrize("kind", [str, str.encode])
-@pytest.mark.parametrize(
-    "wrap",
-    [lambda text: text, lambda text: {"a": [1, {"text": text}]}],
-    ids=["alone", "nested"],
-)
-def test_segments_of_a_text_survive_a_change_elsewhere(kind: Any, wrap: Any) -> None:
-    """A text that grows, or is edited in one place, has few new segments, wherever it stands."""
-    text = _words(200_000)
-    for changed in (text + _words(1600, 1), text[:90_000] + "other words" + text[90_020:]):
-        _, before = _cut(wrap(kind(text)))
-
-        _, after = _cut(wrap(kind(changed)), _segments(before))
-
-        assert len(_segments(before)) >= 8
-        assert len(_new(after, before)) <= 4
-
-
-TINY: Final[dict[str, Callable[[], Any]]] = {
-    "integers": lambda: list(range(200_000)),
-    "nested": lambda: {"numbers": {"all": list(range(200_000))}, "more": 1},
-    "a matrix": lambda: [list(range(500))] * 400,
-    "None": lambda: [None] * 200_000,
-    "short strings": lambda: [str(number) for number in range(100_000)],
-    "small dicts": lambda: [{"id": number, "n": "x"} for number in range(50_000)],
-}
-
-
-@pytest.mark.parametrize("tiny", TINY)
-def test_segments_of_tiny_objects_are_cut_as_text(
-    tiny: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A walk over very many small objects ends after some of them."""
-    value, walked = TINY[tiny](), Counter[int]()
-    walk = module._msgpack_end
-
-    def count(data: bytes, at: int) -> tuple[int, int]:
-        end, objects = walk(data, at)
-        walked[0] += objects
-        return end, objects
-
-    monkeypatch.setattr(module, "_msgpack_end", count)
-    data, found = _cut(value)
-
-    assert walked[0] <= 2 * module._MAX_TINY_OBJECTS
-    assert _rejoined(found) == data
-    assert max(len(each.data) for each in _segments(found)) <= module._MAX_SEGMENT_BYTES
-
-
-def test_a_list_that_repeats_is_searched_for_a_few_times_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where many lists start with what nothing starts with, the former segments are read on."""
-    value = {f"list {number}": [_words(300, number)] * 8 for number in range(20)}
-    searches = Counter[str]()
-    monkeypatch.setattr(
-        module._Former,
-        "trimmed",
-        lambda former, data, at, ask=module._Former.trimmed: (
-            searches.update([str(former._searches)]) or ask(former, data, at)
-        ),
-    )
-
-    data, found = _cut(value, _segments(_cut(_messages(50))[1]))
-
-    assert _rejoined(found) == data
-    assert searches["0"] > searches["1"] == 1
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\xc1" * 2000,
-        b"\x92" + b"a" * 2000,
-        b"\xdd" * 2000,
-        b"\xc7\x00\x00" * 700,
-        b"\xc8\x07\xd0\x05" + b"\xc1" * 2000,
-    ],
-)
-def test_segments_of_bytes_that_only_say_msgpack(data: bytes) -> None:
-    """A format of a serde's own that it names "msgpack" is cut as text."""
-    found = module._cut("msgpack", data, module._Former())
-
-    assert _rejoined(found) == data
-    assert found == module._cut("bytes", data, module._Former()) or len(_segments(found)) == 1
-
-
-@pytest.mark.parametrize("size", [1024, 1025, 256 * 1024, 256 * 1024 + 1, 3 * 2**20])
-@pytest.mark.parametrize("byte", [b"\0", b"a"])
-def test_segments_of_other_bytes_have_a_bounded_size(size: int, byte: bytes) -> None:
-    """A small value stays whole; another is in segments of at most 256 KB."""
-    data = byte * size
-
-    parts = module._cut("bytes", data, module._Former())
-
-    assert _rejoined(parts) == data
-    assert (len(_segments(parts)) == 0) == (size <= 1024)
-    assert max((len(each.data) for each in _segments(parts)), default=0) <= 256 * 1024
-    tail = parts[-1]
-    assert isinstance(tail, bytes)
-    assert len(tail) <= 1024
-
-
-@given(st.integers(0, 100), st.integers(0, 100))
-def test_segments_are_reused_only_if_they_outlive(segment: int, checkpoint: int) -> None:
-    """A segment that expires first (0: never) does not serve a checkpoint."""
-    ref = module._Ref(b"", segment)
-
-    assert module._lasts(ref.expires_at, checkpoint) == (
-        (segment or float("inf")) >= (checkpoint or float("inf"))
-    )
-
-
-@given(st.text(min_size=1, max_size=5), st.integers(1, 10**7), st.floats(10**9, 2 * 10**9))
-def test_segments_expire_between_one_and_two_lifetimes(
-    thread_id: str, ttl_seconds: int, now: float
-) -> None:
-    """A segment stored with a checkpoint outlives it, by at most a lifetime."""
-    expires_at, segments_expire_at = module._expiry(ttl_seconds, thread_id, now)
-
-    assert expires_at == int(now) + ttl_seconds
-    assert expires_at < segments_expire_at <= expires_at + ttl_seconds
-
-
-# -- Items ----------------------------------------------------------------------------------------
-# The items as they were first stored are under Golden.
-
-
-@pytest.mark.parametrize("part", [b"\x02later", b""], ids=["unknown", "empty"])
-def test_items_of_a_newer_version_are_refused(part: bytes) -> None:
-    """A format byte that this version does not know is an error that says so."""
-    key = module._CheckpointKey("t", "", "1")
-
-    with pytest.raises(DamagedCheckpointError, match="a format written by a newer version"):
-        module._unpack(part, 1024, (key, "checkpoints"))
-
-
-@given(st.lists(st.integers(0, 200), unique=True).map(sorted))
-def test_items_list_indices_as_ranges(indices: list[int]) -> None:
-    """What is listed reads back, in one range where nothing is left out."""
-    encoded = module._encode_idx(indices or [-1])
-
-    found = [idx for range_ in module._decode_idx(encoded) for idx in range_]
-
-    assert found == (indices or [-1])
-    assert module._encode_idx(range(100_000)) == "0..99999"
-
-
-@pytest.mark.parametrize(
-    ("value", "max_bytes", "what"),
-    [
-        ({"metadata": {"run_id": "r" * 2049}}, 2048, "metadata['run_id'] has 2,049 bytes"),
-        ({"ns": "n" * 65_537}, 65_536, "checkpoint_ns has 65,537 bytes"),
-        ({"thread_id": "t" * 1025, "metadata": {"run_id": "r"}}, 1024, "thread_id of a run has"),
-        ({"path": "p" * 65_537}, 65_536, "task_path has 65,537 bytes"),
-    ],
-)
-def test_items_that_could_not_be_stored_are_refused(
-    idle_saver: DynamoDBSaver, value: dict[str, Any], max_bytes: int, what: str
-) -> None:
-    """What DynamoDB would refuse is refused before the first request, with its limit."""
-    config = _config(value.get("thread_id", "t"), ns=value.get("ns", ""))
-
-    def ask() -> None:
-        if "path" in value:
-            idle_saver.put_writes(_config("t", 1), [("x", 1)], "task", value["path"])
-        else:
-            _put(idle_saver, config, 1, **value.get("metadata", {}))
-
-    with Requests(idle_saver) as requests, pytest.raises(ValueError, match=re.escape(what)) as told:
-        ask()
-
-    assert f"may have {max_bytes:,}" in str(told.value)
-    assert requests.names == []
-
-
 # -- Client ---------------------------------------------------------------------------------------
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
@@ -2549,6 +1980,575 @@ def test_swapped_tables_are_told(
             (tables[0], "thread_id_checkpoint_id_checkpoint_ns", "thread_id"),
         )
     }
+
+
+# -- Segments -------------------------------------------------------------------------------------
+
+ANY_VALUES: Final = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.binary(max_size=300)
+    | st.text(max_size=300)
+    | st.datetimes()
+    | st.uuids(),
+    lambda inner: (
+        st.lists(inner, max_size=20)
+        | st.dictionaries(st.text(max_size=40), inner, max_size=20)
+        | st.sets(st.integers(-(2**63), 2**63), max_size=5)
+    ),
+    max_leaves=60,
+)
+
+
+def _cut(value: Any, former: Sequence[Any] = ()) -> tuple[bytes, list[Any]]:
+    """Return a value's bytes, and how they are cut after segments of another value."""
+    type_, data = JsonPlusSerializer().dumps_typed(value)
+    return data, module._cut(type_, data, module._Former(former))
+
+
+def _segments(parts: Sequence[Any]) -> list[Any]:
+    return [each for part in parts if not isinstance(part, bytes) for each in part.segments]
+
+
+def _new(parts: Sequence[Any], former: Sequence[Any]) -> set[bytes]:
+    """Return the bytes of segments that were not there before."""
+    return {each.data for each in _segments(parts)} - {each.data for each in _segments(former)}
+
+
+def _rejoined(parts: Sequence[Any]) -> bytes:
+    """Put a cut value's bytes together again."""
+    return b"".join(
+        part
+        if isinstance(part, bytes)
+        else b"".join(each.data for each in part.segments)[part.skip :]
+        for part in parts
+    )
+
+
+@pytest.fixture(params=["small", "usual"])
+def limits(request: pytest.FixtureRequest) -> None:
+    """Set the module's limits, one time after the other."""
+    if request.param == "small":
+        request.getfixturevalue("small")
+
+
+@settings(max_examples=150)
+@given(ANY_VALUES, st.data())
+@pytest.mark.usefixtures("limits")
+def test_segments_join_to_the_value(value: Any, data: st.DataObject) -> None:
+    """Whatever was before, what a value is cut into is its serialized bytes again."""
+    for former in ((), _segments(_cut([value])[1]), _segments(_cut(data.draw(ANY_VALUES))[1])):
+        bytes_, found = _cut(value, former)
+
+        assert _rejoined(found) == bytes_
+        assert all(len(each.data) <= module._MAX_SEGMENT_BYTES for each in _segments(found))
+
+
+@given(st.lists(st.text(max_size=400), max_size=60), st.data())
+def test_segments_join_to_the_value_whatever_was_before(value: list[str], data: Any) -> None:
+    """So they are after any slice of a list, repeated or not, whose segments are known."""
+    before = value[data.draw(st.integers(0, 60)) :] * data.draw(st.integers(1, 3))
+    _, former = _cut(before)
+
+    bytes_, found = _cut(value, _segments(former))
+
+    assert _rejoined(found) == bytes_
+
+
+@given(ANY_VALUES)
+def test_segments_know_where_any_msgpack_object_ends(value: Any) -> None:
+    """What ormsgpack writes, the walk over it ends where it ends, whatever follows."""
+    data = ormsgpack.packb(value, default=str, option=ormsgpack.OPT_NON_STR_KEYS)
+
+    assert module._msgpack_end(data + b"\xc1more", 0)[0] == len(data)
+
+
+class Page(BaseModel):
+    """A model of a user's, with a list in it."""
+
+    title: str
+    messages: list[Any]
+
+
+@dataclass
+class Sheet:
+    """A dataclass of a user's."""
+
+    messages: list[Any]
+
+
+# Where a list of messages may stand in a state.
+PLACES: Final[dict[str, Callable[[list[Any]], Any]]] = {
+    "list": list,
+    "snapshot": _DeltaSnapshot,
+    "dict": lambda value: {"messages": value, "manual": _words(60_000), "turn": len(value)},
+    "nested": lambda value: {"a": {"b": [{"c": value}, {"size": len(value)}]}, "z": 1},
+    "model": lambda value: Page(title=f"{len(value)} messages", messages=value),
+    "dataclass": lambda value: {"state": Sheet(value)},
+}
+
+EDITS: Final[dict[str, tuple[Callable[[list[Any]], list[Any]], int]]] = {
+    "append": (lambda value: value + _messages(1, 7000), 1),
+    "trim": (lambda value: value[1:], 1),
+    "slide": (lambda value: value[150:] + _messages(2, 7000), 2),
+    "edit": (lambda value: value[:200] + _messages(1, 8000) + value[201:], 7),
+    "insert": (lambda value: value[:200] + _messages(1, 8000) + value[200:], 7),
+    "delete": (lambda value: value[:200] + value[201:], 7),
+    "prepend": (lambda value: _messages(1, 9000) + value, 7),
+    "repeat": (lambda value: value + value, 7),
+    "cut off": (lambda value: value[:-50], 7),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("place", PLACES)
+def test_segments_survive_a_change_elsewhere(place: str, edit: str) -> None:
+    """A list that changes in one place has few new segments, wherever in the state it is."""
+    value, (change, most) = _messages(400), EDITS[edit]
+    wrap = PLACES[place]
+    _, before = _cut(wrap(value))
+
+    data, after = _cut(wrap(change(value)), _segments(before))
+
+    assert len(_segments(before)) > 10
+    assert len(_new(after, before)) <= most
+    assert sum(len(part) for part in after if isinstance(part, bytes)) <= 4096
+    assert _rejoined(after) == data
+
+
+def _tree(random_: random.Random, depth: int) -> Any:
+    """Return a value with texts of up to 3 KB at the bottom."""
+    if depth == 0:
+        return _words(random_.randrange(3000), random_.randrange(10**6))
+    size = random_.randrange(1, 8)
+    if random_.random() < 0.5:
+        return [_tree(random_, depth - 1) for _ in range(size)]
+    return {f"key {number}": _tree(random_, depth - 1) for number in range(size)}
+
+
+@settings(max_examples=150)
+@given(
+    st.randoms(use_true_random=False),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.sampled_from(["replace", "insert", "delete"]),
+)
+def test_segments_of_a_nested_value_survive_one_change(
+    random_: random.Random, depth: int, level: int, kind: str
+) -> None:
+    """Of any nested value all but a bounded number of segments stay, wherever it changes.
+
+    At each level that is opened, segments may be cut anew until the first that is the same again.
+    """
+    value = _tree(random_, depth)
+    changed = copy.deepcopy(value)
+    inner: Any = changed
+    for _ in range(level):
+        inside = list(inner) if isinstance(inner, list) else list(inner.values())
+        if containers := [each for each in inside if isinstance(each, (dict, list))]:
+            inner = random_.choice(containers)
+    at = random_.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
+    if kind == "replace":
+        inner[at] = _words(900, 7)
+    elif kind == "delete":
+        del inner[at]
+    elif isinstance(inner, dict):
+        inner["new"] = _words(900, 7)
+    else:
+        inner.insert(at, _words(900, 7))
+    _, before = _cut(value)
+
+    data, after = _cut(changed, _segments(before))
+
+    assert _rejoined(after) == data
+    assert sum(map(len, _new(after, before))) <= 150_000
+
+
+@pytest.mark.parametrize("place", PLACES)
+@given(st.data())
+@settings(max_examples=25)
+def test_segments_are_those_of_a_cut_from_nothing(place: str, data: st.DataObject) -> None:
+    """What is known of a list's segments spares the walk over them, and changes no cut."""
+    numbers = data.draw(st.lists(st.integers(0, 30), min_size=50, max_size=150))
+    wrap = PLACES[place]
+    messages = {number: _messages(1, number)[0] for number in range(40)}
+    value = [messages[number] for number in numbers]
+    known = _segments(_cut(wrap(value))[1])
+    for _ in range(3):
+        at, end = sorted(data.draw(st.tuples(*[st.integers(1, len(value))] * 2)))
+        value[at:end] = [messages[n] for n in data.draw(st.lists(st.integers(0, 39), max_size=3))]
+        if not value[1:]:
+            break
+        bytes_, found = _cut(wrap(value), known)
+        _, again = _cut(wrap(value))
+
+        # The objects are counted as well: they decide where a walk ends.
+        assert [tuple(each) for each in _segments(found)] == [tuple(e) for e in _segments(again)]
+        assert _rejoined(found) == bytes_
+        known = _segments(found)
+
+
+def test_segments_of_a_dict_survive_a_change_elsewhere() -> None:
+    """A dict of which one entry changes has few new segments."""
+    value = {f"key {index}": message for index, message in enumerate(_messages(400))}
+    _, before = _cut(value)
+
+    _, after = _cut(value | {"key 100": "changed"}, _segments(before))
+
+    assert len(_segments(before)) > 10
+    assert len(_new(after, before)) <= 3
+
+
+@pytest.mark.parametrize("kind", [str, str.encode])
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda text: text, lambda text: {"a": [1, {"text": text}]}],
+    ids=["alone", "nested"],
+)
+def test_segments_of_a_text_survive_a_change_elsewhere(kind: Any, wrap: Any) -> None:
+    """A text that grows, or is edited in one place, has few new segments, wherever it stands."""
+    text = _words(200_000)
+    for changed in (text + _words(1600, 1), text[:90_000] + "other words" + text[90_020:]):
+        _, before = _cut(wrap(kind(text)))
+
+        _, after = _cut(wrap(kind(changed)), _segments(before))
+
+        assert len(_segments(before)) >= 8
+        assert len(_new(after, before)) <= 4
+
+
+TINY: Final[dict[str, Callable[[], Any]]] = {
+    "integers": lambda: list(range(200_000)),
+    "nested": lambda: {"numbers": {"all": list(range(200_000))}, "more": 1},
+    "a matrix": lambda: [list(range(500))] * 400,
+    "None": lambda: [None] * 200_000,
+    "short strings": lambda: [str(number) for number in range(100_000)],
+    "small dicts": lambda: [{"id": number, "n": "x"} for number in range(50_000)],
+}
+
+
+@pytest.mark.parametrize("tiny", TINY)
+def test_segments_of_tiny_objects_are_cut_as_text(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk over very many small objects ends after some of them."""
+    value, walked = TINY[tiny](), Counter[int]()
+    walk = module._msgpack_end
+
+    def count(data: bytes, at: int) -> tuple[int, int]:
+        end, objects = walk(data, at)
+        walked[0] += objects
+        return end, objects
+
+    monkeypatch.setattr(module, "_msgpack_end", count)
+    data, found = _cut(value)
+
+    assert walked[0] <= 2 * module._MAX_TINY_OBJECTS
+    assert _rejoined(found) == data
+    assert max(len(each.data) for each in _segments(found)) <= module._MAX_SEGMENT_BYTES
+
+
+def test_a_list_that_repeats_is_searched_for_a_few_times_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where many lists start with what nothing starts with, the former segments are read on."""
+    value = {f"list {number}": [_words(300, number)] * 8 for number in range(20)}
+    searches = Counter[str]()
+    monkeypatch.setattr(
+        module._Former,
+        "trimmed",
+        lambda former, data, at, ask=module._Former.trimmed: (
+            searches.update([str(former._searches)]) or ask(former, data, at)
+        ),
+    )
+
+    data, found = _cut(value, _segments(_cut(_messages(50))[1]))
+
+    assert _rejoined(found) == data
+    assert searches["0"] > searches["1"] == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xc1" * 2000,
+        b"\x92" + b"a" * 2000,
+        b"\xdd" * 2000,
+        b"\xc7\x00\x00" * 700,
+        b"\xc8\x07\xd0\x05" + b"\xc1" * 2000,
+    ],
+)
+def test_segments_of_bytes_that_only_say_msgpack(data: bytes) -> None:
+    """A format of a serde's own that it names "msgpack" is cut as text."""
+    found = module._cut("msgpack", data, module._Former())
+
+    assert _rejoined(found) == data
+    assert found == module._cut("bytes", data, module._Former()) or len(_segments(found)) == 1
+
+
+@pytest.mark.parametrize("size", [1024, 1025, 256 * 1024, 256 * 1024 + 1, 3 * 2**20])
+@pytest.mark.parametrize("byte", [b"\0", b"a"])
+def test_segments_of_other_bytes_have_a_bounded_size(size: int, byte: bytes) -> None:
+    """A small value stays whole; another is in segments of at most 256 KB."""
+    data = byte * size
+
+    parts = module._cut("bytes", data, module._Former())
+
+    assert _rejoined(parts) == data
+    assert (len(_segments(parts)) == 0) == (size <= 1024)
+    assert max((len(each.data) for each in _segments(parts)), default=0) <= 256 * 1024
+    tail = parts[-1]
+    assert isinstance(tail, bytes)
+    assert len(tail) <= 1024
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_segments_are_reused_only_if_they_outlive(segment: int, checkpoint: int) -> None:
+    """A segment that expires first (0: never) does not serve a checkpoint."""
+    ref = module._Ref(b"", segment)
+
+    assert module._lasts(ref.expires_at, checkpoint) == (
+        (segment or float("inf")) >= (checkpoint or float("inf"))
+    )
+
+
+@given(st.text(min_size=1, max_size=5), st.integers(1, 10**7), st.floats(10**9, 2 * 10**9))
+def test_segments_expire_between_one_and_two_lifetimes(
+    thread_id: str, ttl_seconds: int, now: float
+) -> None:
+    """A segment stored with a checkpoint outlives it, by at most a lifetime."""
+    expires_at, segments_expire_at = module._expiry(ttl_seconds, thread_id, now)
+
+    assert expires_at == int(now) + ttl_seconds
+    assert expires_at < segments_expire_at <= expires_at + ttl_seconds
+
+
+# -- Items ----------------------------------------------------------------------------------------
+# The items as they were first stored are under Golden.
+
+
+@pytest.mark.parametrize("part", [b"\x02later", b""], ids=["unknown", "empty"])
+def test_items_of_a_newer_version_are_refused(part: bytes) -> None:
+    """A format byte that this version does not know is an error that says so."""
+    key = module._CheckpointKey("t", "", "1")
+
+    with pytest.raises(DamagedCheckpointError, match="a format written by a newer version"):
+        module._unpack(part, 1024, (key, "checkpoints"))
+
+
+@given(st.lists(st.integers(0, 200), unique=True).map(sorted))
+def test_items_list_indices_as_ranges(indices: list[int]) -> None:
+    """What is listed reads back, in one range where nothing is left out."""
+    encoded = module._encode_idx(indices or [-1])
+
+    found = [idx for range_ in module._decode_idx(encoded) for idx in range_]
+
+    assert found == (indices or [-1])
+    assert module._encode_idx(range(100_000)) == "0..99999"
+
+
+@pytest.mark.parametrize(
+    ("value", "max_bytes", "what"),
+    [
+        ({"metadata": {"run_id": "r" * 2049}}, 2048, "metadata['run_id'] has 2,049 bytes"),
+        ({"ns": "n" * 65_537}, 65_536, "checkpoint_ns has 65,537 bytes"),
+        ({"thread_id": "t" * 1025, "metadata": {"run_id": "r"}}, 1024, "thread_id of a run has"),
+        ({"path": "p" * 65_537}, 65_536, "task_path has 65,537 bytes"),
+    ],
+)
+def test_items_that_could_not_be_stored_are_refused(
+    idle_saver: DynamoDBSaver, value: dict[str, Any], max_bytes: int, what: str
+) -> None:
+    """What DynamoDB would refuse is refused before the first request, with its limit."""
+    config = _config(value.get("thread_id", "t"), ns=value.get("ns", ""))
+
+    def ask() -> None:
+        if "path" in value:
+            idle_saver.put_writes(_config("t", 1), [("x", 1)], "task", value["path"])
+        else:
+            _put(idle_saver, config, 1, **value.get("metadata", {}))
+
+    with Requests(idle_saver) as requests, pytest.raises(ValueError, match=re.escape(what)) as told:
+        ask()
+
+    assert f"may have {max_bytes:,}" in str(told.value)
+    assert requests.names == []
+
+
+# -- Keys -----------------------------------------------------------------------------------------
+# Refused arguments are under Saver; here, that accepted ones make keys of their own.
+
+PIECES: Final = ("a", "0", "1", ":", ":::", "#", "~", "~c", "}", "1:a:", "é", "\U0010ffff")
+TEXT: Final = st.lists(st.sampled_from(PIECES), max_size=4).map("".join) | st.text(max_size=4)
+IDS: Final = TEXT.filter(bool)
+# A thread's id may be what stands for another one in a key.
+THREAD_IDS: Final = IDS | IDS.map(module._hashed)
+WRITES: Final = st.tuples(THREAD_IDS, TEXT, IDS, IDS, st.integers(-4, 20))
+
+
+def _parted(parts: Sequence[str], separator: str) -> st.SearchStrategy[list[str]]:
+    """Join strings, and part them at any of the separators that this makes."""
+    joined = separator.join(parts)
+    places = [m.start() for m in re.finditer(f"(?={separator})", joined)]
+    size = len(separator)
+    cuts = [
+        cut
+        for cut in itertools.combinations(places, len(parts) - 1)
+        if all(b - a >= size for a, b in itertools.pairwise(cut))
+    ]
+    return st.sampled_from(cuts).map(
+        lambda cut: [
+            joined[start:end]
+            for start, end in zip((0, *(c + size for c in cut)), (*cut, None), strict=True)
+        ]
+    )
+
+
+@st.composite
+def _two_writes(draw: st.DrawFn) -> tuple[Any, Any]:
+    """Draw (thread, namespace, checkpoint, task, index) twice, the second like the first."""
+    one = thread_id, checkpoint_ns, checkpoint_id, task_id, idx = draw(WRITES)
+    kinds = ["any", "range key", "checkpoint", "task", "thread", "hash", "layout 0"]
+    kind = draw(st.sampled_from(kinds))
+    if kind == "any":
+        return one, draw(WRITES)
+    if kind == "thread":
+        other_thread_id, other_id = draw(_parted([thread_id, checkpoint_id], ":::"))
+        return one, (other_thread_id, checkpoint_ns, other_id, task_id, idx)
+    if kind == "hash":
+        return one, (module._hashed(thread_id), *one[1:])
+    if kind == "layout 0":
+        return one, (f"{thread_id}:::{checkpoint_id}:::{checkpoint_ns}", *one[1:])
+    if kind == "range key":
+        parts = draw(_parted([checkpoint_id, task_id], ":::"))
+        return one, (thread_id, checkpoint_ns, *parts, idx)
+    if kind == "checkpoint":
+        parts = draw(_parted([checkpoint_ns, checkpoint_id], ":"))
+        return one, (thread_id, *parts, task_id, idx)
+    other_task_id, other_idx = draw(_parted([task_id, str(idx)], ":::"))
+    number = int(other_idx) if other_idx.lstrip("-").isdecimal() else 0
+    return one, (*one[:3], other_task_id, number)
+
+
+@settings(max_examples=300)
+@given(_two_writes())
+def test_keys_are_never_shared(deaf_saver: DynamoDBSaver, both: tuple[Any, Any]) -> None:
+    """No two of (thread, namespace, checkpoint, task, index) have a key in common."""
+    found = []
+    for thread_id, checkpoint_ns, checkpoint_id, task_id, idx in both:
+        config = _config(thread_id, ns=checkpoint_ns)
+        try:
+            with Requests(deaf_saver) as requests:
+                stored = deaf_saver.put(config, _checkpoint(checkpoint_id), {}, {})
+                deaf_saver.put_writes(stored, [("x", 1)], task_id)
+        except ValueError:
+            reject()
+        sealer = _sealer()
+        key = module._checkpoint_key(thread_id, checkpoint_ns, checkpoint_id)
+        write = {idx: ("x", module._Value("null", (b"",)))}
+        item = module._encode_writes(key, task_id, "", idx, write, sealer)
+        checkpoint_item = requests.sent[0][1]["Item"]
+        found.append((key, _key(checkpoint_item), key.layout_0_writes, _key(item)))
+
+    keys, *of_checkpoints, of_writes = zip(*found, strict=True)
+
+    one, other = both
+    assert (of_checkpoints[0][0] == of_checkpoints[0][1]) == (one[:3] == other[:3])
+    if not any(":::" in key.checkpoint_ns for key in keys):  # of others none are read
+        assert (of_checkpoints[1][0] == of_checkpoints[1][1]) == (one[:3] == other[:3])
+    assert (of_writes[0] == of_writes[1]) == (one == other)
+    for key, (hash_key, range_key) in zip(keys, of_writes, strict=True):
+        assert module._prefix_of_write(range_key) == key.writes_prefix
+        assert hash_key not in [each.layout_0_writes for each in keys]
+    lower, upper = keys[0].writes_prefix, module._after(keys[0].writes_prefix)
+    assert (lower <= of_writes[1][1] <= upper) == (one[1:3] == other[1:3])
+
+
+def _accepted(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Any:
+    """Return the key of a checkpoint, or give up this example where it is refused."""
+    try:
+        return module._checkpoint_key(module._thread_id(thread_id), checkpoint_ns, checkpoint_id)
+    except ValueError:
+        reject()
+
+
+@given(TEXT, st.tuples(IDS, TEXT, IDS))
+def test_keys_of_each_kind_of_item_are_its_own(checkpoint_ns: str, one: Any) -> None:
+    """What is not a checkpoint has no key that one may have."""
+    key = _accepted(*one)
+    others = {module._range_prefix(checkpoint_ns) + "}"}
+    others |= {f"{kind}{rest}" for kind in ("~h", "~p", "~s") for rest in ("", checkpoint_ns)}
+
+    assert key.range_key not in others
+
+
+@given(st.tuples(IDS, TEXT, IDS), TEXT)
+def test_keys_of_a_namespace_are_a_range_of_their_own(one: Any, checkpoint_ns: str) -> None:
+    """A query for one namespace finds no checkpoint of another, nor any other kind of item."""
+    key = _accepted(*one)
+    prefix = module._range_prefix(checkpoint_ns)
+    lower, upper = (prefix, module._after(prefix)) if prefix else ("", "}")
+
+    inside = lower <= key.range_key <= upper
+
+    assert inside == (key.checkpoint_ns == checkpoint_ns)
+
+
+@given(st.tuples(IDS, TEXT, IDS))
+def test_keys_read_back(one: Any) -> None:
+    """An item's keys say which checkpoint it is."""
+    key = _accepted(*one)
+    item = {"checkpoint_ns": {"S": key.checkpoint_ns}}
+
+    keys = module._checkpoints_key(key.thread_id, key.range_key)
+
+    assert module._record_key(item | keys) == key
+
+
+@pytest.mark.parametrize("checkpoint_ns", ["n" * 513, "é" * 257, "#", "#" + "0" * 32])
+def test_keys_replace_a_long_namespace(checkpoint_ns: str) -> None:
+    """A namespace of over 512 bytes, or one that starts as a replacement, stands as a digest."""
+    key = module._checkpoint_key("t", checkpoint_ns, "1")
+
+    digest = hashlib.blake2b(checkpoint_ns.encode(), digest_size=16).hexdigest()
+    assert key.range_key == f"~c33:#{digest}:1"
+    assert key.writes_prefix == f"~c33:#{digest}:1:::"
+
+
+def test_keys_of_writes_are_no_key_of_layout_0() -> None:
+    """A thread's id may look like a hash key of layout 0: its writes stand under another."""
+    old = module._CheckpointKey("a", "", "1ef")
+    alike = old.layout_0_writes
+
+    hash_key = module._writes_hash_key(alike)
+
+    assert (alike, module._writes_hash_key("a:")) == ("a:::1ef:::", "a:")
+    assert re.fullmatch(r"#[0-9a-f]{32}", hash_key)
+    # Nor does one that looks like such a digest share it.
+    assert module._writes_hash_key(hash_key) not in (hash_key, alike)
+    assert module._writes_hash_key("#general") == "#general"
+
+
+@given(st.tuples(IDS, IDS, TEXT), st.data())
+def test_keys_of_layout_0_are_never_shared(one: tuple[str, str, str], data: st.DataObject) -> None:
+    """Whatever is parted at another separator has another hash key, or is not read as layout 0."""
+    other = data.draw(st.just(one) | _parted(list(one), ":::").map(tuple))
+    keys = []
+    for parts in (one, other):
+        thread_id, checkpoint_id, checkpoint_ns = (*parts, "", "")[:3]
+        try:
+            keys.append(module._checkpoint_key(module._thread_id(thread_id), "", checkpoint_id))
+        except ValueError:
+            reject()
+        keys[-1] = keys[-1]._replace(checkpoint_ns=checkpoint_ns)
+        if ":::" in checkpoint_ns:
+            reject()
+
+    assert (keys[0].layout_0_writes == keys[1].layout_0_writes) == (keys[0] == keys[1])
+    for thread_id in one:
+        assert module._writes_hash_key(thread_id) != keys[0].layout_0_writes
 
 
 # -- Cache ----------------------------------------------------------------------------------------
@@ -3626,9 +3626,9 @@ def test_a_veil_reaches_to_the_newest_of_each_namespace(
     saver._store.hide(veils)
     if what == "copy":  # cut off when all but one item are there
         records = [item for item in world.items(0, "thread") if "digest" in item]
-        copier, table = module._Copier(saver._store, saver.serde, "thread", "copy"), saver._store
-        table.checkpoints.batch_put(
-            copier._moved(item, module._record_key(item), table.checkpoints) for item in records
+        copier = module._Copier(saver._store, saver.serde, "thread", "copy")
+        saver._store.checkpoints.batch_put(
+            copier._moved(item, module._record_key(item)) for item in records
         )
 
     reader = world.saver()
@@ -4256,7 +4256,7 @@ def test_copy_from_keeps_any_order_of_writes(shown: list[tuple[str, str]]) -> No
         importer = module._Importer(saver._store, CODEC, None, InMemorySaver())
         items = importer._encode_writes(key, writes, _sealer("thread"))
         reader = saver._reader()
-        found = [write for item in items for write in reader.decode_writes(key, item)]
+        found = [write for item in items for write in reader._decoder.writes(item, key)]
         loaded = reader._loaded(key, module._Pending({key: items}, [], {}))
 
     assert loaded == writes
@@ -4328,6 +4328,771 @@ def test_copy_from_starts_a_life_of_its_own(
     assert _told(saver, thread_id) == _told(source, thread_id)
     now[0] += 1
     assert _told(saver, thread_id) == {}
+
+
+# -- Inspect --------------------------------------------------------------------------------------
+
+
+def test_command_show_is_the_history_of_a_graph(
+    command: Run, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """It names the checkpoints and the nodes that come next as the graph itself does."""
+    graph, config = _graph_of_all_edges(saver), _config(thread_id)
+    for _ in range(2):
+        graph.invoke({"log": [USERS_WORDS]}, config)
+
+    shown = command("show", thread_id, "--namespace", "", "--json")
+    everything = command("show", thread_id, "--json")
+
+    assert [*map(itemgetter("checkpoint_id", "step", "source", "next"), shown.rows)] == [
+        (
+            _triple(state.config)[2],
+            *itemgetter("step", "source")(state.metadata),
+            sorted({*state.next}),
+        )
+        for state in graph.get_state_history(config)
+    ]
+    assert {node for row in shown.rows for node in row["next"]} == {
+        "__start__", "a", "b+", "joined", "sent", "child", "last"
+    }  # fmt: skip
+    listed = saver.list({"configurable": {"thread_id": thread_id}})
+    namespaces_and_ids = [_triple(each.config)[1:] for each in listed]
+    rows = everything.rows
+    assert [*map(itemgetter("checkpoint_ns", "checkpoint_id"), rows)] == namespaces_and_ids
+    assert len(everything.rows) > len(shown.rows)
+    assert (shown.code, shown.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"idx": {"NS": ["0", "1", "10", "11"]}},
+        {"idx": {"NS": ["-3"]}, "task_path": {"S": "é"}},
+        {"stored_at": {"N": "1795000001"}, "ttl": {"N": "1800000000"}},
+        {"hash_keys": {"SS": ["one", "éin"]}},
+    ],
+)
+def test_item_bytes_are_what_dynamodb_bills(
+    endpoint: Endpoint, saver: DynamoDBSaver, thread_id: str, attributes: Item
+) -> None:
+    """An item of 1,024 bytes takes a write unit, and one of 1,025 takes two."""
+    if "counts no units" in endpoint.quirks:
+        pytest.skip("the server counts no units")
+    units = []
+
+    for size in (1024, 1025):
+        item = {**module._checkpoints_key(thread_id, f"{size}"), **attributes}
+        item["segment"] = {"B": b""}
+        item["segment"] = {"B": b"x" * (size - module._item_bytes(item))}
+        answer = saver.client.put_item(
+            TableName=saver.checkpoints_table_name, Item=item, ReturnConsumedCapacity="TOTAL"
+        )
+        units.append(answer["ConsumedCapacity"]["CapacityUnits"])
+
+    assert units == [1, 2]
+
+
+def test_command_stats_measures_a_thread(
+    command: Run, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """What stats says is what the items are, and its segments count each time they are named."""
+    _two_alike(saver, thread_id)
+    items = _items_of(saver, thread_id)
+    sizes = list(map(module._item_bytes, items))
+    units = sum(-(-size // 1024) for size in sizes)
+
+    found = command("stats", thread_id, "--json")
+    shown = command("stats", thread_id)
+
+    (row,) = found.rows
+    counts = {kind: kind_row["items"] for kind, kind_row in row["kinds"].items()}
+    assert counts == {"checkpoint": 2, "write": 2, "segment": 2}
+    assert row["total"] == {"items": 6, "bytes": sum(sizes), "write_units": units}
+    assert row["segments_named"] == 4
+    segments = map(module._item_bytes, _items_of(saver, thread_id, "~s"))
+    assert row["unshared_segment_bytes"] == 2 * sum(segments)
+    assert row["write_units_per_checkpoint"] == units / 2
+    assert row["bytes_per_checkpoint"] == round(sum(sizes) / 2)
+    assert [" ".join(line.split()[:2]) for line in shown.out.splitlines()] == [
+        "kind items", "checkpoint 2", "write 2", "segment 2", "total 6", "segments are",
+        "a checkpoint",
+    ]  # fmt: skip
+    assert (found.code, found.err, shown.code, shown.err) == (0, "", 0, "")
+
+
+def test_command_verify_finds_nothing_wrong(
+    command: Run, saver: DynamoDBSaver, make_saver: MakeSaver, thread_id: str
+) -> None:
+    """A graph's thread is whole: alone, copied, pruned, with expired items and unknown ones."""
+    graph, config = _graph_of_all_edges(saver), _config(thread_id)
+    graph.invoke({"log": [USERS_WORDS]}, config)
+    saver.copy_thread(thread_id, f"{thread_id} 2")
+    graph.invoke({"log": [USERS_WORDS]}, config)
+    saver.prune([thread_id], grace_seconds=0)
+    _two_alike(make_saver(ttl_seconds=60, clock=lambda: 1e9), f"{thread_id} 3")
+    _two_alike(saver, f"{thread_id} 4")
+    for range_key in ("~e", "~z"):
+        item = module._checkpoints_key(f"{thread_id} 4", range_key)
+        item |= {"checkpoint_ns": {"S": ""}, "count": {"N": "1"}, "is_new": {"BOOL": True}}
+        _put_item(saver, item)
+    thread_ids = [thread_id, *(f"{thread_id} {number}" for number in (2, 3, 4))]
+
+    answer = command("verify", *thread_ids, "--json")
+    told = command("verify", thread_ids[3])
+
+    assert (answer.code, answer.err) == (0, "")
+    assert [row["thread_id"] for row in answer.rows] == thread_ids
+    assert [(row["damaged"], row["orphans"]) for row in answer.rows] == [([], {})] * 4
+    assert answer.rows[1]["items"]["checkpoint"] > 5
+    assert answer.rows[2]["items"] == {"expired": 6}
+    assert answer.rows[3]["items"] == {"checkpoint": 2, "other": 2, "write": 2, "segment": 2}
+    assert told.out == (
+        f"thread {thread_ids[3]!r} is whole: 2 checkpoints, 2 other items, 2 writes, 2 segments\n"
+    )
+
+
+def test_command_verify_finds_a_missing_segment(
+    command: Run, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """A segment that was deleted is told with a checkpoint that names it, and the exit code is 1."""
+    _two_alike(saver, thread_id)
+    segment, _ = _items_of(saver, thread_id, "~s")
+    _delete_item(saver, segment)
+
+    answer = command("verify", thread_id, "--json")
+    told = command("verify", thread_id)
+
+    (row,) = answer.rows
+    name = segment["checkpoint_id"]["S"]
+    (message,) = row["damaged"]
+    assert message.startswith(f"Segment {name!r} is missing: thread {thread_id!r}, namespace ''")
+    assert (answer.code, told.code, row["orphans"]) == (1, 1, {})
+    assert told.out.splitlines() == [
+        f"thread {thread_id!r} is DAMAGED: 2 checkpoints, 2 writes, 1 segment",
+        f"damaged: {message}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "attribute", "message"),
+    [
+        ("1", "checkpoint", "An item's bytes are not what was stored"),
+        ("~s", "segment", "Segment '~s"),
+        ("write", "writes", "An item's bytes are not what was stored"),
+    ],
+)
+def test_command_verify_finds_a_flipped_byte(
+    command: Run, saver: DynamoDBSaver, thread_id: str, prefix: str, attribute: str, message: str
+) -> None:
+    """One byte of one item that is not what was stored is told once, and without any of them."""
+    _two_alike(saver, thread_id)
+    item = _items_of(saver, thread_id, prefix)[0]
+    blob = item[attribute]["B"]
+    item = item | {attribute: {"B": blob[:-1] + bytes([blob[-1] ^ 1])}}
+    table = _tables_of(saver)[prefix == "write"]
+    _put_item(saver, item)
+
+    answer = command("verify", thread_id, "--json")
+
+    (row,) = answer.rows
+    (told,) = row["damaged"]
+    assert told.startswith((message, "Compressed bytes are damaged"))
+    assert (answer.code, row["orphans"], answer.err) == (1, {}, "")
+    assert f"thread {thread_id!r}" in told
+    assert f"table {table!r}" in told
+
+
+def test_command_verify_reads_bytes_that_are_in_segments(
+    command: Run, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """A segment of a large record, or of large writes, that expired too early is missing."""
+    large = [random.randbytes(500_000) for _ in range(2)]
+    config = _put(saver, _config(thread_id), 1, large=large[0])
+    saver.put_writes(config, [(ERROR, large[1])], "task")
+    saver.put_writes(config, [("text", random.randbytes(7000))], "task")
+    assert command("verify", thread_id).code == 0
+    messages = []
+
+    segments = _items_of(saver, thread_id, "~s")
+    for segment in segments:
+        _put_item(saver, segment | {"ttl": {"N": "1"}})
+        (row,) = command("verify", thread_id, "--json").rows
+        messages.append(row["damaged"][0].partition(":")[0])
+        _put_item(saver, segment)
+
+    assert len(messages) == 5
+    assert messages == [f"Segment {each['checkpoint_id']['S']!r} is missing" for each in segments]
+
+
+def test_command_verify_finds_a_chain_that_is_cut(
+    command: Run, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Of a chain whose fifth checkpoint is gone, those up to the fourth are whole, all others not."""
+    config = _put_deltas(saver, thread_id)
+    assert command("verify", thread_id).code == 0
+    (fourth,) = _items_of(saver, thread_id, _id(4))
+    _delete_item(saver, fourth)
+
+    answer = command("verify", thread_id, "--json")
+
+    with pytest.raises(DamagedCheckpointError):
+        saver.get_delta_channel_history(config=config, channels=["delta"])
+    (row,) = answer.rows
+    assert answer.code == 1
+    assert [each.partition(": thread")[0] for each in row["damaged"]] == [
+        "An ancestor from which DeltaChannel 'delta' is rebuilt is missing"
+    ] * 5
+    for number, message in zip(range(5, 10), row["damaged"], strict=True):
+        assert f"checkpoint {_id(number)!r}" in message
+
+
+def test_command_verify_lists_orphans(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
+    """What nothing needs is listed, and is no damage."""
+    _two_alike(saver, thread_id)
+    sealer = _sealer(thread_id)
+    ref = sealer.seal_plain(b"bytes")
+    with saver._store.segments_stored(thread_id, sealer):
+        pass
+    saver.put_writes(_config(thread_id, 9, ns="sub"), [("text", 1)], "task")
+    (two,) = _items_of(saver, thread_id, _id(2))
+    child = saver.put(_config(thread_id, 2), _checkpoint(3), {}, {})
+    _delete_item(saver, two)
+    saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
+
+    answer = command("verify", thread_id, "--json")
+    told = command("verify", thread_id)
+
+    (row,) = answer.rows
+    assert child["configurable"]["checkpoint_id"] == _id(3)
+    assert row["orphans"] == {
+        "}": "veil of an unfinished deletion",
+        f"~c3:sub:{_id(9)}:::task:::0": "write whose checkpoint is missing",
+        f"{_id(2)}:::task:::0": "write whose checkpoint is missing",
+        ref.range_key: "segment that nothing intact names",
+    }
+    assert (answer.code, row["damaged"], told.code) == (1, [], 1)
+    assert f"orphan: {ref.range_key}: segment that nothing intact names" in told.out.splitlines()
+
+
+def test_questions_about_a_thread_have_async_twins(
+    call: Call, lone_saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Both forms answer the same; of a thread that is not there, nothing."""
+    _put(lone_saver, _put(lone_saver, _config(thread_id), 1), 2)
+
+    assert call(lone_saver, "threads") == [thread_id]
+    assert [call(lone_saver, "has_thread", each) for each in (thread_id, "no")] == [True, False]
+    shown = call(lone_saver, "history", thread_id)
+    assert [each.checkpoint_id for each in shown] == [_id(2), _id(1)]
+    assert call(lone_saver, "stats", thread_id).total["items"] == 2
+    assert call(lone_saver, "stats", "no").total == {"items": 0, "bytes": 0, "write_units": 0}
+    assert call(lone_saver, "verify", thread_id).items == {"checkpoint": 2}
+
+
+# -- Command line ---------------------------------------------------------------------------------
+# Run in this process, and a few as a person would: python -m, with the installed module.
+
+
+def test_command_setup_makes_the_tables(
+    command: Run, endpoint: Endpoint, no_tables: Tables
+) -> None:
+    """Both tables are made and expire items, and a second run changes nothing."""
+    checkpoints, writes = no_tables
+    argv = ("setup", "--checkpoints-table", checkpoints, "--writes-table", writes)
+
+    first = command(*argv, "--ttl-seconds", "60", "--run-index", "--json")
+    second = command(*argv)
+
+    assert (first.code, first.rows) == (0, [{"tables": [checkpoints, writes]}])
+    assert second == (0, f"tables {checkpoints!r} and {writes!r} are there\n", "")
+    for table in no_tables:
+        assert _expiry_of(endpoint.client, table)["AttributeName"] == "ttl"
+    made = endpoint.client.describe_table(TableName=checkpoints)["Table"]
+    assert [index["IndexName"] for index in made["GlobalSecondaryIndexes"]] == ["run_id"]
+
+
+def test_command_threads_prints_an_id_a_line(command: Run, lone_saver: DynamoDBSaver) -> None:
+    """Each thread is one line, whatever its id holds, and exact in JSON."""
+    thread_ids = ["alice", "two\nlines", "red\x1b[31m", "é"]
+    for thread_id in thread_ids:
+        _put(lone_saver, _config(thread_id), 1)
+    tables = ("--checkpoints-table", lone_saver.checkpoints_table_name)
+
+    plain, exact = command("threads", *tables), command("threads", *tables, "--json")
+
+    assert sorted(plain.out.splitlines()) == ["alice", r"red\x1b[31m", r"two\nlines", "é"]
+    assert sorted(row["thread_id"] for row in exact.rows) == sorted(thread_ids)
+    assert (plain.code, plain.err, exact.code, exact.err) == (0, "", 0, "")
+
+
+def test_command_show_prints_a_table(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
+    """A line a checkpoint, newest first, with the size of its item."""
+    _two_alike(saver, thread_id, "child:1")
+    (size,) = {len(str(module._item_bytes(each))) for each in _items_of(saver, thread_id, "~c")}
+
+    shown = command("show", thread_id, "--limit", "1")
+
+    header, line = shown.out.splitlines()
+    assert header.split() == [
+        "checkpoint_id", "step", "source", "time", "bytes", "segments", "namespace"
+    ]  # fmt: skip
+    assert line.split()[:5] == ["*", _id(2), "2", "loop", "2026-11-22T12:00:00"]
+    assert len(line.split()[5].replace(",", "")) == size
+    assert line.split()[6:] == ["2", "child:1"]
+    assert len(command("show", thread_id).out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("width", "shown"), [("72", False), ("120", True)])
+def test_command_show_draws_forks(
+    command: Run,
+    saver: DynamoDBSaver,
+    thread_id: str,
+    environment: Patch,
+    width: str,
+    *,
+    shown: bool,
+) -> None:
+    """As ``git log --graph`` does, a subgraph in a lane of its own, within the terminal's width."""
+    root = _put(saver, _config(thread_id), 1)
+    _put(saver, root, 2)
+    child = _put(saver, _config(thread_id, ns="a subgraph of a long name:1"), 3)
+    _put(saver, child, 4)
+    _put(saver, root, 5)
+    _put(saver, root, 6)
+    environment.setenv("COLUMNS", width)
+
+    header, *lines = command("show", thread_id).out.splitlines()
+
+    assert [line[:7].rstrip() for line in lines] == [
+        "*", "| *", "| | *", "| | *", "| | *", "|_|/", "|/", "*"
+    ]  # fmt: skip
+    assert max(map(len, [header, *lines])) <= int(width)
+    assert ("time" in header, "bytes" in header) == (shown, shown)
+    assert "next" not in header
+
+
+def test_command_show_reads_as_it_prints(saver: DynamoDBSaver, thread_id: str) -> None:
+    """The newest checkpoints of a long thread are read without the rest."""
+    config = _config(thread_id)
+    for number in range(1, 41):
+        config = _put(saver, config, number, {"text": _words(2000, number)})
+
+    with Requests(saver) as requests:
+        first = next(saver.history(thread_id, checkpoint_ns=""))
+
+    assert (first.checkpoint_id, requests.names) == (_id(40), ["Query"])
+    assert requests.items_read == 16
+
+
+def test_command_copy_copies_a_thread(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
+    """The target is as the source; a source that is not there and a target that is are refused."""
+    config = _two_alike(saver, thread_id)
+    target = f"{thread_id} copy"
+
+    answer = command("copy", thread_id, target, "--json")
+    again = command("copy", thread_id, target)
+    nothing = command("copy", f"{thread_id} typo", "target")
+
+    assert answer == (
+        0, json.dumps({"source_thread_id": thread_id, "target_thread_id": target}) + "\n", ""
+    )  # fmt: skip
+    source, copied = saver.get_tuple(config), saver.get_tuple(_config(target))
+    assert source
+    assert copied
+    assert copied.checkpoint == source.checkpoint
+    assert (again.code, again.out, nothing.code, nothing.out) == (1, "", 1, "")
+    assert again.err.startswith(f"error: TARGET {target!r} has items already")
+    assert nothing.err == (
+        f"error: Table {saver.checkpoints_table_name!r} has nothing of thread '{thread_id} typo'\n"
+    )
+
+
+class Terminal(io.StringIO):
+    """A person at a keyboard, who types what this holds."""
+
+    def isatty(self) -> bool:
+        """Say that it is a terminal."""
+        return True
+
+
+def test_command_delete_asks(
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
+) -> None:
+    """A person is asked, with the thread, the tables and where they are; anything but y is no."""
+    _two_alike(saver, thread_id)
+
+    for answer_ in ("n\n", "\n", ""):
+        environment.setattr(sys, "stdin", Terminal(answer_))
+        refused = command("delete", thread_id)
+        assert (refused.code, refused.out) == (1, "")
+        assert refused.err == (
+            f"Delete thread {thread_id!r} in {saver.checkpoints_table_name!r} and "
+            f"{saver.writes_table_name!r} at {saver.client.meta.endpoint_url}? [y/N] "
+        )
+    assert len(_items_of(saver, thread_id)) == 6
+    environment.setattr(sys, "stdin", Terminal("y\n"))
+    agreed = command("delete", thread_id)
+
+    assert (agreed.code, agreed.out) == (0, f"thread {thread_id!r} is deleted\n")
+    assert _items_of(saver, thread_id) == []
+
+
+@pytest.mark.parametrize("name", ["delete", "prune"])
+def test_command_refuses_to_ask_a_script(
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch, name: str
+) -> None:
+    """Without a terminal and without --yes nothing is deleted, and nothing is asked for."""
+    _two_alike(saver, thread_id)
+    stdin: Any
+    for stdin in (io.StringIO("y\n"), None):
+        environment.setattr(sys, "stdin", stdin)
+
+        refused = command(name, thread_id)
+
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err.splitlines()[1].endswith(
+            "it asks before it deletes, and here is no terminal; pass --yes"
+        )
+    assert len(_items_of(saver, thread_id)) == 6
+
+
+def test_command_delete_goes_on_where_nothing_is_left(
+    command: Run, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """A script can run it again, for as many threads as it likes."""
+    others = [thread_id, f"{thread_id} gone", f"{thread_id} 2"]
+    for each in (others[0], others[2]):
+        _two_alike(saver, each)
+
+    answer = command("delete", *others, "--yes", "--json")
+
+    assert answer.rows == [{"thread_id": each, "deleted": each != others[1]} for each in others]
+    assert (answer.code, answer.err) == (0, "")
+    assert [_items_of(saver, each) for each in others] == [[]] * 3
+
+
+def test_command_prune_keeps_the_newest(
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
+) -> None:
+    """The newest checkpoint stays, or none by the other strategy; a grace period spares segments."""
+    config = _two_alike(saver, thread_id)
+    config = _put(saver, config, 3)
+    environment.setattr(sys, "stdin", Terminal("yes\n"))
+
+    pruned = command("prune", thread_id)
+    assert (pruned.code, pruned.out) == (0, f"thread {thread_id!r} is pruned\n")
+    assert pruned.err.startswith(
+        f"Delete all checkpoints of thread {thread_id!r} but the newest of each namespace in "
+    )
+    assert _numbers(list(saver.list(_config(thread_id)))) == [3]
+    assert len(_items_of(saver, thread_id, "~s")) == 2
+
+    assert command("prune", thread_id, "--yes", "--grace-seconds", "0", "--json").rows == [
+        {"thread_id": thread_id, "pruned": True}
+    ]
+    assert _items_of(saver, thread_id, "~s") == []
+
+    environment.setattr(sys, "stdin", Terminal("n\n"))
+    refused = command("prune", thread_id, "--strategy", "delete")
+    assert refused.err.startswith(f"Delete all checkpoints of thread {thread_id!r} in ")
+    assert refused.code == 1
+    assert command("prune", thread_id, "--strategy", "delete", "--yes").code == 0
+    assert _items_of(saver, thread_id) == []
+
+
+@pytest.mark.parametrize("argv", ["stats {}", "verify {}", "copy {} {}2", "delete {} --yes"])
+def test_command_counts_requests_for_a_person(
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch, argv: str
+) -> None:
+    """Long work tells a terminal how many requests it has taken, and a file nothing."""
+    config = _config(thread_id)
+    for number in range(1, 20):
+        config = _put(saver, config, number)
+    send = module._Table.call
+
+    def send_for_one_item(table: Any, operation: str, **parameters: Any) -> Any:
+        limit = {"Limit": 1} if operation == "query" else {}
+        return send(table, operation, **parameters | limit)
+
+    environment.setattr(module._Table, "call", send_for_one_item)
+    name, *operands = argv.format(thread_id, thread_id).split()
+
+    environment.setattr(sys.stderr, "isatty", lambda: True)
+    watched = command(name, *operands)
+    environment.setattr(sys.stderr, "isatty", lambda: False)
+    unwatched = command(name, *operands)
+
+    counted = re.findall(rf"\r{name}: (\d+) requests", watched.err)
+    assert counted[:2] == ["10", "20"]
+    assert watched.err.endswith(f"\r{' ' * len(f'{name}: {counted[-1]} requests')}\r")
+    assert "requests" not in unwatched.err
+
+
+@pytest.mark.parametrize(
+    ("method", "queries"), [("history", 3), ("stats", 3), ("verify", 3), ("has_thread", 1)]
+)
+def test_command_costs_what_the_readme_says(
+    saver: DynamoDBSaver, thread_id: str, method: str, queries: int
+) -> None:
+    """Of 40 checkpoints, show reads two pages, stats and verify checkpoints, writes, segments."""
+    config = _config(thread_id)
+    for number in range(1, 41):
+        config = _put(saver, config, number, {"text": _words(2000, number)})
+
+    with _beside(saver) as operator_, Requests(saver) as sent:
+        _sync(operator_, method, thread_id)
+
+    assert sent.names == ["Query"] * queries
+
+
+def test_command_tells_a_failure_in_one_line(command: Run, environment: Patch) -> None:
+    """What is wrong, and the way out where botocore names none, and no traceback."""
+
+    def fails(line: str, *argv: str) -> None:
+        assert command(*argv) == (1, "", f"error: {line}\n")
+
+    fails("THREAD is empty; give it a value", "verify", "")
+    fails(
+        "--checkpoints-table must be a table's name, not ''", "threads", "--checkpoints-table", ""
+    )
+    fails(
+        "Table 'no-table' does not exist in region 'eu-central-1'; run the command setup, or check "
+        "the table's name and the client's region",
+        *("threads", "--checkpoints-table", "no-table"),
+    )
+    fails(
+        "Provided region_name 'no region' doesn't match a supported format.",
+        *("threads", "--region", "no region"),
+    )
+    environment.setattr(module, "_DEFAULT_ATTEMPTS", 1)
+    nowhere = "http://127.0.0.1:9"
+    message = f'Could not connect to the endpoint URL: "{nowhere}/"'
+    fails(message, "threads", "--endpoint-url", nowhere)
+    environment.delenv("AWS_SECRET_ACCESS_KEY")
+    environment.delenv("AWS_ACCESS_KEY_ID")
+    fails("Unable to locate credentials; set them as for the AWS CLI", "threads")
+    environment.delenv("AWS_DEFAULT_REGION")
+    fails("You must specify a region; pass --region or set AWS_DEFAULT_REGION", "threads")
+
+
+WRONG_COMMAND_LINES: Final = (
+    "", "nonsense", "show", "copy one", "show thread --limit -1",
+    "prune thread --yes --grace-seconds soon", "prune thread --yes --strategy all",
+    "threads --serde json:nothing", "threads --serde json:dumps", "threads --serde json:__name__",
+    "threads --serde json", "threads --\x1b[31m", "threads --serde no_such_module:serde",
+    "threads --yes",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WRONG_COMMAND_LINES)
+def test_command_refuses_a_wrong_command_line(command: Run, line: str) -> None:
+    """The exit code is 2, and nothing is done."""
+    answer = command(*line.split())
+
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("usage: python -m langgraph_checkpoint_dynamodb ")
+    assert "\x1b" not in answer.err
+
+
+def test_command_says_what_a_number_must_be(command: Run) -> None:
+    """Of a number that is negative, or none, the line says which it may be."""
+    for number in ("-1", "soon", "1.5"):
+        answer = command("show", "thread", "--limit", number)
+        assert answer.err.splitlines()[-1] == (
+            f"python -m langgraph_checkpoint_dynamodb show: error: argument --limit: must be a "
+            f"whole number of at least 0, not {number!r}"
+        )
+
+
+def test_command_is_called_by_its_name_and_explains_itself(
+    command: Run, environment: Patch
+) -> None:
+    """The script's usage has the script's name; the help has an example of an encrypted table."""
+    environment.setattr(sys, "argv", ["/usr/bin/langgraph-dynamodb"])
+
+    answer = command("--help")
+
+    assert answer.out.startswith("usage: langgraph-dynamodb [OPTION ...] COMMAND")
+    assert f"langgraph-dynamodb verify THREAD \\\n    --serde {SERDE_OF_USER}\n" in answer.out
+    assert command("show").err.startswith("usage: langgraph-dynamodb show [OPTION ...] THREAD\n")
+
+
+def test_command_takes_options_before_and_after_it(
+    command: Run, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """Both are the same, and the later one counts."""
+    _two_alike(saver, thread_id)
+    table = ("--checkpoints-table", saver.checkpoints_table_name)
+
+    before = command("--json", *table, "show", thread_id)
+    after = command("--checkpoints-table", "no-table", "show", thread_id, "--json", *table)
+
+    assert len(before.rows) == 2
+    assert after == before
+
+
+def test_command_says_which_table_is_wrong(
+    command: Run, saver: DynamoDBSaver, no_tables: Tables, thread_id: str
+) -> None:
+    """A table of other keys, or two that are swapped, are one line on stderr."""
+    _two_alike(saver, thread_id)
+    right, left = _tables_of(saver)
+    swapped = ("--checkpoints-table", left, "--writes-table", right)
+    line = (
+        f"error: Table {left!r} has other keys: its HASH key must be 'thread_id' of type S, and is "
+        f"'thread_id_checkpoint_id_checkpoint_ns' of type S; check the tables' names: are they "
+        f"swapped?\n"
+    )
+
+    assert command("threads", *swapped) == (1, "", line)
+    assert command("show", thread_id, *swapped) == (1, "", line)
+    assert command("verify", thread_id, "--writes-table", right).code == 1
+    assert (
+        f"{no_tables[0]!r} does not exist"
+        in command("threads", "--checkpoints-table", no_tables[0]).err
+    )
+
+
+def test_command_tells_of_a_hidden_thread(
+    command: Run, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """An unfinished deletion hides it: show fails without a header, verify does not say whole."""
+    _two_alike(saver, thread_id)
+    saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
+
+    shown, verified = command("show", thread_id), command("verify", thread_id)
+
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err == (
+        f"error: Thread {thread_id!r} is under an unfinished deletion; finish that first, by the "
+        f"same call\n"
+    )
+    assert verified.code == 1
+    assert verified.out.startswith(
+        f"thread {thread_id!r} is unfinished (under a deletion): 2 checkpoints, 1 veil, 2 writes, 2 segments\n"
+    )
+    assert command("delete", thread_id, "--yes").code == 0
+    nothing = command("delete", thread_id, "--yes")
+    assert nothing == (0, f"thread {thread_id!r} is not there\n", "")
+
+
+SERDE_OF_USER: Final = (
+    "langgraph.checkpoint.serde.encrypted:EncryptedSerializer.from_pycryptodome_aes"
+)
+
+
+def test_command_reads_what_another_serializer_wrote(
+    command: Run, make_saver: MakeSaver, thread_id: str, environment: Patch
+) -> None:
+    """Encrypted threads need --serde; without it, or with another key, verify says what it met."""
+    environment.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
+    _two_alike(make_saver(serde=EncryptedSerializer.from_pycryptodome_aes()), thread_id)
+
+    answer = command("verify", thread_id, "--serde", SERDE_OF_USER)
+    without = command("verify", thread_id)
+    environment.setenv("LANGGRAPH_AES_KEY", "fedcba9876543210")
+    wrong = command("verify", thread_id, "--serde", SERDE_OF_USER)
+    environment.delenv("LANGGRAPH_AES_KEY")
+    keyless = command("verify", thread_id, "--serde", SERDE_OF_USER)
+
+    assert (answer.code, answer.err) == (0, "")
+    assert [(each.code, each.err) for each in (without, wrong)] == [(1, "")] * 2
+    for each, what in (
+        (without, "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"),
+        (wrong, "Bytes can't be decrypted with this key (ValueError)"),
+    ):
+        place = f"thread {thread_id!r}, namespace '', checkpoint {_id(1)!r}"
+        assert f"damaged: {what}: {place}" in each.out
+    assert (keyless.code, keyless.out) == (1, "")
+    assert "LANGGRAPH_AES_KEY" in keyless.err
+
+
+def test_command_never_prints_what_the_user_said(
+    command: Run, saver: DynamoDBSaver, thread_id: str
+) -> None:
+    """No command prints a value, a write or a bit of either, even of what is damaged."""
+    _two_alike(saver, thread_id)
+    graph, config = _graph_of_all_edges(saver), _config(f"{thread_id} 2")
+    graph.invoke({"log": [USERS_WORDS]}, config)
+    answers = []
+
+    for each in (thread_id, f"{thread_id} 2"):
+        for name in ("show", "stats", "verify"):
+            answers += [command(name, each), command(name, each, "--json")]
+    for segment in _items_of(saver, thread_id, "~s"):
+        _put_item(saver, segment | {"segment": {"B": b"\0" + USERS_WORDS.encode()}})
+    answers.append(command("verify", thread_id))
+
+    assert [answer.code for answer in answers] == [0] * 12 + [1]
+    assert [a for a in answers if "user said" in a.out + a.err or "aaaa" in a.out + a.err] == []
+
+
+def test_command_interrupted_says_so(
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
+) -> None:
+    """Ctrl-C ends it with 130, as a shell expects, and without a traceback."""
+
+    class Interrupting(Terminal):
+        def readline(self, *_: Any) -> Any:
+            raise KeyboardInterrupt
+
+    _two_alike(saver, thread_id)
+    environment.setattr(sys, "stdin", Interrupting())
+
+    answer = command("delete", thread_id)
+
+    assert (answer.code, answer.out) == (130, "")
+    assert answer.err.endswith("interrupted; the same command can be run again\n")
+    assert len(_items_of(saver, thread_id)) == 6
+
+
+def _python_m(*argv: str) -> Answer:
+    return _python("-m", "langgraph_checkpoint_dynamodb", *argv)
+
+
+@pytest.mark.usefixtures("environment")
+def test_command_runs_as_a_module(saver: DynamoDBSaver, thread_id: str) -> None:
+    """``python -m`` runs it, returns its exit code, and asks no script."""
+    _two_alike(saver, thread_id)
+    (first, _) = _items_of(saver, thread_id, "~s")
+
+    assert _python_m("--version") == (0, f"{__version__}\n", "")
+    assert len(_python_m("show", thread_id, "--json").rows) == 2
+    assert _python_m("verify", thread_id).code == 0
+    assert _python_m("delete", thread_id).code == 2
+    _delete_item(saver, first)
+    damaged = _python_m("verify", thread_id)
+    assert (damaged.code, damaged.err) == (1, "")
+    assert "is DAMAGED" in damaged.out
+    assert _python_m("delete", thread_id, "--yes").code == 0
+    assert _items_of(saver, thread_id) == []
+
+
+@pytest.mark.usefixtures("environment")
+def test_command_ends_quietly_when_nobody_reads_on(saver: DynamoDBSaver, thread_id: str) -> None:
+    """As before ``| head``: no traceback, and not the exit code of a whole answer."""
+    _two_alike(saver, thread_id)
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    with os.fdopen(writer, "w") as stdout:
+        ended = _python("-m", "langgraph_checkpoint_dynamodb", "show", thread_id, stdout=stdout)
+
+    assert (ended.code, ended.err) == (1, "")
+
+
+def test_command_of_the_file_alone_says_where_it_is(tmp_path: Path) -> None:
+    """A copied file, or the one in a checkout, has no command line, and does not keep silent."""
+    shutil.copy(str(module.__file__), tmp_path / "copied.py")
+
+    ended = _python("copied.py", cwd=tmp_path)
+
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == (
+        "This file has no command line; install the package, and call langgraph-dynamodb, or "
+        "python -m langgraph_checkpoint_dynamodb in a folder without this file\n"
+    )
 
 
 # -- Serde ----------------------------------------------------------------------------------------
@@ -5913,7 +6678,9 @@ def _audit(world: World) -> Counter[str]:
 
             expires_at = module._expires_at(item)
             is_over = 0 < expires_at <= world.now
-            for ref in () if is_over else module._named(item, key, load).all:
+            for ref in (
+                () if is_over else module._Decoder(CODEC, load, ("", "")).named(item, key).all
+            ):
                 at = (thread_id, ref.range_key)
                 assert at in segments.keys() - expired, (_key(item), ref.range_key)
                 assert module._lasts(ref.expires_at, expires_at), (_key(item), ref.range_key)
@@ -9742,771 +10509,6 @@ def test_encryption_refuses_a_cipher_whose_name_would_not_come_back(
         _put(saver, _config("a"), 1, {"x": 1})
 
     assert _stored(saver) == []
-
-
-# -- Inspect --------------------------------------------------------------------------------------
-
-
-def test_command_show_is_the_history_of_a_graph(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """It names the checkpoints and the nodes that come next as the graph itself does."""
-    graph, config = _graph_of_all_edges(saver), _config(thread_id)
-    for _ in range(2):
-        graph.invoke({"log": [USERS_WORDS]}, config)
-
-    shown = command("show", thread_id, "--namespace", "", "--json")
-    everything = command("show", thread_id, "--json")
-
-    assert [*map(itemgetter("checkpoint_id", "step", "source", "next"), shown.rows)] == [
-        (
-            _triple(state.config)[2],
-            *itemgetter("step", "source")(state.metadata),
-            sorted({*state.next}),
-        )
-        for state in graph.get_state_history(config)
-    ]
-    assert {node for row in shown.rows for node in row["next"]} == {
-        "__start__", "a", "b+", "joined", "sent", "child", "last"
-    }  # fmt: skip
-    listed = saver.list({"configurable": {"thread_id": thread_id}})
-    namespaces_and_ids = [_triple(each.config)[1:] for each in listed]
-    rows = everything.rows
-    assert [*map(itemgetter("checkpoint_ns", "checkpoint_id"), rows)] == namespaces_and_ids
-    assert len(everything.rows) > len(shown.rows)
-    assert (shown.code, shown.err) == (0, "")
-
-
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        {},
-        {"idx": {"NS": ["0", "1", "10", "11"]}},
-        {"idx": {"NS": ["-3"]}, "task_path": {"S": "é"}},
-        {"stored_at": {"N": "1795000001"}, "ttl": {"N": "1800000000"}},
-        {"hash_keys": {"SS": ["one", "éin"]}},
-    ],
-)
-def test_item_bytes_are_what_dynamodb_bills(
-    endpoint: Endpoint, saver: DynamoDBSaver, thread_id: str, attributes: Item
-) -> None:
-    """An item of 1,024 bytes takes a write unit, and one of 1,025 takes two."""
-    if "counts no units" in endpoint.quirks:
-        pytest.skip("the server counts no units")
-    units = []
-
-    for size in (1024, 1025):
-        item = {**module._checkpoints_key(thread_id, f"{size}"), **attributes}
-        item["segment"] = {"B": b""}
-        item["segment"] = {"B": b"x" * (size - module._item_bytes(item))}
-        answer = saver.client.put_item(
-            TableName=saver.checkpoints_table_name, Item=item, ReturnConsumedCapacity="TOTAL"
-        )
-        units.append(answer["ConsumedCapacity"]["CapacityUnits"])
-
-    assert units == [1, 2]
-
-
-def test_command_stats_measures_a_thread(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """What stats says is what the items are, and its segments count each time they are named."""
-    _two_alike(saver, thread_id)
-    items = _items_of(saver, thread_id)
-    sizes = list(map(module._item_bytes, items))
-    units = sum(-(-size // 1024) for size in sizes)
-
-    found = command("stats", thread_id, "--json")
-    shown = command("stats", thread_id)
-
-    (row,) = found.rows
-    counts = {kind: kind_row["items"] for kind, kind_row in row["kinds"].items()}
-    assert counts == {"checkpoint": 2, "write": 2, "segment": 2}
-    assert row["total"] == {"items": 6, "bytes": sum(sizes), "write_units": units}
-    assert row["segments_named"] == 4
-    segments = map(module._item_bytes, _items_of(saver, thread_id, "~s"))
-    assert row["unshared_segment_bytes"] == 2 * sum(segments)
-    assert row["write_units_per_checkpoint"] == units / 2
-    assert row["bytes_per_checkpoint"] == round(sum(sizes) / 2)
-    assert [" ".join(line.split()[:2]) for line in shown.out.splitlines()] == [
-        "kind items", "checkpoint 2", "write 2", "segment 2", "total 6", "segments are",
-        "a checkpoint",
-    ]  # fmt: skip
-    assert (found.code, found.err, shown.code, shown.err) == (0, "", 0, "")
-
-
-def test_command_verify_finds_nothing_wrong(
-    command: Run, saver: DynamoDBSaver, make_saver: MakeSaver, thread_id: str
-) -> None:
-    """A graph's thread is whole: alone, copied, pruned, with expired items and unknown ones."""
-    graph, config = _graph_of_all_edges(saver), _config(thread_id)
-    graph.invoke({"log": [USERS_WORDS]}, config)
-    saver.copy_thread(thread_id, f"{thread_id} 2")
-    graph.invoke({"log": [USERS_WORDS]}, config)
-    saver.prune([thread_id], grace_seconds=0)
-    _two_alike(make_saver(ttl_seconds=60, clock=lambda: 1e9), f"{thread_id} 3")
-    _two_alike(saver, f"{thread_id} 4")
-    for range_key in ("~e", "~z"):
-        item = module._checkpoints_key(f"{thread_id} 4", range_key)
-        item |= {"checkpoint_ns": {"S": ""}, "count": {"N": "1"}, "is_new": {"BOOL": True}}
-        _put_item(saver, item)
-    thread_ids = [thread_id, *(f"{thread_id} {number}" for number in (2, 3, 4))]
-
-    answer = command("verify", *thread_ids, "--json")
-    told = command("verify", thread_ids[3])
-
-    assert (answer.code, answer.err) == (0, "")
-    assert [row["thread_id"] for row in answer.rows] == thread_ids
-    assert [(row["damaged"], row["orphans"]) for row in answer.rows] == [([], {})] * 4
-    assert answer.rows[1]["items"]["checkpoint"] > 5
-    assert answer.rows[2]["items"] == {"expired": 6}
-    assert answer.rows[3]["items"] == {"checkpoint": 2, "other": 2, "write": 2, "segment": 2}
-    assert told.out == (
-        f"thread {thread_ids[3]!r} is whole: 2 checkpoints, 2 other items, 2 writes, 2 segments\n"
-    )
-
-
-def test_command_verify_finds_a_missing_segment(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """A segment that was deleted is told with a checkpoint that names it, and the exit code is 1."""
-    _two_alike(saver, thread_id)
-    segment, _ = _items_of(saver, thread_id, "~s")
-    _delete_item(saver, segment)
-
-    answer = command("verify", thread_id, "--json")
-    told = command("verify", thread_id)
-
-    (row,) = answer.rows
-    name = segment["checkpoint_id"]["S"]
-    (message,) = row["damaged"]
-    assert message.startswith(f"Segment {name!r} is missing: thread {thread_id!r}, namespace ''")
-    assert (answer.code, told.code, row["orphans"]) == (1, 1, {})
-    assert told.out.splitlines() == [
-        f"thread {thread_id!r} is DAMAGED: 2 checkpoints, 2 writes, 1 segment",
-        f"damaged: {message}",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("prefix", "attribute", "message"),
-    [
-        ("1", "checkpoint", "An item's bytes are not what was stored"),
-        ("~s", "segment", "Segment '~s"),
-        ("write", "writes", "An item's bytes are not what was stored"),
-    ],
-)
-def test_command_verify_finds_a_flipped_byte(
-    command: Run, saver: DynamoDBSaver, thread_id: str, prefix: str, attribute: str, message: str
-) -> None:
-    """One byte of one item that is not what was stored is told once, and without any of them."""
-    _two_alike(saver, thread_id)
-    item = _items_of(saver, thread_id, prefix)[0]
-    blob = item[attribute]["B"]
-    item = item | {attribute: {"B": blob[:-1] + bytes([blob[-1] ^ 1])}}
-    table = _tables_of(saver)[prefix == "write"]
-    _put_item(saver, item)
-
-    answer = command("verify", thread_id, "--json")
-
-    (row,) = answer.rows
-    (told,) = row["damaged"]
-    assert told.startswith((message, "Compressed bytes are damaged"))
-    assert (answer.code, row["orphans"], answer.err) == (1, {}, "")
-    assert f"thread {thread_id!r}" in told
-    assert f"table {table!r}" in told
-
-
-def test_command_verify_reads_bytes_that_are_in_segments(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """A segment of a large record, or of large writes, that expired too early is missing."""
-    large = [random.randbytes(500_000) for _ in range(2)]
-    config = _put(saver, _config(thread_id), 1, large=large[0])
-    saver.put_writes(config, [(ERROR, large[1])], "task")
-    saver.put_writes(config, [("text", random.randbytes(7000))], "task")
-    assert command("verify", thread_id).code == 0
-    messages = []
-
-    segments = _items_of(saver, thread_id, "~s")
-    for segment in segments:
-        _put_item(saver, segment | {"ttl": {"N": "1"}})
-        (row,) = command("verify", thread_id, "--json").rows
-        messages.append(row["damaged"][0].partition(":")[0])
-        _put_item(saver, segment)
-
-    assert len(messages) == 5
-    assert messages == [f"Segment {each['checkpoint_id']['S']!r} is missing" for each in segments]
-
-
-def test_command_verify_finds_a_chain_that_is_cut(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """Of a chain whose fifth checkpoint is gone, those up to the fourth are whole, all others not."""
-    config = _put_deltas(saver, thread_id)
-    assert command("verify", thread_id).code == 0
-    (fourth,) = _items_of(saver, thread_id, _id(4))
-    _delete_item(saver, fourth)
-
-    answer = command("verify", thread_id, "--json")
-
-    with pytest.raises(DamagedCheckpointError):
-        saver.get_delta_channel_history(config=config, channels=["delta"])
-    (row,) = answer.rows
-    assert answer.code == 1
-    assert [each.partition(": thread")[0] for each in row["damaged"]] == [
-        "An ancestor from which DeltaChannel 'delta' is rebuilt is missing"
-    ] * 5
-    for number, message in zip(range(5, 10), row["damaged"], strict=True):
-        assert f"checkpoint {_id(number)!r}" in message
-
-
-def test_command_verify_lists_orphans(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
-    """What nothing needs is listed, and is no damage."""
-    _two_alike(saver, thread_id)
-    sealer = _sealer(thread_id)
-    ref = sealer.seal_plain(b"bytes")
-    with saver._store.segments_stored(thread_id, sealer):
-        pass
-    saver.put_writes(_config(thread_id, 9, ns="sub"), [("text", 1)], "task")
-    (two,) = _items_of(saver, thread_id, _id(2))
-    child = saver.put(_config(thread_id, 2), _checkpoint(3), {}, {})
-    _delete_item(saver, two)
-    saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
-
-    answer = command("verify", thread_id, "--json")
-    told = command("verify", thread_id)
-
-    (row,) = answer.rows
-    assert child["configurable"]["checkpoint_id"] == _id(3)
-    assert row["orphans"] == {
-        "}": "veil of an unfinished deletion",
-        f"~c3:sub:{_id(9)}:::task:::0": "write whose checkpoint is missing",
-        f"{_id(2)}:::task:::0": "write whose checkpoint is missing",
-        ref.range_key: "segment that nothing intact names",
-    }
-    assert (answer.code, row["damaged"], told.code) == (1, [], 1)
-    assert f"orphan: {ref.range_key}: segment that nothing intact names" in told.out.splitlines()
-
-
-def test_questions_about_a_thread_have_async_twins(
-    call: Call, lone_saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """Both forms answer the same; of a thread that is not there, nothing."""
-    _put(lone_saver, _put(lone_saver, _config(thread_id), 1), 2)
-
-    assert call(lone_saver, "threads") == [thread_id]
-    assert [call(lone_saver, "has_thread", each) for each in (thread_id, "no")] == [True, False]
-    shown = call(lone_saver, "history", thread_id)
-    assert [each.checkpoint_id for each in shown] == [_id(2), _id(1)]
-    assert call(lone_saver, "stats", thread_id).total["items"] == 2
-    assert call(lone_saver, "stats", "no").total == {"items": 0, "bytes": 0, "write_units": 0}
-    assert call(lone_saver, "verify", thread_id).items == {"checkpoint": 2}
-
-
-# -- Command line ---------------------------------------------------------------------------------
-# Run in this process, and a few as a person would: python -m, with the installed module.
-
-
-def test_command_setup_makes_the_tables(
-    command: Run, endpoint: Endpoint, no_tables: Tables
-) -> None:
-    """Both tables are made and expire items, and a second run changes nothing."""
-    checkpoints, writes = no_tables
-    argv = ("setup", "--checkpoints-table", checkpoints, "--writes-table", writes)
-
-    first = command(*argv, "--ttl-seconds", "60", "--run-index", "--json")
-    second = command(*argv)
-
-    assert (first.code, first.rows) == (0, [{"tables": [checkpoints, writes]}])
-    assert second == (0, f"tables {checkpoints!r} and {writes!r} are there\n", "")
-    for table in no_tables:
-        assert _expiry_of(endpoint.client, table)["AttributeName"] == "ttl"
-    made = endpoint.client.describe_table(TableName=checkpoints)["Table"]
-    assert [index["IndexName"] for index in made["GlobalSecondaryIndexes"]] == ["run_id"]
-
-
-def test_command_threads_prints_an_id_a_line(command: Run, lone_saver: DynamoDBSaver) -> None:
-    """Each thread is one line, whatever its id holds, and exact in JSON."""
-    thread_ids = ["alice", "two\nlines", "red\x1b[31m", "é"]
-    for thread_id in thread_ids:
-        _put(lone_saver, _config(thread_id), 1)
-    tables = ("--checkpoints-table", lone_saver.checkpoints_table_name)
-
-    plain, exact = command("threads", *tables), command("threads", *tables, "--json")
-
-    assert sorted(plain.out.splitlines()) == ["alice", r"red\x1b[31m", r"two\nlines", "é"]
-    assert sorted(row["thread_id"] for row in exact.rows) == sorted(thread_ids)
-    assert (plain.code, plain.err, exact.code, exact.err) == (0, "", 0, "")
-
-
-def test_command_show_prints_a_table(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
-    """A line a checkpoint, newest first, with the size of its item."""
-    _two_alike(saver, thread_id, "child:1")
-    (size,) = {len(str(module._item_bytes(each))) for each in _items_of(saver, thread_id, "~c")}
-
-    shown = command("show", thread_id, "--limit", "1")
-
-    header, line = shown.out.splitlines()
-    assert header.split() == [
-        "checkpoint_id", "step", "source", "time", "bytes", "segments", "namespace"
-    ]  # fmt: skip
-    assert line.split()[:5] == ["*", _id(2), "2", "loop", "2026-11-22T12:00:00"]
-    assert len(line.split()[5].replace(",", "")) == size
-    assert line.split()[6:] == ["2", "child:1"]
-    assert len(command("show", thread_id).out.splitlines()) == 3
-
-
-@pytest.mark.parametrize(("width", "shown"), [("72", False), ("120", True)])
-def test_command_show_draws_forks(
-    command: Run,
-    saver: DynamoDBSaver,
-    thread_id: str,
-    environment: Patch,
-    width: str,
-    *,
-    shown: bool,
-) -> None:
-    """As ``git log --graph`` does, a subgraph in a lane of its own, within the terminal's width."""
-    root = _put(saver, _config(thread_id), 1)
-    _put(saver, root, 2)
-    child = _put(saver, _config(thread_id, ns="a subgraph of a long name:1"), 3)
-    _put(saver, child, 4)
-    _put(saver, root, 5)
-    _put(saver, root, 6)
-    environment.setenv("COLUMNS", width)
-
-    header, *lines = command("show", thread_id).out.splitlines()
-
-    assert [line[:7].rstrip() for line in lines] == [
-        "*", "| *", "| | *", "| | *", "| | *", "|_|/", "|/", "*"
-    ]  # fmt: skip
-    assert max(map(len, [header, *lines])) <= int(width)
-    assert ("time" in header, "bytes" in header) == (shown, shown)
-    assert "next" not in header
-
-
-def test_command_show_reads_as_it_prints(saver: DynamoDBSaver, thread_id: str) -> None:
-    """The newest checkpoints of a long thread are read without the rest."""
-    config = _config(thread_id)
-    for number in range(1, 41):
-        config = _put(saver, config, number, {"text": _words(2000, number)})
-
-    with Requests(saver) as requests:
-        first = next(saver.history(thread_id, checkpoint_ns=""))
-
-    assert (first.checkpoint_id, requests.names) == (_id(40), ["Query"])
-    assert requests.items_read == 16
-
-
-def test_command_copy_copies_a_thread(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
-    """The target is as the source; a source that is not there and a target that is are refused."""
-    config = _two_alike(saver, thread_id)
-    target = f"{thread_id} copy"
-
-    answer = command("copy", thread_id, target, "--json")
-    again = command("copy", thread_id, target)
-    nothing = command("copy", f"{thread_id} typo", "target")
-
-    assert answer == (
-        0, json.dumps({"source_thread_id": thread_id, "target_thread_id": target}) + "\n", ""
-    )  # fmt: skip
-    source, copied = saver.get_tuple(config), saver.get_tuple(_config(target))
-    assert source
-    assert copied
-    assert copied.checkpoint == source.checkpoint
-    assert (again.code, again.out, nothing.code, nothing.out) == (1, "", 1, "")
-    assert again.err.startswith(f"error: TARGET {target!r} has items already")
-    assert nothing.err == (
-        f"error: Table {saver.checkpoints_table_name!r} has nothing of thread '{thread_id} typo'\n"
-    )
-
-
-class Terminal(io.StringIO):
-    """A person at a keyboard, who types what this holds."""
-
-    def isatty(self) -> bool:
-        """Say that it is a terminal."""
-        return True
-
-
-def test_command_delete_asks(
-    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
-) -> None:
-    """A person is asked, with the thread, the tables and where they are; anything but y is no."""
-    _two_alike(saver, thread_id)
-
-    for answer_ in ("n\n", "\n", ""):
-        environment.setattr(sys, "stdin", Terminal(answer_))
-        refused = command("delete", thread_id)
-        assert (refused.code, refused.out) == (1, "")
-        assert refused.err == (
-            f"Delete thread {thread_id!r} in {saver.checkpoints_table_name!r} and "
-            f"{saver.writes_table_name!r} at {saver.client.meta.endpoint_url}? [y/N] "
-        )
-    assert len(_items_of(saver, thread_id)) == 6
-    environment.setattr(sys, "stdin", Terminal("y\n"))
-    agreed = command("delete", thread_id)
-
-    assert (agreed.code, agreed.out) == (0, f"thread {thread_id!r} is deleted\n")
-    assert _items_of(saver, thread_id) == []
-
-
-@pytest.mark.parametrize("name", ["delete", "prune"])
-def test_command_refuses_to_ask_a_script(
-    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch, name: str
-) -> None:
-    """Without a terminal and without --yes nothing is deleted, and nothing is asked for."""
-    _two_alike(saver, thread_id)
-    stdin: Any
-    for stdin in (io.StringIO("y\n"), None):
-        environment.setattr(sys, "stdin", stdin)
-
-        refused = command(name, thread_id)
-
-        assert (refused.code, refused.out) == (2, "")
-        assert refused.err.splitlines()[1].endswith(
-            "it asks before it deletes, and here is no terminal; pass --yes"
-        )
-    assert len(_items_of(saver, thread_id)) == 6
-
-
-def test_command_delete_goes_on_where_nothing_is_left(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """A script can run it again, for as many threads as it likes."""
-    others = [thread_id, f"{thread_id} gone", f"{thread_id} 2"]
-    for each in (others[0], others[2]):
-        _two_alike(saver, each)
-
-    answer = command("delete", *others, "--yes", "--json")
-
-    assert answer.rows == [{"thread_id": each, "deleted": each != others[1]} for each in others]
-    assert (answer.code, answer.err) == (0, "")
-    assert [_items_of(saver, each) for each in others] == [[]] * 3
-
-
-def test_command_prune_keeps_the_newest(
-    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
-) -> None:
-    """The newest checkpoint stays, or none by the other strategy; a grace period spares segments."""
-    config = _two_alike(saver, thread_id)
-    config = _put(saver, config, 3)
-    environment.setattr(sys, "stdin", Terminal("yes\n"))
-
-    pruned = command("prune", thread_id)
-    assert (pruned.code, pruned.out) == (0, f"thread {thread_id!r} is pruned\n")
-    assert pruned.err.startswith(
-        f"Delete all checkpoints of thread {thread_id!r} but the newest of each namespace in "
-    )
-    assert _numbers(list(saver.list(_config(thread_id)))) == [3]
-    assert len(_items_of(saver, thread_id, "~s")) == 2
-
-    assert command("prune", thread_id, "--yes", "--grace-seconds", "0", "--json").rows == [
-        {"thread_id": thread_id, "pruned": True}
-    ]
-    assert _items_of(saver, thread_id, "~s") == []
-
-    environment.setattr(sys, "stdin", Terminal("n\n"))
-    refused = command("prune", thread_id, "--strategy", "delete")
-    assert refused.err.startswith(f"Delete all checkpoints of thread {thread_id!r} in ")
-    assert refused.code == 1
-    assert command("prune", thread_id, "--strategy", "delete", "--yes").code == 0
-    assert _items_of(saver, thread_id) == []
-
-
-@pytest.mark.parametrize("argv", ["stats {}", "verify {}", "copy {} {}2", "delete {} --yes"])
-def test_command_counts_requests_for_a_person(
-    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch, argv: str
-) -> None:
-    """Long work tells a terminal how many requests it has taken, and a file nothing."""
-    config = _config(thread_id)
-    for number in range(1, 20):
-        config = _put(saver, config, number)
-    send = module._Table.call
-
-    def send_for_one_item(table: Any, operation: str, **parameters: Any) -> Any:
-        limit = {"Limit": 1} if operation == "query" else {}
-        return send(table, operation, **parameters | limit)
-
-    environment.setattr(module._Table, "call", send_for_one_item)
-    name, *operands = argv.format(thread_id, thread_id).split()
-
-    environment.setattr(sys.stderr, "isatty", lambda: True)
-    watched = command(name, *operands)
-    environment.setattr(sys.stderr, "isatty", lambda: False)
-    unwatched = command(name, *operands)
-
-    counted = re.findall(rf"\r{name}: (\d+) requests", watched.err)
-    assert counted[:2] == ["10", "20"]
-    assert watched.err.endswith(f"\r{' ' * len(f'{name}: {counted[-1]} requests')}\r")
-    assert "requests" not in unwatched.err
-
-
-@pytest.mark.parametrize(
-    ("method", "queries"), [("history", 3), ("stats", 3), ("verify", 3), ("has_thread", 1)]
-)
-def test_command_costs_what_the_readme_says(
-    saver: DynamoDBSaver, thread_id: str, method: str, queries: int
-) -> None:
-    """Of 40 checkpoints, show reads two pages, stats and verify checkpoints, writes, segments."""
-    config = _config(thread_id)
-    for number in range(1, 41):
-        config = _put(saver, config, number, {"text": _words(2000, number)})
-
-    with _beside(saver) as operator_, Requests(saver) as sent:
-        _sync(operator_, method, thread_id)
-
-    assert sent.names == ["Query"] * queries
-
-
-def test_command_tells_a_failure_in_one_line(command: Run, environment: Patch) -> None:
-    """What is wrong, and the way out where botocore names none, and no traceback."""
-
-    def fails(line: str, *argv: str) -> None:
-        assert command(*argv) == (1, "", f"error: {line}\n")
-
-    fails("THREAD is empty; give it a value", "verify", "")
-    fails(
-        "--checkpoints-table must be a table's name, not ''", "threads", "--checkpoints-table", ""
-    )
-    fails(
-        "Table 'no-table' does not exist in region 'eu-central-1'; run the command setup, or check "
-        "the table's name and the client's region",
-        *("threads", "--checkpoints-table", "no-table"),
-    )
-    fails(
-        "Provided region_name 'no region' doesn't match a supported format.",
-        *("threads", "--region", "no region"),
-    )
-    environment.setattr(module, "_DEFAULT_ATTEMPTS", 1)
-    nowhere = "http://127.0.0.1:9"
-    message = f'Could not connect to the endpoint URL: "{nowhere}/"'
-    fails(message, "threads", "--endpoint-url", nowhere)
-    environment.delenv("AWS_SECRET_ACCESS_KEY")
-    environment.delenv("AWS_ACCESS_KEY_ID")
-    fails("Unable to locate credentials; set them as for the AWS CLI", "threads")
-    environment.delenv("AWS_DEFAULT_REGION")
-    fails("You must specify a region; pass --region or set AWS_DEFAULT_REGION", "threads")
-
-
-WRONG_COMMAND_LINES: Final = (
-    "", "nonsense", "show", "copy one", "show thread --limit -1",
-    "prune thread --yes --grace-seconds soon", "prune thread --yes --strategy all",
-    "threads --serde json:nothing", "threads --serde json:dumps", "threads --serde json:__name__",
-    "threads --serde json", "threads --\x1b[31m", "threads --serde no_such_module:serde",
-    "threads --yes",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("line", WRONG_COMMAND_LINES)
-def test_command_refuses_a_wrong_command_line(command: Run, line: str) -> None:
-    """The exit code is 2, and nothing is done."""
-    answer = command(*line.split())
-
-    assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith("usage: python -m langgraph_checkpoint_dynamodb ")
-    assert "\x1b" not in answer.err
-
-
-def test_command_says_what_a_number_must_be(command: Run) -> None:
-    """Of a number that is negative, or none, the line says which it may be."""
-    for number in ("-1", "soon", "1.5"):
-        answer = command("show", "thread", "--limit", number)
-        assert answer.err.splitlines()[-1] == (
-            f"python -m langgraph_checkpoint_dynamodb show: error: argument --limit: must be a "
-            f"whole number of at least 0, not {number!r}"
-        )
-
-
-def test_command_is_called_by_its_name_and_explains_itself(
-    command: Run, environment: Patch
-) -> None:
-    """The script's usage has the script's name; the help has an example of an encrypted table."""
-    environment.setattr(sys, "argv", ["/usr/bin/langgraph-dynamodb"])
-
-    answer = command("--help")
-
-    assert answer.out.startswith("usage: langgraph-dynamodb [OPTION ...] COMMAND")
-    assert f"langgraph-dynamodb verify THREAD \\\n    --serde {SERDE_OF_USER}\n" in answer.out
-    assert command("show").err.startswith("usage: langgraph-dynamodb show [OPTION ...] THREAD\n")
-
-
-def test_command_takes_options_before_and_after_it(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """Both are the same, and the later one counts."""
-    _two_alike(saver, thread_id)
-    table = ("--checkpoints-table", saver.checkpoints_table_name)
-
-    before = command("--json", *table, "show", thread_id)
-    after = command("--checkpoints-table", "no-table", "show", thread_id, "--json", *table)
-
-    assert len(before.rows) == 2
-    assert after == before
-
-
-def test_command_says_which_table_is_wrong(
-    command: Run, saver: DynamoDBSaver, no_tables: Tables, thread_id: str
-) -> None:
-    """A table of other keys, or two that are swapped, are one line on stderr."""
-    _two_alike(saver, thread_id)
-    right, left = _tables_of(saver)
-    swapped = ("--checkpoints-table", left, "--writes-table", right)
-    line = (
-        f"error: Table {left!r} has other keys: its HASH key must be 'thread_id' of type S, and is "
-        f"'thread_id_checkpoint_id_checkpoint_ns' of type S; check the tables' names: are they "
-        f"swapped?\n"
-    )
-
-    assert command("threads", *swapped) == (1, "", line)
-    assert command("show", thread_id, *swapped) == (1, "", line)
-    assert command("verify", thread_id, "--writes-table", right).code == 1
-    assert (
-        f"{no_tables[0]!r} does not exist"
-        in command("threads", "--checkpoints-table", no_tables[0]).err
-    )
-
-
-def test_command_tells_of_a_hidden_thread(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """An unfinished deletion hides it: show fails without a header, verify does not say whole."""
-    _two_alike(saver, thread_id)
-    saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
-
-    shown, verified = command("show", thread_id), command("verify", thread_id)
-
-    assert (shown.code, shown.out) == (1, "")
-    assert shown.err == (
-        f"error: Thread {thread_id!r} is under an unfinished deletion; finish that first, by the "
-        f"same call\n"
-    )
-    assert verified.code == 1
-    assert verified.out.startswith(
-        f"thread {thread_id!r} is unfinished (under a deletion): 2 checkpoints, 1 veil, 2 writes, 2 segments\n"
-    )
-    assert command("delete", thread_id, "--yes").code == 0
-    nothing = command("delete", thread_id, "--yes")
-    assert nothing == (0, f"thread {thread_id!r} is not there\n", "")
-
-
-SERDE_OF_USER: Final = (
-    "langgraph.checkpoint.serde.encrypted:EncryptedSerializer.from_pycryptodome_aes"
-)
-
-
-def test_command_reads_what_another_serializer_wrote(
-    command: Run, make_saver: MakeSaver, thread_id: str, environment: Patch
-) -> None:
-    """Encrypted threads need --serde; without it, or with another key, verify says what it met."""
-    environment.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
-    _two_alike(make_saver(serde=EncryptedSerializer.from_pycryptodome_aes()), thread_id)
-
-    answer = command("verify", thread_id, "--serde", SERDE_OF_USER)
-    without = command("verify", thread_id)
-    environment.setenv("LANGGRAPH_AES_KEY", "fedcba9876543210")
-    wrong = command("verify", thread_id, "--serde", SERDE_OF_USER)
-    environment.delenv("LANGGRAPH_AES_KEY")
-    keyless = command("verify", thread_id, "--serde", SERDE_OF_USER)
-
-    assert (answer.code, answer.err) == (0, "")
-    assert [(each.code, each.err) for each in (without, wrong)] == [(1, "")] * 2
-    for each, what in (
-        (without, "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"),
-        (wrong, "Bytes can't be decrypted with this key (ValueError)"),
-    ):
-        place = f"thread {thread_id!r}, namespace '', checkpoint {_id(1)!r}"
-        assert f"damaged: {what}: {place}" in each.out
-    assert (keyless.code, keyless.out) == (1, "")
-    assert "LANGGRAPH_AES_KEY" in keyless.err
-
-
-def test_command_never_prints_what_the_user_said(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """No command prints a value, a write or a bit of either, even of what is damaged."""
-    _two_alike(saver, thread_id)
-    graph, config = _graph_of_all_edges(saver), _config(f"{thread_id} 2")
-    graph.invoke({"log": [USERS_WORDS]}, config)
-    answers = []
-
-    for each in (thread_id, f"{thread_id} 2"):
-        for name in ("show", "stats", "verify"):
-            answers += [command(name, each), command(name, each, "--json")]
-    for segment in _items_of(saver, thread_id, "~s"):
-        _put_item(saver, segment | {"segment": {"B": b"\0" + USERS_WORDS.encode()}})
-    answers.append(command("verify", thread_id))
-
-    assert [answer.code for answer in answers] == [0] * 12 + [1]
-    assert [a for a in answers if "user said" in a.out + a.err or "aaaa" in a.out + a.err] == []
-
-
-def test_command_interrupted_says_so(
-    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
-) -> None:
-    """Ctrl-C ends it with 130, as a shell expects, and without a traceback."""
-
-    class Interrupting(Terminal):
-        def readline(self, *_: Any) -> Any:
-            raise KeyboardInterrupt
-
-    _two_alike(saver, thread_id)
-    environment.setattr(sys, "stdin", Interrupting())
-
-    answer = command("delete", thread_id)
-
-    assert (answer.code, answer.out) == (130, "")
-    assert answer.err.endswith("interrupted; the same command can be run again\n")
-    assert len(_items_of(saver, thread_id)) == 6
-
-
-def _python_m(*argv: str) -> Answer:
-    return _python("-m", "langgraph_checkpoint_dynamodb", *argv)
-
-
-@pytest.mark.usefixtures("environment")
-def test_command_runs_as_a_module(saver: DynamoDBSaver, thread_id: str) -> None:
-    """``python -m`` runs it, returns its exit code, and asks no script."""
-    _two_alike(saver, thread_id)
-    (first, _) = _items_of(saver, thread_id, "~s")
-
-    assert _python_m("--version") == (0, f"{__version__}\n", "")
-    assert len(_python_m("show", thread_id, "--json").rows) == 2
-    assert _python_m("verify", thread_id).code == 0
-    assert _python_m("delete", thread_id).code == 2
-    _delete_item(saver, first)
-    damaged = _python_m("verify", thread_id)
-    assert (damaged.code, damaged.err) == (1, "")
-    assert "is DAMAGED" in damaged.out
-    assert _python_m("delete", thread_id, "--yes").code == 0
-    assert _items_of(saver, thread_id) == []
-
-
-@pytest.mark.usefixtures("environment")
-def test_command_ends_quietly_when_nobody_reads_on(saver: DynamoDBSaver, thread_id: str) -> None:
-    """As before ``| head``: no traceback, and not the exit code of a whole answer."""
-    _two_alike(saver, thread_id)
-    reader, writer = os.pipe()
-    os.close(reader)
-
-    with os.fdopen(writer, "w") as stdout:
-        ended = _python("-m", "langgraph_checkpoint_dynamodb", "show", thread_id, stdout=stdout)
-
-    assert (ended.code, ended.err) == (1, "")
-
-
-def test_command_of_the_file_alone_says_where_it_is(tmp_path: Path) -> None:
-    """A copied file, or the one in a checkout, has no command line, and does not keep silent."""
-    shutil.copy(str(module.__file__), tmp_path / "copied.py")
-
-    ended = _python("copied.py", cwd=tmp_path)
-
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err == (
-        "This file has no command line; install the package, and call langgraph-dynamodb, or "
-        "python -m langgraph_checkpoint_dynamodb in a folder without this file\n"
-    )
 
 
 # -- Documents ------------------------------------------------------------------------------------
