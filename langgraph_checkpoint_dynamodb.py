@@ -63,13 +63,15 @@ Rules:
     ``checkpoint``, ``lists``, ``segments`` and ``writes``, each after its length in 4 bytes, keyed
     by the BLAKE2b-256 digest of the item's string attributes: name and value in turn, sorted by
     name, joined by NUL. It tells damage. Its key is public: it is no proof against a forger.
- 8. A pruned item names segments that lost a checkpoint or write which named them: a put that is
-    under way may name them again, so they are spared for a while.
+ 8. A pruned item names segments that lost a checkpoint or write which named them, or whose name was
+    replaced by one that lasts longer: a put that is under way may name them again, so they are
+    spared for a while.
  9. The checkpoints table may have an index named ``run_id``, with the hash key ``run_id`` and the
     range key ``thread_id``: it holds the keys of the checkpoints that have a ``run_id``.
 10. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
-    ``metadata``, in the root namespace; a write item with ``channel`` and ``value``, the hash key
-    ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
+    ``metadata`` and no ``digest``, in the root namespace (those of subgraphs stand among the
+    root's, without a prefix, and are not shown); a write item with ``channel`` and ``value``, the
+    hash key ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
 11. With LangGraph's EncryptedSerializer, records, writes and values are packed as without it, then
     encrypted with 16 bytes before them that bind them to their place: of a segment its digest, of
     an item the BLAKE2b-128 digest of its string attributes, ``lists`` and ``segments``: name and
@@ -159,6 +161,8 @@ _MAX_BATCH_WRITE_ITEMS: Final = 25
 _MAX_IN_OPERANDS: Final = 100
 # Limit is a 32-bit number; and so many items of ours hardly fit in the 1 MB of a page.
 _MAX_PAGE_ITEMS: Final = 4096
+# Where nobody says how many are wanted, the first page has so many; each after it more.
+_FIRST_PAGE_ITEMS: Final = 16
 # A namespace, a task's path, and the indices of writes stand in an item beside its keys.
 _MAX_TEXT_BYTES: Final = 64 * 1024
 # So many bytes of a record or write are unpacked from an item at most: an item of 400 KB may
@@ -171,6 +175,7 @@ _INLINE_VALUE_BYTES: Final = 1024
 # More than this in a record, and its largest parts go to segments: what does not change then
 # costs nothing at the next step.
 _INLINE_RECORD_BYTES: Final = 3 * 1024
+# A smaller part stays in the record all the same.
 _MIN_SEALED_BYTES: Final = 256
 # A larger value of a write is cut as a channel's is.
 _INLINE_WRITE_BYTES: Final = 4 * 1024
@@ -223,7 +228,8 @@ _MAX_CHECKPOINT_KEY_BYTES: Final = 768
 _MAX_TASK_ID_BYTES: Final = 240
 # Checkpoints of a format before this one have their pending sends in their parent's writes.
 _FIRST_V_WITH_TASKS: Final = 4
-_SCAN_SEGMENTS: Final = 4
+# A scan for runs is made in so many parts, side by side: segments, as DynamoDB says.
+_SCAN_PARTS: Final = 4
 # What expires then has a second that five bytes can name.
 _MAX_TTL_SECONDS: Final = 100 * 365 * 86_400
 # The names of so many segments fit one pruned item.
@@ -253,6 +259,10 @@ _MAX_LIST_SEGMENTS: Final = 128
 _MAX_LIST_HELD: Final = 1024
 # So far apart, at least, are the calls of a copy's progress.
 _PROGRESS_SECONDS: Final = 0.5
+# A call relies on segments that another has begun to store within this time.
+_SHARED_SECONDS: Final = 5.0
+# So many checkpoints at once are stored again, with their segments and writes.
+_MAX_RENEWED: Final = 16
 # About what an object of Python's takes beside its bytes, for the bound of the cache.
 _OBJECT_BYTES: Final = 200
 
@@ -404,8 +414,8 @@ def _lean_session() -> Any:
 
 
 # -- Tables ---------------------------------------------------------------------------------------
-# The only code that calls the client: paging, batches, what throttling left undone, work side by
-# side.
+# The only code that sends requests: pages, batches, what throttling left undone, work side by
+# side; and what setup() asks for.
 
 
 def _back_off(attempt: int) -> None:
@@ -442,8 +452,9 @@ class _Workers:
         and those under way are waited for.
         """
         arguments = list(arguments)
-        futures = [self.start(function, argument) for argument in arguments[:-1]]
+        futures: list[Future[T]] = []
         try:
+            futures.extend(self.start(function, argument) for argument in arguments[:-1])
             last = [function(argument) for argument in arguments[-1:]]
             return [future.result() for future in futures] + last
         finally:
@@ -816,16 +827,27 @@ class _Schema:
 
         Raises: DynamoDBSaverError: it deletes them by another.
         """
-        name = self._table.name
-        found = self._table.call("describe_time_to_live", TableName=name)["TimeToLiveDescription"]
-        if found["TimeToLiveStatus"] in ("DISABLED", "DISABLING"):
+        name, is_off = self._table.name, ("DISABLED", "DISABLING")
+        found = self._expiry()
+        if found["TimeToLiveStatus"] in is_off:
             wanted = {"Enabled": True, "AttributeName": "ttl"}
-            self._table.call("update_time_to_live", TableName=name, TimeToLiveSpecification=wanted)
+            try:
+                self._table.call(
+                    "update_time_to_live", TableName=name, TimeToLiveSpecification=wanted
+                )
+            except ClientError:
+                # Another process may have done so just now.
+                if self._expiry()["TimeToLiveStatus"] in is_off:
+                    raise
         elif found["AttributeName"] != "ttl":
             raise DynamoDBSaverError(
                 f"Table {name!r} expires items by {found['AttributeName']!r}, and must by 'ttl'; "
                 f"turn its time to live off, wait an hour and call setup() again"
             )
+
+    def _expiry(self) -> dict[str, Any]:
+        answer = self._table.call("describe_time_to_live", TableName=self._table.name)
+        return cast("dict[str, Any]", answer["TimeToLiveDescription"])
 
 
 @contextmanager
@@ -1012,7 +1034,7 @@ class _Stretch:
         self._count(objects)
 
     def add_to_list(self, end: int, objects: int) -> bool:
-        """Do so, and say whether a segment of the first size ends there."""
+        """Add a list's element, and say whether a segment of the first size ends there."""
         start = self.end
         self.add(end, objects)
         if not self._is_end(start, end, *_SEGMENT_BYTES[0]):
@@ -1369,9 +1391,6 @@ class _Codec:
             blob = plain[16:]
         return _unpack(blob, max_bytes, place)
 
-    def loads_layout_0(self, type_: str, data: bytes, place: _Place) -> Any:
-        return self.loads(*self.open_layout_0(type_, data, place), place)
-
     def open_layout_0(self, type_: str, data: bytes, place: _Place) -> tuple[str, bytes]:
         """Decrypt what layout 0 stored, where each value was encrypted by the serde itself."""
         if self._cipher is None:
@@ -1453,11 +1472,12 @@ def _digest(data: bytes, *identity: str) -> bytes:
     return blake2b(data, digest_size=16, key=key).digest()
 
 
-def _encode_segment(thread_id: str, ref: _Ref, data: bytes, codec: _Codec, now: float) -> _Item:
+def _encode_segment(thread_id: str, ref: _Ref, data: bytes, codec: _Codec) -> _Item:
+    """Encode a segment; ``stored_at`` is added when it is stored, as that may be much later."""
     return {
         **_checkpoints_key(thread_id, ref.range_key),
         "segment": {"B": codec.pack(data, ref.digest)},
-        **_stored(now, ref.expires_at),
+        **_expiring(ref.expires_at),
     }
 
 
@@ -1479,7 +1499,7 @@ def _moved_segment(item: _Item, ref: _Ref, target: str, now: float) -> _Item:
 class _Base(NamedTuple):
     """What a new item may share: segments that are named, and what their names are keyed by."""
 
-    names: Sequence[_Ref]
+    named: Sequence[_Ref]
     secret: bytes
 
 
@@ -1503,7 +1523,7 @@ class _Sealer:
         self._thread_id = thread_id
         self.codec = codec
         self._stored = {
-            ref.digest: ref for ref in base.names if _lasts(ref.expires_at, self.expires_at)
+            ref.digest: ref for ref in base.named if _lasts(ref.expires_at, self.expires_at)
         }
 
     def seal(self, segment: _Segment) -> _Ref:
@@ -1523,9 +1543,7 @@ class _Sealer:
         if (ref := self._stored.get(segment.digest)) is None:
             ref = _Ref(segment.digest, self._segments_expire_at)
             if ref not in self.items:
-                self.items[ref] = _encode_segment(
-                    self._thread_id, ref, segment.data, codec, self.now
-                )
+                self.items[ref] = _encode_segment(self._thread_id, ref, segment.data, codec)
         return ref
 
 
@@ -1621,20 +1639,20 @@ def _item_bytes(item: _Item) -> int:
     return size
 
 
-def _listed(names: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
+def _listed(named: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
     """Return the names of lists of names, and the names after them: where there are few, these.
 
     The names say where a list ends, so that most lists are those of the checkpoint before.
     """
     lists: list[_Ref] = []
     start = 0
-    for odds, most in _LIST_NAMES if len(names) > _MAX_NAMES else ():
-        for end in range(start + 1, len(names) + 1):
-            number = int.from_bytes(names[end - 1].digest[:2], "big")
+    for odds, most in _LIST_NAMES if len(named) > _MAX_NAMES else ():
+        for end in range(start + 1, len(named) + 1):
+            number = int.from_bytes(named[end - 1].digest[:2], "big")
             if number % odds == 0 or end - start == most:
-                lists.append(sealer.seal_plain(_encode_refs(names[start:end])))
+                lists.append(sealer.seal_plain(_encode_refs(named[start:end])))
                 start = end
-    return lists, names[start:]
+    return lists, named[start:]
 
 
 def _encode_content(
@@ -1702,31 +1720,31 @@ def _encode_value(value: _Value, named: dict[_Ref, int]) -> list[Any]:
 class _Numbered:
     """The names of an item, by number; so many may be asked for, as they may repeat."""
 
-    def __init__(self, names: Sequence[_Ref]) -> None:
-        self._names = names
+    def __init__(self, named: Sequence[_Ref]) -> None:
+        self._named = named
         self._left = _MAX_REPEATED_NAMES
 
     def range(self, first: int, count: int) -> Sequence[_Ref]:
         self._left -= count
-        if first < 0 or not 0 < count <= len(self._names) - first or self._left < 0:
+        if first < 0 or not 0 < count <= len(self._named) - first or self._left < 0:
             raise ValueError
-        return self._names[first : first + count]
+        return self._named[first : first + count]
 
 
-def _decode_value(content: Any, names: _Numbered) -> _Value:
+def _decode_value(content: Any, numbered: _Numbered) -> _Value:
     type_, *parts = content
     return _Value(
         _expect(type_, str),
-        tuple(part if isinstance(part, bytes) else _decode_span(part, names) for part in parts),
+        tuple(part if isinstance(part, bytes) else _decode_span(part, numbered) for part in parts),
     )
 
 
-def _decode_span(content: Any, names: _Numbered) -> _Span:
+def _decode_span(content: Any, numbered: _Numbered) -> _Span:
     skip, *ranges = content
     if _expect(skip, int) < 0:
         raise ValueError
     pairs = zip(ranges[::2], ranges[1::2], strict=True)
-    return _Span(skip, tuple(chain.from_iterable(names.range(*pair) for pair in pairs)))
+    return _Span(skip, tuple(chain.from_iterable(numbered.range(*pair) for pair in pairs)))
 
 
 def _joined(value: _Value, segments: Mapping[_Ref, _Segment]) -> bytes:
@@ -1751,8 +1769,8 @@ class _Record(NamedTuple):
     expires_at: int
     #: Under encryption, what the names of its segments are keyed by.
     secret: bytes
-    #: The segments that the item names, those that hold names among them.
-    names: tuple[_Ref, ...] = ()
+    #: All segments that the item names, those that hold names among them.
+    named: tuple[_Ref, ...] = ()
     is_layout_0: bool = False
 
     @property
@@ -1782,6 +1800,17 @@ class _Record(NamedTuple):
         """The DeltaChannels whose values are rebuilt from ancestors."""
         written = self.counters.keys() & self.checkpoint["channel_versions"].keys()
         return frozenset(written - self.channels.keys())
+
+    @property
+    def summary(self) -> _Summary:
+        return _Summary(
+            self.parent_key,
+            self.run_id,
+            self.is_layout_0,
+            frozenset(self.channels),
+            self.pending_deltas,
+            frozenset(self.named),
+        )
 
 
 def _encode_record(record: _Record, sealer: _Sealer) -> _Item:
@@ -1856,7 +1885,7 @@ def _encode_writes(
     return _encode_content(item, "writes", content, named, sealer)
 
 
-class _Names(NamedTuple):
+class _Named(NamedTuple):
     """The segments that an item names: for its values in order, for more names, for its body."""
 
     values: list[_Ref]
@@ -1909,14 +1938,14 @@ class _Decoder:
         self._load = load
         self._checkpoints_table, self._writes_table = table_names
 
-    def named(self, item: _Item, key: _CheckpointKey) -> _Names:
+    def named(self, item: _Item, key: _CheckpointKey) -> _Named:
         """Return the segments that an item of a checkpoint names."""
         values, lists = _refs(item), _refs(item, "lists")
         if lists:
             found = self._load(key, lists)
             listed = chain.from_iterable(_decode_refs(found[ref].data) for ref in lists)
             values = [*listed, *values]
-        return _Names(values, lists, _refs(item, "body"))
+        return _Named(values, lists, _refs(item, "body"))
 
     def _body(self, item: _Item, name: str, place: _Place) -> bytes:
         _check_digest(item, place)
@@ -1931,7 +1960,7 @@ class _Decoder:
         key = _record_key(item)
         place = (key, self._checkpoints_table)
         with _well_formed(place):
-            names: tuple[_Ref, ...] = ()
+            named: tuple[_Ref, ...] = ()
             secret = b""
             if is_layout_0 := "metadata" in item:
                 checkpoint, metadata, channels = self._layout_0(item, place)
@@ -1939,8 +1968,8 @@ class _Decoder:
                 data = self._body(item, "checkpoint", place)
                 content = self.codec.loads(item["type"]["S"], data, place)
                 checkpoint, metadata, plain, own, secret = content
-                named = self.named(item, key)
-                names, numbered = tuple(named.all), _Numbered(named.values)
+                named_by_use = self.named(item, key)
+                named, numbered = tuple(named_by_use.all), _Numbered(named_by_use.values)
                 channels = {
                     _expect(name, str): _decode_value(value, numbered)
                     for name, value in plain.items()
@@ -1961,7 +1990,7 @@ class _Decoder:
                 channels,
                 _expires_at(item),
                 _expect(secret, bytes),
-                names,
+                named,
                 is_layout_0,
             )
             for each in _expect(record.counters, dict).values():
@@ -1970,21 +1999,13 @@ class _Decoder:
                 _text("a range key", each.writes_prefix, max_bytes=_MAX_RANGE_KEY_BYTES)
             return record
 
-    def summary(self, item: _Item, record: _Record) -> _Summary:
-        return _Summary(
-            record.parent_key,
-            record.run_id,
-            record.is_layout_0,
-            frozenset(record.channels),
-            record.pending_deltas,
-            frozenset(self.named(item, record.key).all),
-        )
-
     def _layout_0(
         self, item: _Item, place: _Place
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, _Value]]:
         checkpoint, metadata = (
-            self.codec.loads_layout_0(item["type"]["S"], item[name]["B"], place)
+            self.codec.loads(
+                *self.codec.open_layout_0(item["type"]["S"], item[name]["B"], place), place
+            )
             for name in ("checkpoint", "metadata")
         )
         values = checkpoint.pop("channel_values").items()
@@ -2006,14 +2027,14 @@ class _Decoder:
                 idx = WRITES_IDX_MAP.get(channel, slot)
                 return [_Write("", task_id, idx, channel, _Value(type_, (data,)))]
             data = self._body(item, "writes", place)
-            task_path, names = item["task_path"]["S"], _Numbered(self.named(item, key).values)
+            task_path, numbered = item["task_path"]["S"], _Numbered(self.named(item, key).values)
             return [
                 _Write(
                     task_path,
                     task_id,
                     _expect(idx, int),
                     _expect(channel, str),
-                    _decode_value(content, names),
+                    _decode_value(content, numbered),
                 )
                 for idx, channel, *content in self.codec.loads(item["type"]["S"], data, place)
             ]
@@ -2037,7 +2058,7 @@ class _Decoder:
             return _signed(moved)
         name = "writes" if is_write else "checkpoint"
         data = self._body(item, name, place)
-        bare = {name: moved[name] for name in moved.keys() - {*_BODIES, "digest"}}
+        bare = {each: moved[each] for each in moved.keys() - {*_BODIES, "digest"}}
         return _encode_body(bare, name, data, sealer)
 
 
@@ -2206,12 +2227,12 @@ def _kind(item: _Item) -> str:
 
 
 def _is_layout_0(item: _Item) -> bool:
-    """Say whether a checkpoint has no digest, as langgraph-checkpoint-dynamodb 0.1.0 gave none."""
+    """Say whether a checkpoint has no digest, as those of layout 0 (rule 10)."""
     return _kind(item) == "checkpoint" and "digest" not in item
 
 
 # -- Cache ----------------------------------------------------------------------------------------
-# Checkpoints and segments that this process has stored or read of late.
+# Checkpoints, what their writes name, and segments that this process has stored or read of late.
 
 
 class _Recent(Generic[T]):
@@ -2260,15 +2281,20 @@ class _Cache:
         """Note a record that is stored, and for how long a put may build on it."""
         versions = dict(record.checkpoint["channel_versions"])
         slim = record._replace(checkpoint={"channel_versions": versions}, metadata={})
-        size = _OBJECT_BYTES * (4 + len(versions) + len(record.names)) + sum(
+        size = _OBJECT_BYTES * (4 + len(versions) + len(record.named)) + sum(
             _OBJECT_BYTES + (len(part) if isinstance(part, bytes) else 8 * len(part.refs))
             for channel in record.channels.values()
             for part in channel.parts
         )
         good_until = _good_until(seen_at, record.expires_at)
         with self._lock:
-            self._recent.keep(record.key, (slim, good_until), size)
-            self._recent.keep(record.key[:2], record.key, _OBJECT_BYTES)
+            if seen_at >= self._forgotten_at(record.key.thread_id):
+                self._recent.keep(record.key, (slim, good_until), size)
+                self._recent.keep(record.key[:2], record.key, _OBJECT_BYTES)
+
+    def _forgotten_at(self, thread_id: str) -> float:
+        at: float = self._recent.get((thread_id,)) or 0.0
+        return at
 
     def recall(self, key: _CheckpointKey, now: float) -> _Record | None:
         """Return a record, without metadata and all but the versions of its checkpoint."""
@@ -2277,30 +2303,38 @@ class _Cache:
         return slim if good_until > now else None
 
     def remember_writes(
-        self, key: _CheckpointKey, base: _Base, good_until: float, *, are_all: bool = False
+        self,
+        key: _CheckpointKey,
+        base: _Base,
+        seen_at: float,
+        expires_at: int,
+        *,
+        are_all: bool = False,
     ) -> None:
         """Note what writes of a checkpoint name: some of them, or all that it has."""
-        at = (*key, "writes")
+        at, good_until = (*key, "writes"), _good_until(seen_at, expires_at)
         with self._lock:
+            if seen_at < self._forgotten_at(key.thread_id):
+                return
             known, known_until = self._recent.get(at) or (base, good_until)
-            names = dict.fromkeys(base.names)
+            named = dict.fromkeys(base.named)
             if not are_all and known.secret == base.secret:
-                names |= dict.fromkeys(known.names)
+                named |= dict.fromkeys(known.named)
                 good_until = min(good_until, known_until)
-            value = _Base(tuple(names), base.secret), good_until
-            self._recent.keep(at, value, _OBJECT_BYTES * (1 + len(names)))
+            value = _Base(tuple(named), base.secret), good_until
+            self._recent.keep(at, value, _OBJECT_BYTES * (1 + len(named)))
 
     def recall_writes(self, key: _CheckpointKey, now: float) -> _Base | None:
         with self._lock:
             base, good_until = self._recent.get((*key, "writes")) or (None, 0.0)
         return base if good_until > now else None
 
-    def newest(self, thread_id: str, checkpoint_ns: str) -> _CheckpointKey | None:
+    def last_seen(self, thread_id: str, checkpoint_ns: str) -> _CheckpointKey | None:
         """Return the checkpoint of a namespace that this process stored or read last."""
         with self._lock:
             return self._recent.get((thread_id, checkpoint_ns))
 
-    def forget_newest(self, thread_id: str, checkpoint_ns: str) -> None:
+    def forget_last_seen(self, thread_id: str, checkpoint_ns: str) -> None:
         with self._lock:
             self._recent.drop((thread_id, checkpoint_ns))
 
@@ -2320,16 +2354,29 @@ class _Cache:
             found = {ref: self._recent.get((thread_id, ref, of_values)) for ref in refs}
         return {ref: segment for ref, segment in found.items() if segment is not None}
 
-    def forget(self, thread_id: str) -> None:
+    def forget(self, thread_id: str, now: float) -> None:
+        """Forget a thread, and do not learn of it from a call that began before."""
         with self._lock:
             self._recent.drop_thread(thread_id)
+            self._recent.keep((thread_id,), now, _OBJECT_BYTES)
 
 
 # -- Store ----------------------------------------------------------------------------------------
 # The two tables as a thread's items: visible checkpoints, their writes, segments and veils. It
-# knows no serde, so clones of a saver share it.
+# keeps no serde, so clones of a saver share it.
 
 _WriteItems = dict[_CheckpointKey, list[_Item]]
+
+
+class _Claim(NamedTuple):
+    """A call that stores segments, and since when."""
+
+    is_stored: Future[bool]
+    since: float
+
+    @property
+    def has_stored(self) -> bool:
+        return self.is_stored.done() and self.is_stored.result()
 
 
 class _Store:
@@ -2352,15 +2399,15 @@ class _Store:
         self.consistent_read = consistent_read
         self.clock = clock
         self._lock = threading.Lock()
-        #: Segments on their way to the table; whether they have arrived.
-        self._storing: dict[tuple[str, _Ref], Future[bool]] = {}
+        #: Who stores a segment just now, or an item that names it.
+        self._storing: dict[tuple[str, _Ref], _Claim] = {}
 
     def is_live(self, item: _Item) -> bool:
         return not 0 < _expires_at(item) <= self.clock()
 
     def thread_ids(self) -> Iterator[str]:
         """Scan for the threads of the checkpoints table, and skip the rest of each."""
-        limit = 16
+        limit = _FIRST_PAGE_ITEMS
 
         def pages_after(last: _Item | None) -> Iterator[_Page]:
             start: dict[str, Any] = {"ConsistentRead": self.consistent_read}
@@ -2374,7 +2421,7 @@ class _Store:
             found = list(dict.fromkeys(item["thread_id"]["S"] for item in page.items))
             yield from found
             # Long threads: small pages, as the rest is skipped; short ones: large pages.
-            limit = min(limit * 2, 1024) if len(found) > 1 else max(limit // 2, 16)
+            limit = min(limit * 2, 1024) if len(found) > 1 else max(limit // 2, _FIRST_PAGE_ITEMS)
 
     def has_items(self, thread_id: str) -> bool:
         queries = (
@@ -2440,14 +2487,16 @@ class _Store:
         )
         return {by_range_key[item["checkpoint_id"]["S"]]: item for item in found}
 
-    def subgraphs(self, thread_id: str) -> Iterator[tuple[str, list[_Item] | None]]:
+    def subgraphs(
+        self, thread_id: str, *, consistent: bool = True
+    ) -> Iterator[tuple[str, list[_Item] | None]]:
         """Find the namespaces of a thread's subgraphs.
 
         With one that a page holds whole come its items, newest first. A page ends in a namespace,
         and the next starts after it: a request for each namespace at most.
         """
         lower, upper = _ALL_SUBGRAPHS
-        limit = 16
+        limit = _FIRST_PAGE_ITEMS
         seen = {""}  # a forged item may say that it is of another namespace
 
         def pages_after(last: _Item | None) -> Iterator[_Page]:
@@ -2457,7 +2506,7 @@ class _Store:
                 end = _namespace_range(_record_key(last).checkpoint_ns)[1]
                 start = max(end, last["checkpoint_id"]["S"] + "\0")
             return self.checkpoints.query(
-                thread_id, start, upper, limit=limit, consistent=self.consistent_read
+                thread_id, start, upper, limit=limit, consistent=consistent
             )
 
         for page in _groups(pages_after):
@@ -2501,12 +2550,6 @@ class _Store:
             found[key] += others
         return found
 
-    def pending(
-        self, keys: Sequence[_CheckpointKey], layout_0: Collection[_CheckpointKey] = ()
-    ) -> _WriteItems:
-        """Read writes for a reader, as consistently as the saver was told to."""
-        return self.writes_of(keys, layout_0, consistent=self.consistent_read)
-
     def layout_0_writes(self, key: _CheckpointKey, attributes: Sequence[str] = ()) -> list[_Item]:
         """Read writes of layout 0 (rule 10), but of no namespace that could be parted otherwise."""
         hash_key = key.layout_0_writes
@@ -2526,7 +2569,7 @@ class _Store:
     def load_named(
         self, codec: _Codec, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
     ) -> dict[_Ref, _Segment]:
-        """Do so for segments of a thread, each of which a checkpoint names."""
+        """Return segments of a thread, each with a checkpoint that names it, from the same."""
         of_values = codec is not _PLAIN
         known = self.cache.recall_segments(thread_id, named_by, of_values=of_values)
         missing = {ref: key for ref, key in named_by.items() if ref not in known}
@@ -2568,31 +2611,66 @@ class _Store:
         None that another call stores just now: LangGraph hands over a task's writes and the
         checkpoint after them at once, and both may hold the same.
         """
-        future: Future[bool] = Future()
-        mine: dict[_Ref, _Item] = {}
-        others: list[tuple[_Item, Future[bool]]] = []
-        with self._lock:
-            for ref, item in sealer.items.items():
-                other = self._storing.setdefault((thread_id, ref), future)
-                if other is future:
-                    mine[ref] = item
-                else:
-                    others.append((item, other))
+        claim = _Claim(Future(), time.monotonic())
+        keys = {(thread_id, ref): item for ref, item in sealer.items.items()}
         try:
-            try:
-                self.checkpoints.batch_put(mine.values())
-            except BaseException:
-                future.set_result(False)
-                raise
-            future.set_result(True)
+            others = self._claimed_by_others(keys, claim)
+            self._put_segments(item for key, item in keys.items() if key not in others)
+            claim.is_stored.set_result(True)
+            wait({other.is_stored for other in others.values()}, timeout=_SHARED_SECONDS)
             # Where the other call has failed, this one is not to.
-            self.checkpoints.batch_put(item for item, other in others if not other.result())
+            failed = [key for key, other in others.items() if not other.has_stored]
+            self._put_segments(keys[key] for key in failed)
             self.cache.remember_segments(thread_id, sealer.segments)
             yield
         finally:
+            if not claim.is_stored.done():
+                claim.is_stored.set_result(False)
             with self._lock:
-                for ref in mine:
-                    del self._storing[thread_id, ref]
+                for key in keys:
+                    if self._storing.get(key) is claim:
+                        del self._storing[key]
+
+    def _claimed_by_others(
+        self, keys: Iterable[tuple[str, _Ref]], claim: _Claim
+    ) -> dict[tuple[str, _Ref], _Claim]:
+        """Claim the segments that no other call stores, and return who stores the others."""
+        others: dict[tuple[str, _Ref], _Claim] = {}
+        with self._lock:
+            for key in keys:
+                other = self._storing.get(key)
+                # A call may hang, and what it has stored be deleted meanwhile.
+                if other and claim.since - other.since <= _SHARED_SECONDS:
+                    others[key] = other
+                else:
+                    self._storing[key] = claim
+        return others
+
+    def _put_segments(self, items: Iterable[_Item]) -> None:
+        stored_at = _stored(self.clock(), 0)
+        self.checkpoints.batch_put(item | stored_at for item in items)
+
+    @contextmanager
+    def forgetting(self, thread_id: str) -> Iterator[None]:
+        """Forget a thread before its items are deleted, and what was learned of it meanwhile."""
+        self.forget(thread_id)
+        try:
+            yield
+        finally:
+            self.forget(thread_id)
+
+    def forget(self, thread_id: str) -> None:
+        self.cache.forget(thread_id, self.clock())
+        with self._lock:
+            for key in [key for key in self._storing if key[0] == thread_id]:
+                del self._storing[key]
+
+    def tell_lost(self, thread_id: str, refs: Collection[_Ref]) -> None:
+        """Tell of segments that lose a name now (rule 8)."""
+        self.checkpoints.batch_put(
+            _encode_pruned(thread_id, batch, self.clock())
+            for batch in _batches(sorted(refs), _MAX_PRUNED_REFS)
+        )
 
     def delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
         self.checkpoints.batch_delete(_checkpoints_key(thread_id, key) for key in range_keys)
@@ -2652,14 +2730,14 @@ class _Store:
 
 
 # -- Read -----------------------------------------------------------------------------------------
-# get_tuple(), list() and get_delta_channel_history().
+# get_tuple(), list() and get_delta_channel_history(), and what copies and history() read by.
 
 
 class _Pending(NamedTuple):
     """The items of checkpoints' writes, and the segments that these name."""
 
     items: _WriteItems
-    names: Collection[_Ref]
+    named: Collection[_Ref]
     segments: Mapping[_Ref, _Segment]
 
 
@@ -2696,34 +2774,30 @@ class _Reader:
             likely = address.key(address.checkpoint_id)
         else:
             # Most often the newest is the one that this process stored or read last.
-            likely = store.cache.newest(*namespace)
+            likely = store.cache.last_seen(*namespace)
         if likely:
             writes = store.workers.start(self._pending, [likely])
         record = self.record(likely) if address.checkpoint_id and likely else self._newest(address)
         if record is None:
             # Another process may have deleted the thread, with all that was known of it.
-            store.cache.forget_newest(*namespace)
+            store.cache.forget_last_seen(*namespace)
             return None
+        if not writes or record.key != likely or record.is_layout_0:
+            writes = store.workers.start(self._pending_of, [record])
+        found = self._finish(self._start(record, {}, writes.result))
+        # Now that all it names is there.
         store.cache.remember(record, now)
-        read: Callable[[], _Pending] = partial(self._pending_of, [record])
-        if writes and record.key == likely and not record.is_layout_0:
-            read = writes.result
-        pending = partial(self._remembered, record, read, now)
-        return self._finish(self._start(record, {}, pending))
+        self._remember_writes(record, writes.result(), now)
+        return found
 
-    def _remembered(
-        self, record: _Record, read: Callable[[], _Pending], seen_at: float
-    ) -> _Pending:
-        """Read a checkpoint's writes, and note what they name instead of what was known of them.
+    def _remember_writes(self, record: _Record, pending: _Pending, seen_at: float) -> None:
+        """Note what a checkpoint's writes name instead of what was known of them.
 
         A thread may be deleted by another process, and come back with the same checkpoints.
         """
-        pending = read()
         expiries = filter(None, map(_expires_at, pending.items[record.key]))
-        good_until = _good_until(seen_at, min(expiries, default=0))
-        base = _Base(list(pending.names), record.secret)
-        self._store.cache.remember_writes(record.key, base, good_until, are_all=True)
-        return pending
+        base, expires_at = _Base(list(pending.named), record.secret), min(expiries, default=0)
+        self._store.cache.remember_writes(record.key, base, seen_at, expires_at, are_all=True)
 
     def record(self, key: _CheckpointKey) -> _Record | None:
         """Read a checkpoint's record by its id."""
@@ -2751,7 +2825,7 @@ class _Reader:
     ) -> _Pending:
         """Read writes, and of the segments that they name as many as a list may hold."""
         store = self._store
-        items = store.pending(keys, layout_0)
+        items = store.writes_of(keys, layout_0, consistent=store.consistent_read)
         named_by: dict[_Ref, _CheckpointKey] = {}
         with suppress(DamagedCheckpointError):  # it is raised when its checkpoint is returned
             for key, found in items.items():
@@ -2890,23 +2964,19 @@ class _Reader:
 
     def _selected(self, selection: _Selection) -> Iterator[_Record]:
         address, filter_, before_id, limit = selection
+        _, checkpoint_ns, only_id = address or (None, None, None)
         # One page holds what is asked for, and the checkpoint that *before* names, which is not.
-        page_limit = limit + bool(before_id) if limit and not filter_ else 16
+        page_limit = limit + bool(before_id) if limit and not filter_ else _FIRST_PAGE_ITEMS
         for thread_id in [address.thread_id] if address else self._store.thread_ids():
-            for item in self._newest_first(thread_id, address, page_limit, before_id):
+            if checkpoint_ns is None:
+                items = self.all_namespaces(thread_id, page_limit, before_id, only_id)
+            else:
+                items = self._namespace(thread_id, checkpoint_ns, page_limit, before_id, only_id)
+            for item in items:
                 if _record_key(item).checkpoint_id < (before_id or _VEIL):
                     record = self._decoder.record(item)
                     if all(record.metadata.get(name) == value for name, value in filter_.items()):
                         yield record
-
-    def _newest_first(
-        self, thread_id: str, address: _Address | None, limit: int, before_id: str | None
-    ) -> Iterator[_Item]:
-        """Read the checkpoints of a namespace, or of all of a thread's, newest first."""
-        _, checkpoint_ns, only_id = address or (None, None, None)
-        if checkpoint_ns is None:
-            return self.all_namespaces(thread_id, limit, before_id, only_id)
-        return self._namespace(thread_id, checkpoint_ns, limit, before_id, only_id)
 
     def _namespace(
         self,
@@ -2942,7 +3012,8 @@ class _Reader:
 
         sources: list[Iterator[_Item | _CheckpointKey]] = [read_ahead("")]
         held = 0
-        for found_ns, items in self._store.subgraphs(thread_id):
+        found = self._store.subgraphs(thread_id, consistent=self._store.consistent_read)
+        for found_ns, items in found:
             if items is None:
                 sources.append(read_ahead(found_ns))
                 continue
@@ -2979,7 +3050,7 @@ class _Reader:
         """Read a checkpoint, or the newest, and then its ancestors."""
         thread_id, checkpoint_ns, checkpoint_id = address
         items = self._store.newest_first(
-            thread_id, checkpoint_ns or "", limit=16, through_id=checkpoint_id
+            thread_id, checkpoint_ns or "", limit=_FIRST_PAGE_ITEMS, through_id=checkpoint_id
         )
         item = next(items, None)
         if item is None or (checkpoint_id and _record_key(item).checkpoint_id != checkpoint_id):
@@ -2991,9 +3062,11 @@ class _Reader:
             while item and _record_key(item) > key:
                 item = next(items, None)
             record = None
-            if item and _record_key(item) == key:
+            if key in seen:
+                pass  # forged items may name each other as parents
+            elif item and _record_key(item) == key:
                 record = self._decoder.record(item)
-            elif key not in seen:
+            else:
                 # Of two machines, one with a clock behind has given the child a smaller id.
                 record = self.record(key)
             if record is None:
@@ -3072,8 +3145,7 @@ def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
     channel's count of updates must stand still too.
     """
     updated = child.checkpoint.get("updated_channels")
-    before = (record.metadata.get("counters_since_delta_snapshot") or {}).get(channel, (0, 0))
-    after = (child.metadata.get("counters_since_delta_snapshot") or {}).get(channel)
+    before, after = record.counters.get(channel, (0, 0)), child.counters.get(channel)
     return updated is None or channel in updated or after is None or after[0] != before[0]
 
 
@@ -3144,13 +3216,13 @@ class _Writer:
             base.secret,
         )
         pending = record.pending_deltas
-        if pending and not (parent and _lasts(parent.expires_at, expires_at)):
+        if parent_id and pending and not (parent and _lasts(parent.expires_at, expires_at)):
             self._renew(_Address(*key[:2], parent_id), pending, expires_at)
         item = _encode_record(record, sealer)
         with store.segments_stored(key.thread_id, sealer):
             store.checkpoints.put(item)
-            names = (*record.refs, *_refs(item, "lists"))
-            store.cache.remember(record._replace(names=names), now)
+            named = (*record.refs, *_refs(item, "lists"))
+            store.cache.remember(record._replace(named=named), now)
 
     def _parent(self, key: _CheckpointKey | None, now: float, *, needed: bool) -> _Record | None:
         """Return the parent's record, if it is known or needed."""
@@ -3166,20 +3238,20 @@ class _Writer:
     ) -> _Base:
         """Return what is known of checkpoints and of their writes that a new item may share."""
         cache = self._store.cache
-        bases = [_Base(parent.names, parent.secret)] if parent else []
+        bases = [_Base(parent.named, parent.secret)] if parent else []
         for key in keys:
             if record := cache.recall(key, now):
-                bases.append(_Base(record.names, record.secret))
+                bases.append(_Base(record.named, record.secret))
             if writes := cache.recall_writes(key, now):
                 bases.append(writes)
         # A record of layout 0 has none.
         secrets = (each.secret for each in bases if each.secret)
         secret = next(secrets, b"") or self._codec.new_secret()
-        names = chain.from_iterable(each.names for each in bases if each.secret == secret)
-        return _Base(list(dict.fromkeys(names)), secret)
+        named = chain.from_iterable(each.named for each in bases if each.secret == secret)
+        return _Base(list(dict.fromkeys(named)), secret)
 
     def _former(self, key: _CheckpointKey, base: _Base) -> _Former:
-        return _Former(self._store.cache.recall_segments(key.thread_id, base.names).values())
+        return _Former(self._store.cache.recall_segments(key.thread_id, base.named).values())
 
     def _channels(
         self,
@@ -3235,19 +3307,20 @@ class _Writer:
             missing -= record.channels.keys()
             if not missing:
                 break
-        for batch in _batches(short, 16):
+        for batch in _batches(short, _MAX_RENEWED):
             self._store_again(batch, expires_at)
 
     def _store_again(self, records: Sequence[_Record], expires_at: int) -> None:
         """Store checkpoints with another expiry: segments first, then writes, then records.
 
-        Items that were deleted or have changed in between stay so.
+        What was deleted in between stays so, and so do writes that have changed.
         """
         store, thread_id = self._store, records[0].key.thread_id
         expiries, now = (expires_at, expires_at), self._store.clock()
         sealer = _Sealer(thread_id, self._codec, _Base((), b""), expiries, now)
         record_items: list[_Item] = []
         write_items: list[tuple[_Item, str, _Item | None]] = []
+        lost: set[_Ref] = set()
         found = store.writes_of([record.key for record in records])
         for record in records:
             channels = {
@@ -3256,10 +3329,13 @@ class _Writer:
             }
             renewed = record._replace(channels=channels, expires_at=expires_at)
             record_items.append(_encode_record(renewed, sealer))
+            lost.update(record.named)
             for item in found[record.key]:
                 if not _lasts(_expires_at(item), expires_at):
+                    lost.update(self._decoder.named(item, record.key).all)
                     again = self._encode_again(item, record.key, sealer)
                     write_items.append((again, "digest = :digest", {":digest": item["digest"]}))
+        store.tell_lost(thread_id, lost)
         with store.segments_stored(thread_id, sealer):
             store.writes.put_all(write_items)
             store.checkpoints.put_all(
@@ -3285,7 +3361,10 @@ class _Writer:
             idx = WRITES_IDX_MAP.get(channel, position)
             (ordinary if idx >= 0 else special)[idx] = (channel, *self._codec.dumps(value))
         slot = 0
-        while ordinary and (standing := self._put_at(slot, ordinary, key, task_id, task_path)):
+        while (
+            ordinary
+            and (standing := self._put_at(slot, ordinary, key, task_id, task_path)) is not None
+        ):
             # Rule 3: whoever comes to this slot sees the same indices in it and in all below, and
             # goes on to the same next one, so that an index has one first value.
             with _well_formed((key, self._store.writes.name)):
@@ -3319,7 +3398,7 @@ class _Writer:
             len(data) > _INLINE_WRITE_BYTES for _, _, data in writes.values()
         ):
             # A fast node's writes may come before its checkpoint: what was put last is like it.
-            newest = store.cache.newest(key.thread_id, key.checkpoint_ns)
+            newest = store.cache.last_seen(key.thread_id, key.checkpoint_ns)
             base = self.base([key] if newest is None else [key, newest], now)
             former = self._former(key, base)
         sealer = _Sealer(key.thread_id, self._codec, base, (expires_at, expires_at), now)
@@ -3332,9 +3411,9 @@ class _Writer:
         with store.segments_stored(key.thread_id, sealer):
             standing = store.writes.put(item, condition)
             if is_large and standing is None:
-                names = chain.from_iterable(value.refs for _, value in values.values())
-                base = _Base(list(dict.fromkeys(names)), base.secret)
-                store.cache.remember_writes(key, base, _good_until(now, expires_at))
+                named = chain.from_iterable(value.refs for _, value in values.values())
+                base = _Base(list(dict.fromkeys(named)), base.secret)
+                store.cache.remember_writes(key, base, now, expires_at)
         return standing
 
 
@@ -3386,7 +3465,7 @@ def _value_lasts(value: _Value, until: int) -> bool:
 # delete_thread(), prune() and delete_for_runs().
 
 
-def _newest(summaries: _Summaries) -> set[_CheckpointKey]:
+def _kept_by_prune(summaries: _Summaries) -> set[_CheckpointKey]:
     """Return the newest checkpoint of each namespace, and those that it is rebuilt from."""
     newest = {key.checkpoint_ns: key for key in sorted(summaries)}.values()
     return {*newest, *_delta_ancestors(summaries, newest)}
@@ -3424,23 +3503,23 @@ class _Remover:
 
     def delete_thread(self, thread_id: str) -> None:
         store = self._store
-        store.cache.forget(thread_id)
-        writes = store.writes.query(_writes_hash_key(thread_id), attributes=_WRITES_KEYS)
-        veils = store.veils(thread_id, "deletion", thread_id)
-        first = next(writes)
-        store.hide(veils)  # now that both tables have answered
-        for page in chain([first], writes):
-            store.writes.batch_delete(page.items)
-        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "digest", "through")
-        for page in store.checkpoints.query(thread_id, attributes=attributes):
-            store.delete_layout_0_writes(map(_record_key, filter(_is_layout_0, page.items)))
-            # The veils of a page last: they hide the rest of it.
-            for is_veil in (False, True):
-                items = (item for item in page.items if (_kind(item) == "veil") is is_veil)
-                store.delete(thread_id, (item["checkpoint_id"]["S"] for item in items))
+        with store.forgetting(thread_id):
+            writes = store.writes.query(_writes_hash_key(thread_id), attributes=_WRITES_KEYS)
+            veils = store.veils(thread_id, "deletion", thread_id)
+            first = next(writes)
+            store.hide(veils)  # now that both tables have answered
+            for page in chain([first], writes):
+                store.writes.batch_delete(page.items)
+            attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "digest", "through")
+            for page in store.checkpoints.query(thread_id, attributes=attributes):
+                store.delete_layout_0_writes(map(_record_key, filter(_is_layout_0, page.items)))
+                # The veils of a page last: they hide the rest of it.
+                for is_veil in (False, True):
+                    items = (item for item in page.items if (_kind(item) == "veil") is is_veil)
+                    store.delete(thread_id, (item["checkpoint_id"]["S"] for item in items))
 
     def prune(self, thread_id: str, grace_seconds: float) -> None:
-        self._shrink(thread_id, _newest, grace_seconds)
+        self._shrink(thread_id, _kept_by_prune, grace_seconds)
 
     def delete_for_runs(self, run_ids: Collection[str], *, force: bool, use_index: bool) -> None:
         def others(summaries: _Summaries) -> set[_CheckpointKey]:
@@ -3474,9 +3553,9 @@ class _Remover:
     ) -> None:
         """Delete a thread's checkpoints but those that *choose* returns, and collect segments.
 
-        Each goes before its writes: no reader sees one without them. Writes of no checkpoint, as
-        a call that was cut off leaves them, go too, but not those of the grace period: their
-        checkpoint may be on its way (rule 5).
+        Each goes before its writes, but for layout 0: who begins to read then sees no checkpoint
+        without them. Writes of no checkpoint, as a call that was cut off leaves them, go too, but
+        not those of the grace period: their checkpoint may be on its way (rule 5).
 
         A put that is under way may build on an item that this deletes, and name its segments: it
         saw that item within half a grace period. So a segment goes only if nothing named it when
@@ -3486,31 +3565,30 @@ class _Remover:
         put after that names what its parent or the parent's writes did. A pruned item also tells of
         what still has a name: another call may just delete that.
         """
-        store, now = self._store, self._store.clock()
-        then = now - grace_seconds
+        store = self._store
+        then = store.clock() - grace_seconds
         summaries = self._survey(thread_id)
         kept = choose({key: each for key, each in summaries.items() if each.is_live})
         plan = self._plan(thread_id, summaries, kept, then)
         segments, done = self._segments_stored_by(thread_id, then)
-        store.cache.forget(thread_id)
-        lost = plan.lost if grace_seconds else set()
-        store.checkpoints.batch_put(
-            _encode_pruned(thread_id, batch, now)
-            for batch in _batches(sorted(lost), _MAX_PRUNED_REFS)
-        )
-        # Those of layout 0 only their checkpoint tells of: they go first.
-        store.delete_layout_0_writes(key for key in plan.checkpoints if summaries[key].is_layout_0)
-        store.delete(thread_id, (key.range_key for key in plan.checkpoints))
-        hash_key = _writes_hash_key(thread_id)
-        store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in plan.writes)
-        spared = {ref.range_key for ref in plan.named | lost}
-        store.checkpoints.delete_all(
-            (_checkpoints_key(thread_id, range_key) for range_key in segments - spared),
-            # None that a put has stored again since they were listed.
-            ConditionExpression="stored_at <= :then",
-            ExpressionAttributeValues={":then": {"N": str(int(then))}},
-        )
-        store.delete(thread_id, done)
+        with store.forgetting(thread_id):
+            lost = plan.lost if grace_seconds else set()
+            store.tell_lost(thread_id, lost)
+            # Those of layout 0 only their checkpoint tells of: they go first.
+            store.delete_layout_0_writes(
+                key for key in plan.checkpoints if summaries[key].is_layout_0
+            )
+            store.delete(thread_id, (key.range_key for key in plan.checkpoints))
+            hash_key = _writes_hash_key(thread_id)
+            store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in plan.writes)
+            spared = {ref.range_key for ref in plan.named | lost}
+            store.checkpoints.delete_all(
+                (_checkpoints_key(thread_id, range_key) for range_key in segments - spared),
+                # None that a put has stored again since they were listed.
+                ConditionExpression="stored_at <= :then",
+                ExpressionAttributeValues={":then": {"N": str(int(then))}},
+            )
+            store.delete(thread_id, done)
 
     def _survey(self, thread_id: str) -> dict[_CheckpointKey, _Summary]:
         """Read all of a thread's checkpoints."""
@@ -3519,7 +3597,7 @@ class _Remover:
         for item in self._store.checkpoints.items(thread_id, *_ALL_CHECKPOINTS):
             if _kind(item) == "checkpoint":
                 record = self._decoder.record(item)
-                summary = self._decoder.summary(item, record)
+                summary = record.summary
                 refs = frozenset(same.setdefault(ref, ref) for ref in summary.refs)
                 is_live = self._store.is_live(item)
                 summaries[record.key] = summary._replace(refs=refs, is_live=is_live)
@@ -3558,12 +3636,12 @@ class _Remover:
             thread_id, *_PRUNED_AND_SEGMENTS, attributes=attributes
         ):
             range_key = item["checkpoint_id"]["S"]
-            is_old = _stored_by(item, then)
-            if _kind(item) != "pruned":
-                segments |= {range_key} if is_old else set()
-            elif is_old:
+            kind, is_old = _kind(item), _stored_by(item, then)
+            if kind == "segment" and is_old:
+                segments.add(range_key)
+            elif kind == "pruned" and is_old:
                 done.append(range_key)
-            else:
+            elif kind == "pruned":
                 spared.update(ref.range_key for ref in _refs(item))
         return segments - spared, done
 
@@ -3623,15 +3701,15 @@ class _Remover:
                 return False
 
         def scan(job: tuple[Sequence[str], int]) -> set[str]:
-            batch, segment = job
+            batch, part = job
             values = {f":{index}": {"S": run_id} for index, run_id in enumerate(batch)}
             pages = self._store.checkpoints.scan(
                 (*_CHECKPOINTS_KEYS, "checkpoint_ns", "run_id", "type", "metadata", "checkpoint"),
                 # Layout 0 keeps the run's id in the metadata alone.
                 FilterExpression=f"run_id IN ({', '.join(values)}) OR attribute_exists(metadata)",
                 ExpressionAttributeValues=values,
-                Segment=segment,
-                TotalSegments=_SCAN_SEGMENTS,
+                Segment=part,
+                TotalSegments=_SCAN_PARTS,
                 ConsistentRead=True,
             )
             return {
@@ -3639,7 +3717,7 @@ class _Remover:
             }
 
         batches = _batches(sorted(run_ids), _MAX_IN_OPERANDS)
-        jobs = [(batch, segment) for batch in batches for segment in range(_SCAN_SEGMENTS)]
+        jobs = [(batch, part) for batch in batches for part in range(_SCAN_PARTS)]
         return set().union(*self._store.workers.side_by_side(scan, jobs)), damaged
 
 
@@ -3669,7 +3747,7 @@ class _Copier:
                     f"to another thread"
                 )
         store.refuse_veiled(source, "source_thread_id")
-        store.cache.forget(target)  # another process may have deleted what it was
+        store.forget(target)  # another process may have deleted what it was
         store.hide(store.veils(target, reason, source))
         for page in store.checkpoints.query(source, *_ALL_CHECKPOINTS):
             items = [
@@ -3687,10 +3765,10 @@ class _Copier:
         for key, (item, writes) in whole.items():
             self._decoder.record(item)  # what is damaged is not copied
             for each in (item, *writes):
-                names = self._decoder.named(each, key)
+                named = self._decoder.named(each, key)
                 # An encrypted body is encrypted anew.
-                body = [] if self._codec.encrypts else names.body
-                refs = (*body, *names.lists, *names.values)
+                body = [] if self._codec.encrypts else named.body
+                refs = (*body, *named.lists, *named.values)
                 named_by |= {ref: key for ref in refs if ref not in self._copied}
         self._copy_segments(named_by)
         self._copied.update(named_by)
@@ -3830,7 +3908,7 @@ class _Importer:
         there_before = len(stored & parents.keys())
         done = self._stored_first(thread_id, keys, stored)
         progress(thread_id, done, len(keys))
-        self._store.cache.forget(thread_id)  # another process may have deleted what it was
+        self._store.forget(thread_id)  # another process may have deleted what it was
         if done:
             writes = self._shown(source_id, keys[done - 1]).pending_writes
             # Once all is here, a graph may have gone on from it, and its writes stay.
@@ -4062,9 +4140,9 @@ class _Inspector:
     def history(self, thread_id: str, checkpoint_ns: str | None) -> Iterator[HistoryEntry]:
         """Read a thread's checkpoints in the order of list(), but no writes, and no state."""
         if checkpoint_ns is None:
-            items = self._reader.all_namespaces(thread_id, 16)
+            items = self._reader.all_namespaces(thread_id, _FIRST_PAGE_ITEMS)
         else:
-            items = self._store.newest_first(thread_id, checkpoint_ns, limit=16)
+            items = self._store.newest_first(thread_id, checkpoint_ns, limit=_FIRST_PAGE_ITEMS)
         is_empty = True
         for item in items:
             is_empty = False
@@ -4080,7 +4158,7 @@ class _Inspector:
                 str(ts),
                 sorted(set(self._next_nodes(record))),
                 _item_bytes(item),
-                len(set(self._decoder.named(item, record.key).all)),
+                len(set(record.named)),
             )
         if is_empty:
             self._store.refuse_veiled(thread_id, "Thread")
@@ -4190,7 +4268,7 @@ class _Inspector:
             return
         if kind == "checkpoint":
             record, table = self._decoder.record(item), self._store.checkpoints
-            summaries[key] = self._decoder.summary(item, record)
+            summaries[key] = record.summary
         elif kind == "write":
             self._decoder.writes(item, key)
             table = self._store.writes
@@ -4238,7 +4316,7 @@ def _triggered(channel: str, value: Any) -> Iterator[str]:
 
 
 def _text(name: str, value: object, *, max_bytes: int) -> str:
-    """Check a string that becomes part of a key."""
+    """Check a string that is stored as such."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {value!r}")
     try:
@@ -4278,13 +4356,6 @@ def _checkpoint_id(value: object) -> str:
     return part
 
 
-def _checkpoint_key(thread_id: str, checkpoint_ns: str, checkpoint_id: Any) -> _CheckpointKey:
-    """Check a checkpoint's id, alone and with the keys it makes, and return its key."""
-    key = _CheckpointKey(thread_id, checkpoint_ns, _checkpoint_id(checkpoint_id))
-    _text("checkpoint_id with its namespace", key.range_key, max_bytes=_MAX_CHECKPOINT_KEY_BYTES)
-    return key
-
-
 class _Address(NamedTuple):
     """What a config's ``configurable`` names; None: not named."""
 
@@ -4293,7 +4364,12 @@ class _Address(NamedTuple):
     checkpoint_id: str | None
 
     def key(self, checkpoint_id: Any) -> _CheckpointKey:
-        return _checkpoint_key(self.thread_id, self.checkpoint_ns or "", checkpoint_id)
+        """Check a checkpoint's id, alone and with the keys it makes, and return its key."""
+        id_ = _checkpoint_id(checkpoint_id)
+        key = _CheckpointKey(self.thread_id, self.checkpoint_ns or "", id_)
+        range_key = key.range_key
+        _text("checkpoint_id with its namespace", range_key, max_bytes=_MAX_CHECKPOINT_KEY_BYTES)
+        return key
 
 
 def _address(config: RunnableConfig) -> _Address:
@@ -4545,10 +4621,11 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             DamagedCheckpointError: part of the checkpoint is missing, or not what was stored, or
                 the serde can't decode it.
         Cost: 2 requests; side by side by id, and where this process stored or read the newest
-            last, else one after the other. Beside the second or after it, one for each 100 segments
-            that are not in the cache, at half the price. One more before these for lists of names,
-            where the checkpoint names over 48 segments, which hold about 1 MB; and one after them
-            for segments that only pending writes name.
+            last, else one after the other; 3 where it knows one that is not the newest any more.
+            Beside the second or after it, one for each 100 segments that are not in the cache, at
+            half the price. One more before these for lists of names, where the checkpoint names
+            over 48 segments, which hold about 1 MB; and one after them for segments that only
+            pending writes name.
         """
         return self._reader().get_tuple(_address(config))
 
@@ -4621,8 +4698,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 the client makes.
         Cost: 1 request; before it, one for every 25 new segments, side by side. A get of the parent
             first, where this process neither stored nor read it in the last half hour and
-            *checkpoint* leaves out a value that it may have. Where items expire, all that a
-            ``DeltaChannel`` is rebuilt from is read and stored again once in ``ttl_seconds``.
+            *checkpoint* leaves out a value that it may have, or counts a ``DeltaChannel``'s
+            updates. Where items expire, all that a ``DeltaChannel`` is rebuilt from is read and
+            stored again once in ``ttl_seconds``.
         """
         address = _address(config)
         key = address.key(checkpoint["id"])
@@ -4702,7 +4780,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Raises:
             TypeError: *run_ids* is a string, or holds something else.
             DynamoDBSaverError: another run's checkpoint needs one of these, and *force* is False;
-                the thread that the error names is as it was. Or the index may not be queried.
+                the thread that the error names is as it was, and so are those whose ids sort after
+                its own. Or the index may not be queried.
             DamagedCheckpointError: a checkpoint can't be decoded. The thread that it names is as it
                 was, and those of all other threads are deleted.
         Cost: a query of the index for each run, side by side, of half a read unit for 4 KB, some
@@ -4873,12 +4952,14 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             checkpoint_ns: a namespace, the root's is ""; None: all.
 
         Raises:
-            ValueError: *thread_id* can be no key.
+            ValueError: *thread_id* or *checkpoint_ns* can be no key.
             DynamoDBSaverError: an unfinished deletion or copy hides the thread.
             DamagedCheckpointError: as get_tuple().
         Cost: the queries of list(), but none for writes or values, except for the segments of
             values between nodes; one more where nothing is found.
         """
+        if checkpoint_ns is not None:
+            _text("checkpoint_ns", checkpoint_ns, max_bytes=_MAX_TEXT_BYTES)
         return self._inspector().history(_thread_id(thread_id), checkpoint_ns)
 
     def stats(self, thread_id: str) -> ThreadStats:

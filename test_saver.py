@@ -1822,6 +1822,22 @@ def test_setup_turns_expiry_on(call: Call, make_saver: MakeSaver, no_tables: Tab
             assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
 
 
+def test_setup_turns_expiry_on_while_another_does(world: World) -> None:
+    """Two processes that set up at once both come to their end."""
+    client = world.client()
+    saver, other = world.saver(client, ttl_seconds=60), world.saver(ttl_seconds=60)
+    come_in = iter([other.setup])
+    client.meta.events.register(
+        "before-call.dynamodb.UpdateTimeToLive", lambda **_: next(come_in, int)()
+    )
+
+    saver.setup()
+
+    for name in world.tables:
+        assert _expiry_of(client, name)["TimeToLiveStatus"] in ("ENABLING", "ENABLED")
+    assert next(come_in, None) is None
+
+
 def test_setup_refuses_a_table_that_expires_otherwise(
     call: Call, make_saver: MakeSaver, no_tables: Tables
 ) -> None:
@@ -2446,7 +2462,7 @@ def test_keys_are_never_shared(deaf_saver: DynamoDBSaver, both: tuple[Any, Any])
         except ValueError:
             reject()
         sealer = _sealer()
-        key = module._checkpoint_key(thread_id, checkpoint_ns, checkpoint_id)
+        key = module._Address(thread_id, checkpoint_ns, None).key(checkpoint_id)
         write = {idx: ("x", module._Value("null", (b"",)))}
         item = module._encode_writes(key, task_id, "", idx, write, sealer)
         checkpoint_item = requests.sent[0][1]["Item"]
@@ -2469,7 +2485,7 @@ def test_keys_are_never_shared(deaf_saver: DynamoDBSaver, both: tuple[Any, Any])
 def _accepted(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Any:
     """Return the key of a checkpoint, or give up this example where it is refused."""
     try:
-        return module._checkpoint_key(module._thread_id(thread_id), checkpoint_ns, checkpoint_id)
+        return module._Address(module._thread_id(thread_id), checkpoint_ns, None).key(checkpoint_id)
     except ValueError:
         reject()
 
@@ -2510,7 +2526,7 @@ def test_keys_read_back(one: Any) -> None:
 @pytest.mark.parametrize("checkpoint_ns", ["n" * 513, "é" * 257, "#", "#" + "0" * 32])
 def test_keys_replace_a_long_namespace(checkpoint_ns: str) -> None:
     """A namespace of over 512 bytes, or one that starts as a replacement, stands as a digest."""
-    key = module._checkpoint_key("t", checkpoint_ns, "1")
+    key = module._CheckpointKey("t", checkpoint_ns, "1")
 
     digest = hashlib.blake2b(checkpoint_ns.encode(), digest_size=16).hexdigest()
     assert key.range_key == f"~c33:#{digest}:1"
@@ -2539,7 +2555,7 @@ def test_keys_of_layout_0_are_never_shared(one: tuple[str, str, str], data: st.D
     for parts in (one, other):
         thread_id, checkpoint_id, checkpoint_ns = (*parts, "", "")[:3]
         try:
-            keys.append(module._checkpoint_key(module._thread_id(thread_id), "", checkpoint_id))
+            keys.append(module._Address(module._thread_id(thread_id), "", None).key(checkpoint_id))
         except ValueError:
             reject()
         keys[-1] = keys[-1]._replace(checkpoint_ns=checkpoint_ns)
@@ -2608,7 +2624,7 @@ def test_cache_is_bounded_by_bytes() -> None:
 
     known = [key for key in keys if cache.recall(key, 1.0)]
     assert known == keys[-1:]
-    assert cache.newest("t", "") == keys[-1]
+    assert cache.last_seen("t", "") == keys[-1]
     assert cache._recent._left >= 0
 
 
@@ -2685,6 +2701,25 @@ def test_threads_reads_short_threads_together_and_long_ones_by_their_start(
     assert sorted(found) == sorted(f"{thread}" for thread in range(threads))
     assert len(requests.sent) <= requests_
     assert requests.items_read <= items
+
+
+@pytest.mark.parametrize("method", ["delete_thread", "prune", "copy_thread"])
+def test_what_deletes_or_copies_reads_consistently(world: World, method: str) -> None:
+    """A saver of consistent_read=False misses no namespace that was stored just now.
+
+    One that reveal() missed stayed hidden for ever.
+    """
+    saver = world.saver(consistent_read=False)
+    for ns in ("", "a", "b"):
+        _put(saver, _config("thread", ns=ns), 1)
+    given: dict[str, list[Any]] = {"prune": [["thread"]], "copy_thread": ["thread", "copy"]}
+
+    with Requests(saver) as requests:
+        getattr(saver, method)(*given.get(method, ["thread"]))
+
+    queries = [parameters for name, parameters in requests.sent if name == "Query"]
+    assert {parameters["ConsistentRead"] for parameters in queries} == {True}
+    assert len(queries) >= 3
 
 
 # -- Get and list ---------------------------------------------------------------------------------
@@ -2895,6 +2930,18 @@ def test_delta_channel_history_of_a_cut_chain_is_an_error(
     error = raised.value
     where = (error.thread_id, error.checkpoint_ns, error.checkpoint_id, error.table_name)
     assert where == (thread_id, "", _id(5), tables[0])
+
+
+def test_a_first_checkpoint_with_a_pending_delta_asks_for_no_other(world: World) -> None:
+    """A put without a parent renews nothing: once it went through the newest checkpoint's line."""
+    saver = world.saver(ttl_seconds=600)
+    metadata: Any = {"counters_since_delta_snapshot": {"delta": (1, 1)}}
+    saver.put(_config("thread"), _checkpoint(1, {}, {"delta": 1}), metadata, {})
+
+    with Requests(saver) as requests:
+        saver.put(_config("thread"), _checkpoint(2, {}, {"delta": 1}), metadata, {})
+
+    assert requests.names == ["PutItem"]
 
 
 # -- Put ------------------------------------------------------------------------------------------
@@ -3316,6 +3363,22 @@ def test_writes_may_come_before_their_checkpoint(
 
     found = call(make_saver(), "get_tuple", _config(thread_id))
     assert (found.config, found.pending_writes) == (config, [("task", "channel", 1)])
+
+
+def test_a_conditional_put_whose_answer_lacks_the_item_is_an_error(world: World) -> None:
+    """Writes are not taken for stored where DynamoDB does not say what stands in their place."""
+    client = world.client()
+    saver = world.saver(client)
+    config = _put(saver, _config("thread"), 1)
+    saver.put_writes(config, [("a", 1)], "task")
+    client.meta.events.register(
+        "after-call.dynamodb.PutItem", lambda parsed, **_: parsed.pop("Item", None)
+    )
+
+    with pytest.raises(DamagedCheckpointError, match="malformed"):
+        saver.put_writes(config, [("a", 1), ("b", 2)], "task")
+
+    assert world.saver().get_tuple(config).pending_writes == [("task", "a", 1)]  # type: ignore[union-attr]
 
 
 # -- Expiry ---------------------------------------------------------------------------------------
@@ -3757,6 +3820,18 @@ def test_a_run_index_that_may_not_be_queried_names_the_way_out(world: World) -> 
     assert world.items(0) == []
 
 
+def test_prune_spares_items_of_kinds_to_come(world: World) -> None:
+    """An item that a newer version may have put between pruned items and segments stays."""
+    saver = world.saver()
+    _put(saver, _config("thread"), 1)
+    stranger = module._checkpoints_key("thread", "~q1") | {"stored_at": {"N": "1"}}
+    _put_item(saver, stranger)
+
+    saver.prune(["thread"], grace_seconds=0)
+
+    assert stranger in world.items(0)
+
+
 # -- Copy -----------------------------------------------------------------------------------------
 
 
@@ -4078,7 +4153,7 @@ def test_copy_from_goes_on_wherever_it_was_cut_off(
         with Requests(cut_saver) as requests:
             for _ in range(200):
                 cut_before[0] = 2  # so that each call carries out one request
-                cut_saver._store.cache.forget(thread_id)
+                cut_saver._store.forget(thread_id)
                 try:
                     cut_saver.copy_from(source, [thread_id])
                 except Cut:
@@ -4250,7 +4325,7 @@ def test_copy_from_keeps_the_sends_of_an_older_format(
 )
 def test_copy_from_keeps_any_order_of_writes(shown: list[tuple[str, str]]) -> None:
     """However a saver sorts, its writes come back so, each of a task under an index of its own."""
-    key = module._checkpoint_key("thread", "", "1")
+    key = module._CheckpointKey("thread", "", "1")
     writes = [(*write, number) for number, write in enumerate(shown)]
     with mock_aws(), DynamoDBSaver("checkpoints", "writes", {"region_name": "us-east-1"}) as saver:
         importer = module._Importer(saver._store, CODEC, None, InMemorySaver())
@@ -5980,6 +6055,8 @@ def test_delta_channels_of_a_thread_in_use_outlive_its_lifetime(
     now[0] += 900
     _sweep(saver, now[0])
     assert new_saver().get_tuple(config) is None
+    now[0] += 2 * GRACE  # what a renewal says that it replaced
+    _sweep(saver, now[0])
     assert _stored(saver) == []
 
 
@@ -6113,7 +6190,10 @@ def test_get_tuple_costs_three_requests_whatever_the_thread_holds(
 def test_get_tuple_without_segments_costs_two_requests(
     call: Call, make_saver: MakeSaver, thread_id: str
 ) -> None:
-    """By id, and of a newest that this process knows, both are sent at once; of none it is one."""
+    """By id, and of a newest that this process knows, both are sent at once; of none it is one.
+
+    Where another process has put a newer one, the writes are asked for once more.
+    """
     config = _put(make_saver(), _config(thread_id), 1, {"a": 1})
     saver = make_saver()
 
@@ -6128,6 +6208,11 @@ def test_get_tuple_without_segments_costs_two_requests(
     with Requests(saver, DELAY) as requests:
         call(saver, "get_tuple", config)
     assert (requests.names, requests.waves) == (["BatchGetItem", "Query"], 1)
+
+    _put(make_saver(), config, 2, {"a": 1})
+    with Requests(saver, DELAY) as requests:
+        call(saver, "get_tuple", _config(thread_id))
+    assert (requests.names, requests.waves) == (["Query"] * 3, 2)
 
     with Requests(saver, DELAY) as requests:
         call(saver, "get_tuple", _config(thread_id, ns="sub"))
@@ -7780,6 +7865,33 @@ def test_workers_never_wait_for_workers(max_workers: int) -> None:
     workers.close()
 
 
+def test_workers_that_can_start_no_more_leave_nothing_behind() -> None:
+    """Where a thread can't be started, the calls before it are over when the error comes."""
+    workers = module._Workers(4)
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        if number == 0:
+            begun.set()
+            time.sleep(0.2)
+            ended.set()
+
+    start, started = workers.start, []
+
+    def start_two(function: Any, *args: Any) -> Any:
+        started.append(args)
+        if len(started) == 2:
+            assert begun.wait(60)
+            workers._pool.shutdown(wait=False)
+        return start(function, *args)
+
+    workers.start = start_two  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        workers.side_by_side(work, range(3))
+
+    assert ended.is_set()
+
+
 # -- Damage ---------------------------------------------------------------------------------------
 
 PAYLOAD: Final = "the user's own words, which no error may repeat, "
@@ -8311,14 +8423,20 @@ def test_a_forged_thread_stops_no_other(world: World) -> None:
     assert [thread_id for thread_id in "abc" if saver.get_tuple(_config(thread_id))] == []
 
 
-def test_parents_in_a_circle_end_in_an_error(world: World) -> None:
-    """Forged checkpoints that name each other as parents are told, by verify and by a rebuild."""
+@pytest.mark.parametrize(("circle", "kept"), [((2, 1), 2), ((1, 2), 1)], ids=["of two", "of one"])
+def test_parents_in_a_circle_end_in_an_error(
+    world: World, circle: tuple[int, int], kept: int
+) -> None:
+    """Forged checkpoints that name each other, or themselves, as parents are told.
+
+    By verify and by a rebuild, which once went on for ever where one was its own parent.
+    """
     saver = world.saver()
     metadata: Any = {"run_id": "run", "counters_since_delta_snapshot": {"d": (1, 1)}}
     for number in (1, 2):
         saver.put(_config("thread"), _checkpoint(number, {}, {"d": 1}), metadata, {})
     for item in world.items(0):
-        parent = _id(3 - int(item["checkpoint_id"]["S"][-1]))
+        parent = _id(circle[int(item["checkpoint_id"]["S"][-1]) - 1])
         _put_item(saver, _altered(item, parent_checkpoint_id={"S": parent}))
 
     with pytest.raises(DamagedCheckpointError, match="is missing"):
@@ -8326,7 +8444,7 @@ def test_parents_in_a_circle_end_in_an_error(world: World) -> None:
 
     assert len(world.saver().verify("thread").damaged) == 2
     world.saver().prune(["thread"])
-    assert len(world.items(0)) == 2
+    assert len(world.items(0)) == kept
 
 
 # -- Crowds ---------------------------------------------------------------------------------------
@@ -8633,6 +8751,113 @@ def test_nothing_builds_on_a_thread_that_another_process_deleted(
     _audit(world)
     found: Any = world.saver().get_tuple(_config("thread"))
     assert found.checkpoint["channel_values"]["x"] == _LARGE
+
+
+def _read_if_whole(saver: DynamoDBSaver) -> None:
+    with suppress(DamagedCheckpointError):
+        saver.get_tuple(_config("thread"))
+
+
+@pytest.mark.usefixtures("serde")
+def test_nothing_builds_on_what_was_read_during_a_deletion(world: World) -> None:
+    """What this process learns of a thread while it deletes it is forgotten too."""
+    knock = Knock(world)
+    saver = world.saver(knock.client)
+
+    def begin() -> None:
+        world.saver().delete_thread("thread")
+        saver.put_writes(_put(saver, _config("thread"), 1, {"x": _LARGE}), [("x", _LARGE)], "task")
+
+    for _ in knock.before_each(
+        1,
+        begin,
+        lambda: saver.delete_thread("thread"),
+        lambda: _read_if_whole(saver),
+    ):
+        saver.put_writes(_config("thread", 5), [("x", _LARGE)], "task")
+        _put(saver, _config("thread", 1), 5, {"x": _LARGE})
+        _audit(world)
+
+
+@pytest.mark.parametrize("end", ["here, on its way", "elsewhere, on its way", "here, arrived"])
+def test_nothing_builds_on_a_call_that_outlives_a_deletion(
+    world: World, monkeypatch: Patch, end: str
+) -> None:
+    """A thread begun anew stores all that it names, though a call of before is not over.
+
+    Its segments are gone, whether its item comes before or after those of the new thread.
+    """
+    client, ticks = world.client(), itertools.count()
+    saver = world.saver(client, clock=lambda: world.now + next(ticks) / 1000)
+    config = _put(saver, _config("thread"), 1)
+    is_sent, goes_on = threading.Event(), threading.Event()
+
+    def hold(**_: Any) -> None:
+        if not is_sent.is_set():
+            is_sent.set()
+            assert goes_on.wait(60)
+
+    client.meta.events.register("before-send.dynamodb.PutItem", hold)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        late = pool.submit(_put, saver, config, 2, {"x": _LARGE})
+        assert is_sent.wait(60)
+        if end.startswith("elsewhere"):
+            monkeypatch.setattr(module, "_SHARED_SECONDS", -1)  # as if it had hung for long
+            world.saver().delete_thread("thread")
+        else:
+            saver.delete_thread("thread")
+        if end.endswith("arrived"):
+            goes_on.set()
+            late.result(60)
+        # A fast node's writes come before their checkpoint.
+        saver.put_writes(_config("thread", 5), [("x", _LARGE)], "task")
+        _put(saver, _config("thread"), 5, {"y": 1})
+        goes_on.set()
+        late.result(60)
+
+    found: Any = world.saver().get_tuple(_config("thread", 5))
+    assert found.checkpoint["channel_values"] == {"y": 1}
+    assert found.pending_writes == [("task", "x", _LARGE)]
+
+
+def test_nothing_builds_on_a_checkpoint_that_is_damaged(world: World) -> None:
+    """What a checkpoint names is relied upon once it was all there: a put on it heals the thread."""
+    _put(world.saver(), _config("thread"), 1, {"x": _LARGE})
+    for item in world.items(0):
+        if "segment" in item:
+            world.plain.delete_item(
+                TableName=world.tables[0], Key={name: item[name] for name in TABLE_KEYS[0]}
+            )
+    saver = world.saver()
+    with pytest.raises(DamagedCheckpointError, match="missing"):
+        saver.get_tuple(_config("thread"))
+
+    newest = _put(saver, _config("thread", 1), 2, {"x": _LARGE})
+
+    found: Any = world.saver().get_tuple(newest)
+    assert found.checkpoint["channel_values"] == {"x": _LARGE}
+
+
+@pytest.mark.usefixtures("serde")
+def test_a_prune_spares_what_a_renewal_replaced(world: World) -> None:
+    """A fork of a checkpoint that was renewed may name the segments that it named before."""
+    delta: Any = {"counters_since_delta_snapshot": {"delta": (1, 1)}}
+    saver = world.saver(ttl_seconds=20_000)
+    config = _put(saver, _config("thread"), 1, {"x": _LARGE, "delta": 0})
+    saver.put_writes(config, [("delta", _LARGE[::-1])], "task")
+    world.now += 2 * GRACE
+    assert saver.get_tuple(config)
+
+    other = world.saver(ttl_seconds=200_000)
+    other.put(config, _checkpoint(2, {}, {"delta": 2}), delta, {"delta": 2})
+    world.saver().prune(["thread"])
+    config["configurable"]["ttl_seconds"] = 100
+    _put(saver, config, 3, {"x": [*_LARGE, 1], "y": _LARGE[::-1]})
+
+    _audit(world)
+    world.now += GRACE + 1
+    world.saver().prune(["thread"])
+    _audit(world)
 
 
 @pytest.mark.parametrize("shared_by", ["writes", "two runs"])
