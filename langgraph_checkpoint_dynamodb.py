@@ -3215,9 +3215,7 @@ class _Writer:
             expires_at,
             base.secret,
         )
-        pending = record.pending_deltas
-        if parent_id and pending and not (parent and _lasts(parent.expires_at, expires_at)):
-            self._renew(_Address(*key[:2], parent_id), pending, expires_at)
+        self._renew(record, parent)
         item = _encode_record(record, sealer)
         with store.segments_stored(key.thread_id, sealer):
             store.checkpoints.put(item)
@@ -3297,14 +3295,20 @@ class _Writer:
         )
         return value._replace(parts=tuple(parts))
 
-    def _renew(self, address: _Address, delta_channels: Iterable[str], expires_at: int) -> None:
-        """Have the checkpoints that DeltaChannels are rebuilt from last until *expires_at*."""
-        missing = set(delta_channels)
+    def _renew(self, record: _Record, parent: _Record | None) -> None:
+        """Have the checkpoints that a record's DeltaChannels are rebuilt from last as long as it.
+
+        Where its parent does, those before the parent do.
+        """
+        missing, expires_at = set(record.pending_deltas), record.expires_at
+        key = record.parent_key
+        if not (missing and key) or (parent and _lasts(parent.expires_at, expires_at)):
+            return
         short: list[_Record] = []
-        for record in self._reader.lineage(address):
-            if not _lasts(record.expires_at, expires_at):
-                short.append(record)
-            missing -= record.channels.keys()
+        for each in self._reader.lineage(_Address(*key)):
+            if not _lasts(each.expires_at, expires_at):
+                short.append(each)
+            missing -= each.channels.keys()
             if not missing:
                 break
         for batch in _batches(short, _MAX_RENEWED):
