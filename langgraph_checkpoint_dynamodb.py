@@ -2560,16 +2560,14 @@ class _Store:
     def decoder(self, codec: _Codec) -> _Decoder:
         return _Decoder(codec, self.load_plain, (self.checkpoints.name, self.writes.name))
 
-    def load_segments(
-        self, codec: _Codec, key: _CheckpointKey, refs: Collection[_Ref]
-    ) -> dict[_Ref, _Segment]:
-        """Return segments that a checkpoint names; those that are not in the cache are read."""
-        return self.load_named(codec, key.thread_id, dict.fromkeys(refs, key))
+    def load_plain(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, _Segment]:
+        """Return segments with names, or with part of a body."""
+        return self.load_segments(_PLAIN, key.thread_id, dict.fromkeys(refs, key))
 
-    def load_named(
+    def load_segments(
         self, codec: _Codec, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
     ) -> dict[_Ref, _Segment]:
-        """Return segments of a thread, each with a checkpoint that names it, from the same."""
+        """Return segments that checkpoints name; those that are not in the cache are read."""
         of_values = codec is not _PLAIN
         known = self.cache.recall_segments(thread_id, named_by, of_values=of_values)
         missing = {ref: key for ref, key in named_by.items() if ref not in known}
@@ -2579,10 +2577,6 @@ class _Store:
         }
         self.cache.remember_segments(thread_id, read, of_values=of_values)
         return known | read
-
-    def load_plain(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, _Segment]:
-        """Return segments with names, or with part of a body."""
-        return self.load_segments(_PLAIN, key, refs)
 
     def segment_items(
         self, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
@@ -2809,7 +2803,8 @@ class _Reader:
 
     def load(self, key: _CheckpointKey, refs: Collection[_Ref]) -> Mapping[_Ref, _Segment]:
         """Return segments of values."""
-        return self._store.load_segments(self._codec, key, refs) if refs else {}
+        named_by = dict.fromkeys(refs, key)
+        return self._store.load_segments(self._codec, key.thread_id, named_by) if refs else {}
 
     def value(
         self, value: _Value, segments: Mapping[_Ref, _Segment], key: _CheckpointKey, table: str
@@ -2833,7 +2828,7 @@ class _Reader:
                     refs = self._decoder.named(item, key).values
                     named_by |= dict.fromkeys(refs, key)
             some = dict(islice(named_by.items(), _MAX_LIST_SEGMENTS))
-            segments = store.load_named(self._codec, keys[0].thread_id, some)
+            segments = store.load_segments(self._codec, keys[0].thread_id, some)
             return _Pending(items, named_by, segments)
         return _Pending(items, (), {})
 
