@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What real LangGraph graphs cost through this saver and through others, side by side.
 
-    nox -s bench -- --quick         # all workloads, fewer runs of them; under an hour
+    nox -s bench -- --quick         # all workloads, fewer runs of them; some 15 minutes
     nox -s bench                    # all runs, with what they install; hours
     nox -s bench -- chat fanout     # some workloads
     nox -s bench -- coldstart       # what a fresh process pays until it has its first answer
@@ -1877,7 +1877,7 @@ def main() -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"under an hour on two cores: all workloads, but only {', '.join(QUICK_SAVERS)}, one "
+        help=f"15 minutes on two cores: all workloads, but only {', '.join(QUICK_SAVERS)}, one "
         f"timed run of each where there are 3, and of {LATENCIES_MS} ms only "
         f"{QUICK_LATENCIES_MS} (waves are those at {max(QUICK_LATENCIES_MS)} ms); "
         f"{', '.join(name for name, each in WORKLOADS.items() if each.is_long)} without peers",

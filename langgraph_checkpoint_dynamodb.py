@@ -291,7 +291,7 @@ class DamagedCheckpointError(DynamoDBSaverError):
 
 
 # -- Client ---------------------------------------------------------------------------------------
-# Botocore's client for DynamoDB, made in a quarter of the usual time.
+# Botocore's client for DynamoDB, made in a quarter of the usual time, its imports aside.
 
 _CLIENT_OPTIONS: Final = {
     **{name: name for name in ("region_name", "endpoint_url", "aws_access_key_id",

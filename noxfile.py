@@ -298,7 +298,7 @@ def _command_line(session: nox.Session, python: str, env: dict[str, str]) -> Non
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure this saver and its peers side by side; ``nox -s bench -- --quick`` in an hour."""
+    """Measure this saver and its peers side by side; ``nox -s bench -- --quick`` in 15 minutes."""
     _install(session, ".", *dependency_groups(PYPROJECT, "bench"))
     # An environment each: two of the peers are imported by the name of this project's module.
     peers = Path(session.create_tmp()).resolve() / "peers"
