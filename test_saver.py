@@ -270,28 +270,15 @@ def _sealer(thread_id: str = "t") -> Any:
 
 # Limits so low that values of a hundred bytes are cut, sealed and sent in several batches.
 SMALL: Final = {
-    "_INLINE_VALUE_BYTES": 32,
-    "_INLINE_RECORD_BYTES": 200,
-    "_INLINE_WRITE_BYTES": 64,
-    "_MIN_SEALED_BYTES": 32,
+    "_INLINE_VALUE_BYTES": 32, "_INLINE_RECORD_BYTES": 200, "_INLINE_WRITE_BYTES": 64,
+    "_MIN_SEALED_BYTES": 32, "_MIN_LAST_SEGMENT_BYTES": 24, "_SAMPLE_BYTES": 24,
+    "_MAX_SEGMENT_BYTES": 400, "_MAX_ITEM_BYTES": 1000, "_MAX_BODY_BYTES": 4000,
     "_SEGMENT_BYTES": ((160, 400, 4), (64, 160, 2), (48, 80, 1)),
     "_TEXT_SEGMENT_BYTES": ((2000, (320, 800, 4)), (0, (160, 400, 4))),
-    "_MIN_LAST_SEGMENT_BYTES": 24,
-    "_TEXT_WORD": b"\0\1",
-    "_MAX_NAMES": 3,
-    "_LIST_NAMES": ((6, 9), (2, 4)),
-    "_SAMPLE_BYTES": 24,
-    "_MAX_SEGMENT_BYTES": 400,
-    "_MAX_ITEM_BYTES": 1000,
-    "_MAX_BODY_BYTES": 4000,
-    "_MAX_BATCH_GET_KEYS": 4,
-    "_MAX_BATCH_WRITE_ITEMS": 6,
-    "_MAX_PRUNED_REFS": 3,
-    "_MIN_LIST_AHEAD": 2,
-    "_MAX_LIST_AHEAD": 9,
-    "_MAX_LIST_SEGMENTS": 3,
-    "_MAX_LIST_HELD": 3,
-}
+    "_TEXT_WORD": b"\0\1", "_MAX_NAMES": 3, "_LIST_NAMES": ((6, 9), (2, 4)),
+    "_MAX_BATCH_GET_KEYS": 4, "_MAX_BATCH_WRITE_ITEMS": 6, "_MAX_PRUNED_REFS": 3,
+    "_MIN_LIST_AHEAD": 2, "_MAX_LIST_AHEAD": 9, "_MAX_LIST_SEGMENTS": 3, "_MAX_LIST_HELD": 3,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -407,10 +394,8 @@ def world(endpoint: Endpoint) -> Iterator[World]:
 
 LONG: Final = pytest.mark.long
 ENCRYPTED_IN_LONG: Final = pytest.mark.parametrize(
-    "serde", ["plain", pytest.param("encrypted", marks=pytest.mark.long)], indirect=True
+    "serde", ["plain", pytest.param("encrypted", marks=LONG)], indirect=True
 )
-
-
 AES_KEY: Final = b"k" * 32
 
 
@@ -445,7 +430,8 @@ def _async(target: Any, method: str, *args: Any, **kwargs: Any) -> Any:
     return asyncio.run(run())
 
 
-SYNC_AND_ASYNC = pytest.mark.parametrize(
+_ON_SERVERS = partial(pytest.mark.parametrize, indirect=["endpoint"], scope="session")
+SYNC_AND_ASYNC = _ON_SERVERS(
     ("endpoint", "call"),
     [
         pytest.param(server, call, id=f"{server}-{call.__name__[1:]}")
@@ -454,10 +440,8 @@ SYNC_AND_ASYNC = pytest.mark.parametrize(
         # The twins send the same requests: a slow server is asked by one of them.
         if call is _sync or "slow" not in quirks
     ],
-    indirect=["endpoint"],
-    scope="session",
 )
-CALLS_AND_DURABILITIES = pytest.mark.parametrize(
+CALLS_AND_DURABILITIES = _ON_SERVERS(
     ("endpoint", "call", "durability"),
     [
         pytest.param(server, call, durability, id=f"{server}-{call.__name__[1:]}-{durability}")
@@ -466,20 +450,16 @@ CALLS_AND_DURABILITIES = pytest.mark.parametrize(
         for durability in ("async", "sync", "exit")
         if durability == "async" or "slow in large tables" not in quirks
     ],
-    indirect=["endpoint"],
-    scope="session",
 )
 WITHOUT_A_SERVER = pytest.mark.parametrize(
     "call", [pytest.param(_sync, id="sync"), pytest.param(_async, id="async")]
 )
-SERVERS = pytest.mark.parametrize("endpoint", QUIRKS, indirect=True, scope="session")
+SERVERS = _ON_SERVERS("endpoint", QUIRKS)
 # Where it can't matter which server it is: the faster one, if it is there. So it is with the
 # command line, and with a partition of ours before the server.
-ONE_SERVER = pytest.mark.parametrize(
+ONE_SERVER = _ON_SERVERS(
     "endpoint",
     ["local" if os.environ.get("DYNAMODB_LOCAL_URL") or os.environ.get("CI") else "moto"],
-    indirect=True,
-    scope="session",
 )
 
 
@@ -520,10 +500,10 @@ def _short_and_long(name: str, short: Any, long: Any) -> pytest.MarkDecorator:
 
 
 @contextmanager
-def _raises_exactly(error: Exception) -> Iterator[None]:
+def _raises_exactly(error: Exception) -> Iterator[pytest.ExceptionInfo[Exception]]:
     """Check that the block raises an exception of this very type and text."""
     with pytest.raises(type(error)) as raised:
-        yield
+        yield raised
     assert (type(raised.value), str(raised.value)) == (type(error), str(error))
 
 
@@ -689,18 +669,16 @@ def _plain(seen: Any) -> Any:
         return ("interrupt", _plain(seen.value))
     if isinstance(seen, Exception):
         return repr(seen)
-    if isinstance(seen, StateSnapshot):
+    if isinstance(seen, (StateSnapshot, CheckpointTuple)):
         metadata = dict(seen.metadata or {})
         metadata.pop("parents", None)
+        if isinstance(seen, CheckpointTuple):
+            writes = [write[1:] for write in seen.pending_writes or ()]
+            return _plain([seen.checkpoint["channel_values"], metadata, writes])
         tasks = [
             (each.name, each.error, each.interrupts, each.result, each.state) for each in seen.tasks
         ]
         return _plain([seen.values, seen.next, metadata, tasks, seen.parent_config is None])
-    if isinstance(seen, CheckpointTuple):
-        writes = [write[1:] for write in seen.pending_writes or ()]
-        metadata = dict(seen.metadata)
-        metadata.pop("parents", None)
-        return _plain([seen.checkpoint["channel_values"], metadata, writes])
     if isinstance(seen, dict):
         if "configurable" in seen:  # the state of a subgraph that has yet to run
             return "config"
@@ -769,11 +747,8 @@ def _restore(world: World, saved: Sequence[Sequence[Item]]) -> None:
             {"DeleteRequest": {"Key": {key: found[name][key] for key in keys}}}
             for name in found.keys() - wanted.keys()
         ]
-        requests += [
-            {"PutRequest": {"Item": item}}
-            for name, item in wanted.items()
-            if found.get(name) != item
-        ]
+        changed = [item for name, item in wanted.items() if found.get(name) != item]
+        requests += [{"PutRequest": {"Item": item}} for item in changed]
         for start in range(0, len(requests), 25):
             batch = {table: requests[start : start + 25]}
             assert not world.plain.batch_write_item(RequestItems=batch)["UnprocessedItems"]
@@ -857,9 +832,9 @@ def _chat() -> Builder:
 
     def tools(state: Chat) -> Any:
         (tool_call,) = state["messages"][-1].tool_calls  # type: ignore[union-attr]
-        found = f"{tool_call['args']['for']}: {_words(3000 + len(state['messages']))}"
-        message_id = f"m{len(state['messages'])}"
-        return {"messages": [ToolMessage(found, id=message_id, tool_call_id=tool_call["id"])]}
+        size = len(state["messages"])
+        found = f"{tool_call['args']['for']}: {_words(3000 + size)}"
+        return {"messages": [ToolMessage(found, id=f"m{size}", tool_call_id=tool_call["id"])]}
 
     def route(state: Chat) -> str:
         return "tools" if state["messages"][-1].tool_calls else END  # type: ignore[union-attr]
@@ -893,11 +868,8 @@ def _nested(*, checkpointer: bool | None = None) -> Builder:
         return {"log": [f"name {name}", f"age {interrupt('age')}"]}
 
     inner = _in_a_row(Tally, before=lambda _: {"log": ["inner"]}, ask=ask)
-    middle = _in_a_row(
-        Tally,
-        inner=inner.compile(checkpointer=checkpointer),
-        after=lambda _: {"log": ["middle"]},
-    )
+    asking = inner.compile(checkpointer=checkpointer)
+    middle = _in_a_row(Tally, inner=asking, after=lambda _: {"log": ["middle"]})
 
     # Before Python 3.11, LangGraph does not hand the config on by itself where a graph is async.
     def call_middle(state: Tally, config: RunnableConfig) -> Any:
@@ -967,11 +939,10 @@ def _newest_of(thread_id: str, checkpoint_ns: str) -> Any:
 
 
 def _put_in(saver: DynamoDBSaver, thread_id: str) -> None:
-    config = _newest_of(thread_id, "")
     values = {"messages": [_words(100, number) for number in range(3, 20)], "x": 2}
-    versions = {"messages": 3, "x": 2}
-    checkpoint = _checkpoint(50, values, versions)
-    saver.put(config, checkpoint, {"source": "loop", "step": 3}, {"messages": 3})
+    checkpoint = _checkpoint(50, values, {"messages": 3, "x": 2})
+    metadata: Any = {"source": "loop", "step": 3}
+    saver.put(_newest_of(thread_id, ""), checkpoint, metadata, {"messages": 3})
 
 
 def _put_writes(saver: DynamoDBSaver, thread_id: str) -> None:
@@ -1030,15 +1001,9 @@ class Trouble:
     """
 
     REQUESTS: Final = (
-        "ProvisionedThroughputExceededException",
-        "ThrottlingException",
-        "InternalServerError",
-        "ServiceUnavailable",
-        "reset",
-        "time-out",
-        "answer lost",
-        "error, and yet carried out",
-    )
+        "ProvisionedThroughputExceededException", "ThrottlingException", "InternalServerError",
+        "ServiceUnavailable", "reset", "time-out", "answer lost", "error, and yet carried out",
+    )  # fmt: skip
     BATCHES: Final = ("some undone", "all undone")
     PAGES: Final = ("empty pages",)
     KINDS: Final = (*REQUESTS, *BATCHES, *PAGES)
@@ -1058,7 +1023,7 @@ class Trouble:
             for group in (self.REQUESTS, self.BATCHES)
         )
         if set(kinds) & set(self.BATCHES):
-            for operation in ("BatchGetItem", "BatchWriteItem"):
+            for operation in UNDONE:
                 events.register(f"before-parameter-build.dynamodb.{operation}", self._ask)
                 events.register(f"before-call.dynamodb.{operation}", self._leave_all)
                 events.register(f"after-call.dynamodb.{operation}", self._leave_some)
@@ -1084,11 +1049,9 @@ class Trouble:
         kind = next(self._requests)
         if kind == "reset":
             raise ConnectionClosedError(endpoint_url=request.url)
-        if kind == "time-out":
-            raise ReadTimeoutError(endpoint_url=request.url)
         if kind in ("answer lost", "error, and yet carried out"):
             self._http.send(request)
-        if kind == "answer lost":
+        if kind in ("answer lost", "time-out"):
             raise ReadTimeoutError(endpoint_url=request.url)
         if kind.endswith("Exception"):
             return _answer(request, 400, kind)
@@ -1110,10 +1073,8 @@ class Trouble:
 
     def _leave_all(self, model: Any, context: dict[str, Any], **_: Any) -> Any:
         if context["kind"] == "all undone" and self._is_due(repr(context["left"])):
-            return AWSResponse("", 200, {}, _Body()), {
-                "Responses": {},
-                UNDONE[model.name]: context["left"],
-            }
+            undone = {"Responses": {}, UNDONE[model.name]: context["left"]}
+            return AWSResponse("", 200, {}, _Body()), undone
         return None
 
     def _leave_some(self, model: Any, parsed: Any, context: dict[str, Any], **_: Any) -> None:
@@ -1130,17 +1091,14 @@ class Trouble:
             with self._lock:
                 token = f"empty page {len(self._starts)}"
                 self._starts[token] = start
-            keys = ("thread_id", "checkpoint_id")
-            context["page"] = {key: {"S": token} for key in keys}
+            context["page"] = {key: {"S": token} for key in ("thread_id", "checkpoint_id")}
         if start:
             params["ExclusiveStartKey"] = start
 
     def _empty_page(self, context: dict[str, Any], **_: Any) -> Any:
         if "page" in context:
-            return AWSResponse("", 200, {}, _Body()), {
-                "Items": [],
-                "LastEvaluatedKey": context["page"],
-            }
+            page = {"Items": [], "LastEvaluatedKey": context["page"]}
+            return AWSResponse("", 200, {}, _Body()), page
         return None
 
 
@@ -1205,13 +1163,11 @@ Run = Callable[..., Answer]
 @pytest.fixture
 def environment(endpoint: Endpoint, tables: Tables, monkeypatch: Patch) -> Patch:
     """Have the environment name a server and a test's tables, as an operator's does."""
-    others = {
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    for name, value in {**endpoint.environment(tables), **others}.items():
+    for name, value in endpoint.environment(tables).items():
         monkeypatch.setenv(name, value)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     return monkeypatch
@@ -1285,51 +1241,44 @@ def _graph_of_all_edges(saver: DynamoDBSaver) -> Any:
 # -- Client ---------------------------------------------------------------------------------------
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
-ACCOUNT = {"AWS_ACCOUNT_ID": "123456789012"}
+ACCOUNT, MODE = {"AWS_ACCOUNT_ID": "123456789012"}, "AWS_ACCOUNT_ID_ENDPOINT_MODE"
 FIPS, DUAL = {"use_fips_endpoint": True}, {"use_dualstack_endpoint": True}
 TRACE_ID = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 
-# What makes the client's address, signature, headers or retries another: a region, the rest of
-# the Config, the rest of client_config, the environment, the lines of ~/.aws/config.
-CASES: dict[str, tuple[str | None, dict[str, Any], dict[str, Any], dict[str, str], str]] = {
-    "plain": ("us-east-1", {}, {}, {}, ""),
-    "another region": ("eu-central-1", {}, {}, {}, ""),
-    "China": ("cn-north-1", {}, {}, {}, ""),
-    "GovCloud": ("us-gov-west-1", {}, {}, {}, ""),
-    "isolated": ("us-iso-east-1", {}, {}, {}, ""),
-    "unknown region": ("mars-north-1", {}, {}, {}, ""),
-    "DynamoDB Local's region": ("local", {}, {}, {}, ""),
-    "region's FIPS name": ("us-east-1-fips", {}, {}, {}, ""),
-    "FIPS": ("us-east-1", FIPS, {}, {}, ""),
-    "FIPS in China": ("cn-north-1", FIPS, {}, {}, ""),
-    "FIPS in GovCloud": ("us-gov-west-1", FIPS, {}, {}, ""),
-    "dual-stack": ("us-east-1", DUAL, {}, {}, ""),
-    "dual-stack in China": ("cn-north-1", DUAL, {}, {}, ""),
-    "FIPS and dual-stack": ("us-gov-west-1", {**FIPS, **DUAL}, {}, {}, ""),
-    "FIPS by environment": ("eu-west-1", {}, {}, {"AWS_USE_FIPS_ENDPOINT": "true"}, ""),
-    "dual-stack by file": ("eu-west-1", {}, {}, {}, "use_dualstack_endpoint = true"),
-    "account's address": ("us-east-1", {}, {}, ACCOUNT, ""),
-    "account's address required": (
-        "us-east-1", {}, {}, {**ACCOUNT, "AWS_ACCOUNT_ID_ENDPOINT_MODE": "required"}, ""
-    ),
-    "account's address off": (
-        "us-east-1", {}, {}, {**ACCOUNT, "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}, ""
-    ),
-    "endpoint_url": ("eu-west-1", {}, {"endpoint_url": "http://127.0.0.1:8000"}, {}, ""),
-    "endpoint_url in China": ("cn-north-1", {}, {"endpoint_url": "https://example.com"}, {}, ""),
+# What makes the client's address, signature, headers or retries another: a region, and of the rest
+# of the Config, the rest of client_config, the environment and the lines of ~/.aws/config.
+CASES: dict[str, tuple[str | None, dict[str, Any]]] = {
+    **{region: (region, {}) for region in (
+        "us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "us-iso-east-1",
+        "local", "us-east-1-fips", "mars-north-1",  # DynamoDB Local's, a FIPS name, unknown
+    )},
+    "FIPS": ("us-east-1", {"config": FIPS}),
+    "FIPS in China": ("cn-north-1", {"config": FIPS}),
+    "FIPS in GovCloud": ("us-gov-west-1", {"config": FIPS}),
+    "dual-stack": ("us-east-1", {"config": DUAL}),
+    "dual-stack in China": ("cn-north-1", {"config": DUAL}),
+    "FIPS and dual-stack": ("us-gov-west-1", {"config": {**FIPS, **DUAL}}),
+    "FIPS by environment": ("eu-west-1", {"environment": {"AWS_USE_FIPS_ENDPOINT": "true"}}),
+    "dual-stack by file": ("eu-west-1", {"lines": "use_dualstack_endpoint = true"}),
+    "account's address": ("us-east-1", {"environment": ACCOUNT}),
+    "account's address required": ("us-east-1", {"environment": {**ACCOUNT, MODE: "required"}}),
+    "account's address off": ("us-east-1", {"environment": {**ACCOUNT, MODE: "disabled"}}),
+    "endpoint_url": ("eu-west-1", {"rest": {"endpoint_url": "http://127.0.0.1:8000"}}),
+    "endpoint_url in China": ("cn-north-1", {"rest": {"endpoint_url": "https://example.com"}}),
     "address by environment": (
-        "eu-west-1", {}, {}, {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}, ""
+        "eu-west-1", {"environment": {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}}
     ),
-    "no TLS": ("eu-west-1", {}, {"use_ssl": False}, {}, ""),
-    "region by environment": (None, {}, {}, {"AWS_DEFAULT_REGION": "sa-east-1"}, ""),
-    "region by file": (None, {}, {}, {}, "region = sa-east-1"),
-    "legacy retries": ("eu-west-1", {"retries": {"mode": "legacy"}}, {}, {}, ""),
+    "no TLS": ("eu-west-1", {"rest": {"use_ssl": False}}),
+    "region by environment": (None, {"environment": {"AWS_DEFAULT_REGION": "sa-east-1"}}),
+    "region by file": (None, {"lines": "region = sa-east-1"}),
+    "legacy retries": ("eu-west-1", {"config": {"retries": {"mode": "legacy"}}}),
     "adaptive retries": (
-        "eu-west-1", {"retries": {"mode": "adaptive", "total_max_attempts": 3}}, {}, {}, ""
+        "eu-west-1", {"config": {"retries": {"mode": "adaptive", "total_max_attempts": 3}}}
     ),
-    "defaults mode": ("eu-west-1", {"defaults_mode": "in-region"}, {}, {}, ""),
+    "defaults mode": ("eu-west-1", {"config": {"defaults_mode": "in-region"}}),
     "trace of a Lambda function": (
-        "eu-west-1", {}, {}, {"AWS_LAMBDA_FUNCTION_NAME": "f", "_X_AMZN_TRACE_ID": TRACE_ID}, ""
+        "eu-west-1",
+        {"environment": {"AWS_LAMBDA_FUNCTION_NAME": "f", "_X_AMZN_TRACE_ID": TRACE_ID}},
     ),
 }  # fmt: skip
 
@@ -1369,7 +1318,10 @@ def _sent_by(client: Any) -> list[Any]:
     sent: list[Any] = []
 
     def refuse(request: Any, **_: Any) -> AWSResponse:
-        headers = {name.lower(): _as_text(value) for name, value in request.headers.items()}
+        headers = {
+            name.lower(): value if isinstance(value, str) else value.decode()
+            for name, value in request.headers.items()
+        }
         for name in ("x-amz-date", "amz-sdk-invocation-id"):
             del headers[name]
         signed = re.fullmatch(
@@ -1386,20 +1338,16 @@ def _sent_by(client: Any) -> list[Any]:
     return sent
 
 
-def _as_text(value: str | bytes) -> str:
-    """Return a header's value, which botocore holds in either type."""
-    return value if isinstance(value, str) else value.decode()
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_client_sends_what_a_stock_client_sends(
     case: Any, home: Path, make_client: Any, monkeypatch: Patch
 ) -> None:
     """In any region, mode and environment, all but the time and the random id is the same."""
-    region, config, rest, environment, lines = case
-    (home / "config").write_text(f"[default]\n{lines}\n")
-    options = {"config": Config(region_name=region, **config), **rest}
-    for name, value in environment.items():
+    region, given = case
+    (home / "config").write_text(f"[default]\n{given.get('lines', '')}\n")
+    config = Config(region_name=region, **given.get("config", {}))
+    options = {"config": config, **given.get("rest", {})}
+    for name, value in given.get("environment", {}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(time, "sleep", lambda _: None)  # between attempts
 
@@ -1424,8 +1372,8 @@ def test_client_without_a_region_is_refused_as_botocore_refuses_it(
 def test_client_names_its_defaults(make_client: Any) -> None:
     """Retries, timeouts, keep-alive and user agent are ours, whatever botocore's defaults are."""
     client = make_client({"region_name": "eu-west-1"})
-    config = client.meta.config
 
+    config = client.meta.config
     assert config.retries == {"mode": "standard", "total_max_attempts": 6}
     assert (config.connect_timeout, config.read_timeout) == (5, 10)
     assert (config.max_pool_connections, config.tcp_keepalive) == (128, True)
@@ -1543,14 +1491,10 @@ for renamed in names:
 
 def _copy_data(original: Path, copy: Path, renamed: str) -> None:
     """Make a folder of botocore's data in which what has the name *renamed* has another."""
-    copy.mkdir()
-    for path in original.iterdir():
-        if path.suffix == ".json":
-            (copy / path.name.replace(renamed, f"{renamed}_2")).symlink_to(path)
-    for path in (original / "dynamodb" / "2012-08-10").iterdir():
-        folder = copy / "dynamodb" / ("2012-08-10".replace(renamed, f"{renamed}_2"))
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / path.name.replace(renamed, f"{renamed}_2")).symlink_to(path)
+    for path in (*original.glob("*.json"), *original.glob("dynamodb/2012-08-10/*")):
+        link = copy / str(path.relative_to(original)).replace(renamed, f"{renamed}_2")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
 
 
 def test_client_of_a_botocore_with_other_names_sends_the_same(home: Path) -> None:
@@ -1670,8 +1614,7 @@ def test_client_without_credentials_is_refused(
     call: Call, endpoint: Endpoint, tables: Tables
 ) -> None:
     """Credentials are missed with the first request, which is not sent."""
-    names = ("region_name", "endpoint_url")
-    client_config = {name: endpoint.client_config[name] for name in names}
+    client_config = {name: endpoint.client_config[name] for name in ("region_name", "endpoint_url")}
     with DynamoDBSaver(*tables, client_config) as saver:
         for method, arguments in METHODS.items():
             with _raises_exactly(botocore.exceptions.NoCredentialsError()):
@@ -1690,16 +1633,13 @@ def test_client_without_credentials_is_refused(
 def test_client_config_makes_the_client(names: str) -> None:
     """The client is made of what both libraries call it, and a config overrides some defaults."""
     values = ("eu-north-1", "http://localhost:1", "key", "secret", "token")
-    client_config = dict(zip(names.split(), values, strict=True))
-    options = {"verify": False, "config": Config(read_timeout=3)}
-    with DynamoDBSaver(
-        "checkpoints", "writes", {**client_config, **options}, max_workers=7
-    ) as saver:
-        meta = saver.client.meta
-        credentials = saver.client._get_credentials()
+    client_config: dict[str, Any] = dict(zip(names.split(), values, strict=True))
+    client_config |= {"verify": False, "config": Config(read_timeout=3)}
+    with DynamoDBSaver("checkpoints", "writes", client_config, max_workers=7) as saver:
+        meta, credentials = saver.client.meta, saver.client._get_credentials()
 
     assert (meta.region_name, meta.endpoint_url) == values[:2]
-    assert (credentials.access_key, credentials.secret_key, credentials.token) == values[2:]
+    assert tuple(credentials.get_frozen_credentials())[:3] == values[2:]
     assert (meta.config.read_timeout, meta.config.connect_timeout) == (3, 5)
     assert meta.config.max_pool_connections >= 7
     assert meta.config.retries == {"mode": "standard", "total_max_attempts": 6}
@@ -1722,14 +1662,12 @@ def _keyed_by(**types: str) -> dict[str, Any]:
     }
 
 
-def _expiry_of(client: Any, table_name: str) -> dict[str, Any]:
-    described: dict[str, Any] = client.describe_time_to_live(TableName=table_name)
-    expiry: dict[str, Any] = described["TimeToLiveDescription"]
-    return expiry
+def _expiry_of(client: Any, table_name: str) -> Any:
+    return client.describe_time_to_live(TableName=table_name)["TimeToLiveDescription"]
 
 
 OF_BOTH_TABLES: Final = ("get_tuple", "list", "delete_thread", "copy_thread", "prune")
-OF_CHECKPOINTS: Final = ("put", "delete_for_runs", "get_delta_channel_history")
+OF_CHECKPOINTS: Final = ("put", "delete_for_runs", "get_delta_channel_history", "warm")
 
 
 @pytest.mark.parametrize(
@@ -1740,33 +1678,30 @@ OF_CHECKPOINTS: Final = ("put", "delete_for_runs", "get_delta_channel_history")
     ],
 )
 def test_missing_table_is_named(
-    call: Call, endpoint: Endpoint, no_tables: Tables, thread_id: str, method: str, table: int
+    call: Call, make_saver: MakeSaver, no_tables: Tables, thread_id: str, method: str, table: int
 ) -> None:
-    """A table that is not there is named, with what may be wrong."""
-    config = _config(thread_id, 1)
-    with DynamoDBSaver(*no_tables, client=endpoint.client) as saver:
-        if table == 1:
-            saver.setup()
-            saver.client.delete_table(TableName=no_tables[1])
-            _put(saver, _config(thread_id), 1)
-        arguments = {
-            "delete_thread": [thread_id],
-            "delete_for_runs": [["run"]],
-            "copy_thread": [thread_id, f"{thread_id}-copy"],
-            "prune": [[thread_id]],
-            "get_delta_channel_history": [],
-        }
-        options = {"config": config, "channels": ["a"]} if "history" in method else {}
-        given: Any = arguments.get(method, METHODS.get(method, list)(config))
-        with pytest.raises(DynamoDBSaverError) as raised:
-            call(saver, method, *given, **options)
+    """A table that is not there is named, with what may be wrong; warm() finds it at once."""
+    saver, config = make_saver(no_tables), _config(thread_id, 1)
+    if table == 1:
+        saver.setup()
+        saver.client.delete_table(TableName=no_tables[1])
+        _put(saver, _config(thread_id), 1)
+    arguments: dict[str, Any] = {
+        **{name: given(config) for name, given in METHODS.items()},
+        "delete_thread": [thread_id],
+        "delete_for_runs": [["run"]],
+        "copy_thread": [thread_id, f"{thread_id}-copy"],
+        "prune": [[thread_id]],
+    }
+    options = {"config": config, "channels": ["a"]} if "history" in method else {}
 
-    assert str(raised.value) == (
+    error = (
         f"Table {no_tables[table]!r} does not exist in region 'eu-central-1'; run setup(), or check "
         f"the table's name and the client's region"
     )
-    assert type(raised.value) is DynamoDBSaverError
-    assert isinstance(raised.value.__cause__, botocore.exceptions.ClientError)
+    with _raises_exactly(DynamoDBSaverError(error)) as raised:
+        call(saver, method, *arguments.get(method, ()), **options)
+    assert isinstance(raised.value.__cause__, ClientError)
 
 
 def test_warm_reads_one_item_that_is_not_there(call: Call, saver: DynamoDBSaver) -> None:
@@ -1775,17 +1710,8 @@ def test_warm_reads_one_item_that_is_not_there(call: Call, saver: DynamoDBSaver)
         call(saver, "warm")
 
     ((name, parameters),) = requests.sent
-    assert name == "GetItem"
-    assert parameters["ConsistentRead"] is False
+    assert (name, parameters["ConsistentRead"]) == ("GetItem", False)
     assert requests.items_read == 0
-
-
-def test_warm_says_what_is_wrong_with_the_table(no_tables: Tables, make_saver: MakeSaver) -> None:
-    """A table that is not there is an error at once, not at the first checkpoint."""
-    with pytest.raises(
-        DynamoDBSaverError, match=re.escape(f"Table {no_tables[0]!r} does not exist")
-    ):
-        make_saver(no_tables).warm()
 
 
 def test_setup_makes_both_tables_once(call: Call, make_saver: MakeSaver, no_tables: Tables) -> None:
@@ -1799,15 +1725,13 @@ def test_setup_makes_both_tables_once(call: Call, make_saver: MakeSaver, no_tabl
     for table, keys in zip(tables, TABLE_KEYS, strict=True):
         assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
         assert tuple(each["AttributeName"] for each in table["KeySchema"]) == keys
-        expiry = _expiry_of(saver.client, table["TableName"])
-        assert expiry["TimeToLiveStatus"] == "DISABLED"
+        assert _expiry_of(saver.client, table["TableName"])["TimeToLiveStatus"] == "DISABLED"
 
     with Requests(saver) as requests:
         call(saver, "setup")
 
     assert requests.names == ["CreateTable"] * 2 + ["DescribeTable"] * 4
-    found = call(saver, "get_tuple", _config("thread"))
-    assert found.pending_writes == [("task", "a", 1)]
+    assert call(saver, "get_tuple", _config("thread")).pending_writes == [("task", "a", 1)]
 
 
 def test_setup_turns_expiry_on(call: Call, make_saver: MakeSaver, no_tables: Tables) -> None:
@@ -1818,8 +1742,8 @@ def test_setup_turns_expiry_on(call: Call, make_saver: MakeSaver, no_tables: Tab
     for _ in range(2):
         call(saver, "setup")
         for name in no_tables:
-            expiry = _expiry_of(saver.client, name)
-            assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
+            expected = {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
+            assert _expiry_of(saver.client, name) == expected
 
 
 def test_setup_turns_expiry_on_while_another_does(world: World) -> None:
@@ -1849,13 +1773,12 @@ def test_setup_refuses_a_table_that_expires_otherwise(
         TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"},
     )
 
-    with pytest.raises(DynamoDBSaverError) as raised:
-        call(saver, "setup")
-
-    assert str(raised.value) == (
+    error = (
         f"Table {no_tables[0]!r} expires items by 'expires', and must by 'ttl'; turn its time to "
         f"live off, wait an hour and call setup() again"
     )
+    with _raises_exactly(DynamoDBSaverError(error)):
+        call(saver, "setup")
 
 
 @_cases(
@@ -1865,7 +1788,7 @@ def test_setup_refuses_a_table_that_expires_otherwise(
     ({"thread_id": "S"}, NO_RANGE_KEY.format("checkpoint_id")),
     (
         {"thread_id": "S", "checkpoint_id": "N"},
-        OTHER_KEY.format("RANGE", "checkpoint_id", "checkpoint_id", "N"),
+        OTHER_KEY.format("RANGE", *["checkpoint_id"] * 2, "N"),
     ),
 )
 def test_setup_refuses_a_table_of_other_keys(
@@ -1877,12 +1800,9 @@ def test_setup_refuses_a_table_of_other_keys(
         TableName=no_tables[0], BillingMode="PAY_PER_REQUEST", **_keyed_by(**keys)
     )
 
-    with pytest.raises(DynamoDBSaverError) as raised:
+    error = f"Table {no_tables[0]!r} exists with other keys: {complaint}; use another table name"
+    with _raises_exactly(DynamoDBSaverError(error)):
         call(saver, "setup")
-
-    assert str(raised.value) == (
-        f"Table {no_tables[0]!r} exists with other keys: {complaint}; use another table name"
-    )
 
 
 @pytest.mark.parametrize(
@@ -1894,11 +1814,7 @@ def test_setup_refuses_a_table_of_other_keys(
     ids=["on demand", "provisioned"],
 )
 def test_setup_adds_the_run_index_to_a_table_that_stands(
-    call: Call,
-    make_saver: MakeSaver,
-    no_tables: Tables,
-    billing: Mapping[str, Any],
-    monkeypatch: Patch,
+    call: Call, make_saver: MakeSaver, no_tables: Tables, monkeypatch: Patch, billing: Any
 ) -> None:
     """The index has what was stored before it, and serves when setup is done; it comes once."""
     saver = make_saver(no_tables)
@@ -1910,8 +1826,8 @@ def test_setup_adds_the_run_index_to_a_table_that_stands(
 
     call(saver, "setup", run_index=True)
 
-    table = saver.client.describe_table(TableName=no_tables[0])["Table"]
-    (index,) = table["GlobalSecondaryIndexes"]
+    described = saver.client.describe_table(TableName=no_tables[0])
+    (index,) = described["Table"]["GlobalSecondaryIndexes"]
     assert index["IndexStatus"] == "ACTIVE"
     assert saver._remover()._threads_of_run("run") == {"thread"}
     with Requests(saver) as requests:
@@ -1957,36 +1873,32 @@ def test_setup_refuses_a_run_index_of_other_keys(
     module._Schema(saver._store.checkpoints).create({**module._RUN_INDEX, "KeySchema": schema})
     call(saver, "setup")
 
-    with pytest.raises(DynamoDBSaverError) as raised:
-        call(saver, "setup", run_index=True)
-
-    assert str(raised.value) == (
+    error = (
         f"Table {no_tables[0]!r} has an index 'run_id' with other keys: {complaint}; delete the "
         f"index and call setup(run_index=True) again"
     )
+    with _raises_exactly(DynamoDBSaverError(error)):
+        call(saver, "setup", run_index=True)
 
 
 @pytest.mark.parametrize(
-    "ask",
+    ("method", "arguments"),
     [
-        lambda saver: saver.get_tuple(_config("t")),
-        lambda saver: saver.get_tuple(_config("t", 1)),
-        lambda saver: _put(saver, _config("t"), 1),
-        lambda saver: [*saver.list(_config("t"))],
-        lambda saver: saver.delete_thread("t"),
-        lambda saver: saver.warm(),
+        ("get_tuple", [_config("t")]),
+        ("get_tuple", [_config("t", 1)]),
+        ("put", [_config("t"), _checkpoint(1), {}, {}]),
+        ("list", [_config("t")]),
+        ("delete_thread", ["t"]),
+        ("warm", []),
     ],
     ids=["latest", "by id", "put", "list", "delete", "warm"],
 )
 def test_swapped_tables_are_told(
-    endpoint: Endpoint, tables: Tables, ask: Callable[[DynamoDBSaver], Any]
+    make_saver: MakeSaver, tables: Tables, method: str, arguments: list[Any]
 ) -> None:
     """Tables with other keys are named with the keys that they have."""
-    with (
-        DynamoDBSaver(tables[1], tables[0], client=endpoint.client) as saver,
-        pytest.raises(DynamoDBSaverError) as told,
-    ):
-        ask(saver)
+    with pytest.raises(DynamoDBSaverError) as told:
+        _sync(make_saver(tables[::-1]), method, *arguments)
 
     assert str(told.value) in {
         f"Table {name!r} has other keys: its HASH key must be {wanted!r} of type S, and is "
@@ -2019,9 +1931,9 @@ ANY_VALUES: Final = st.recursive(
 
 
 def _cut(value: Any, former: Sequence[Any] = ()) -> tuple[bytes, list[Any]]:
-    """Return a value's bytes, and how they are cut after segments of another value."""
+    """Return a value's bytes, and how they are cut after another value was."""
     type_, data = JsonPlusSerializer().dumps_typed(value)
-    return data, module._cut(type_, data, module._Former(former))
+    return data, module._cut(type_, data, module._Former(_segments(former)))
 
 
 def _segments(parts: Sequence[Any]) -> list[Any]:
@@ -2055,7 +1967,7 @@ def limits(request: pytest.FixtureRequest) -> None:
 @pytest.mark.usefixtures("limits")
 def test_segments_join_to_the_value(value: Any, data: st.DataObject) -> None:
     """Whatever was before, what a value is cut into is its serialized bytes again."""
-    for former in ((), _segments(_cut([value])[1]), _segments(_cut(data.draw(ANY_VALUES))[1])):
+    for former in ((), _cut([value])[1], _cut(data.draw(ANY_VALUES))[1]):
         bytes_, found = _cut(value, former)
 
         assert _rejoined(found) == bytes_
@@ -2065,10 +1977,9 @@ def test_segments_join_to_the_value(value: Any, data: st.DataObject) -> None:
 @given(st.lists(st.text(max_size=400), max_size=60), st.data())
 def test_segments_join_to_the_value_whatever_was_before(value: list[str], data: Any) -> None:
     """So they are after any slice of a list, repeated or not, whose segments are known."""
-    before = value[data.draw(st.integers(0, 60)) :] * data.draw(st.integers(1, 3))
-    _, former = _cut(before)
+    _, former = _cut(value[data.draw(st.integers(0, 60)) :] * data.draw(st.integers(1, 3)))
 
-    bytes_, found = _cut(value, _segments(former))
+    bytes_, found = _cut(value, former)
 
     assert _rejoined(found) == bytes_
 
@@ -2126,7 +2037,7 @@ def test_segments_survive_a_change_elsewhere(place: str, edit: str) -> None:
     wrap = PLACES[place]
     _, before = _cut(wrap(value))
 
-    data, after = _cut(wrap(change(value)), _segments(before))
+    data, after = _cut(wrap(change(value)), before)
 
     assert len(_segments(before)) > 10
     assert len(_new(after, before)) <= most
@@ -2138,10 +2049,8 @@ def _tree(random_: random.Random, depth: int) -> Any:
     """Return a value with texts of up to 3 KB at the bottom."""
     if depth == 0:
         return _words(random_.randrange(3000), random_.randrange(10**6))
-    size = random_.randrange(1, 8)
-    if random_.random() < 0.5:
-        return [_tree(random_, depth - 1) for _ in range(size)]
-    return {f"key {number}": _tree(random_, depth - 1) for number in range(size)}
+    inner = {f"key {n}": _tree(random_, depth - 1) for n in range(random_.randrange(1, 8))}
+    return inner if random_.random() < 0.5 else list(inner.values())
 
 
 @settings(max_examples=150)
@@ -2162,21 +2071,19 @@ def test_segments_of_a_nested_value_survive_one_change(
     changed = copy.deepcopy(value)
     inner: Any = changed
     for _ in range(level):
-        inside = list(inner) if isinstance(inner, list) else list(inner.values())
-        if containers := [each for each in inside if isinstance(each, (dict, list))]:
-            inner = random_.choice(containers)
+        inside = inner if isinstance(inner, list) else inner.values()
+        containers = [each for each in inside if isinstance(each, (dict, list))]
+        inner = random_.choice(containers or [inner])
     at = random_.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
-    if kind == "replace":
-        inner[at] = _words(900, 7)
-    elif kind == "delete":
+    if kind == "delete":
         del inner[at]
-    elif isinstance(inner, dict):
-        inner["new"] = _words(900, 7)
-    else:
+    elif kind == "insert" and isinstance(inner, list):
         inner.insert(at, _words(900, 7))
+    else:
+        inner["new" if kind == "insert" else at] = _words(900, 7)
     _, before = _cut(value)
 
-    data, after = _cut(changed, _segments(before))
+    data, after = _cut(changed, before)
 
     assert _rejoined(after) == data
     assert sum(map(len, _new(after, before))) <= 150_000
@@ -2191,7 +2098,7 @@ def test_segments_are_those_of_a_cut_from_nothing(place: str, data: st.DataObjec
     wrap = PLACES[place]
     messages = {number: _messages(1, number)[0] for number in range(40)}
     value = [messages[number] for number in numbers]
-    known = _segments(_cut(wrap(value))[1])
+    _, known = _cut(wrap(value))
     for _ in range(3):
         at, end = sorted(data.draw(st.tuples(*[st.integers(1, len(value))] * 2)))
         value[at:end] = [messages[n] for n in data.draw(st.lists(st.integers(0, 39), max_size=3))]
@@ -2203,7 +2110,7 @@ def test_segments_are_those_of_a_cut_from_nothing(place: str, data: st.DataObjec
         # The objects are counted as well: they decide where a walk ends.
         assert [tuple(each) for each in _segments(found)] == [tuple(e) for e in _segments(again)]
         assert _rejoined(found) == bytes_
-        known = _segments(found)
+        known = found
 
 
 def test_segments_of_a_dict_survive_a_change_elsewhere() -> None:
@@ -2211,7 +2118,7 @@ def test_segments_of_a_dict_survive_a_change_elsewhere() -> None:
     value = {f"key {index}": message for index, message in enumerate(_messages(400))}
     _, before = _cut(value)
 
-    _, after = _cut(value | {"key 100": "changed"}, _segments(before))
+    _, after = _cut(value | {"key 100": "changed"}, before)
 
     assert len(_segments(before)) > 10
     assert len(_new(after, before)) <= 3
@@ -2228,8 +2135,7 @@ def test_segments_of_a_text_survive_a_change_elsewhere(kind: Any, wrap: Any) -> 
     text = _words(200_000)
     for changed in (text + _words(1600, 1), text[:90_000] + "other words" + text[90_020:]):
         _, before = _cut(wrap(kind(text)))
-
-        _, after = _cut(wrap(kind(changed)), _segments(before))
+        _, after = _cut(wrap(kind(changed)), before)
 
         assert len(_segments(before)) >= 8
         assert len(_new(after, before)) <= 4
@@ -2246,9 +2152,7 @@ TINY: Final[dict[str, Callable[[], Any]]] = {
 
 
 @pytest.mark.parametrize("tiny", TINY)
-def test_segments_of_tiny_objects_are_cut_as_text(
-    tiny: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_segments_of_tiny_objects_are_cut_as_text(tiny: str, monkeypatch: Patch) -> None:
     """A walk over very many small objects ends after some of them."""
     value, walked = TINY[tiny](), Counter[int]()
     walk = module._msgpack_end
@@ -2266,9 +2170,7 @@ def test_segments_of_tiny_objects_are_cut_as_text(
     assert max(len(each.data) for each in _segments(found)) <= module._MAX_SEGMENT_BYTES
 
 
-def test_a_list_that_repeats_is_searched_for_a_few_times_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_list_that_repeats_is_searched_for_a_few_times_only(monkeypatch: Patch) -> None:
     """Where many lists start with what nothing starts with, the former segments are read on."""
     value = {f"list {number}": [_words(300, number)] * 8 for number in range(20)}
     searches = Counter[str]()
@@ -2280,7 +2182,7 @@ def test_a_list_that_repeats_is_searched_for_a_few_times_only(
         ),
     )
 
-    data, found = _cut(value, _segments(_cut(_messages(50))[1]))
+    data, found = _cut(value, _cut(_messages(50))[1])
 
     assert _rejoined(found) == data
     assert searches["0"] > searches["1"] == 1
@@ -2289,13 +2191,10 @@ def test_a_list_that_repeats_is_searched_for_a_few_times_only(
 @pytest.mark.parametrize(
     "data",
     [
-        b"\xc1" * 2000,
-        b"\x92" + b"a" * 2000,
-        b"\xdd" * 2000,
-        b"\xc7\x00\x00" * 700,
+        b"\xc1" * 2000, b"\x92" + b"a" * 2000, b"\xdd" * 2000, b"\xc7\x00\x00" * 700,
         b"\xc8\x07\xd0\x05" + b"\xc1" * 2000,
     ],
-)
+)  # fmt: skip
 def test_segments_of_bytes_that_only_say_msgpack(data: bytes) -> None:
     """A format of a serde's own that it names "msgpack" is cut as text."""
     found = module._cut("msgpack", data, module._Former())
@@ -2308,16 +2207,14 @@ def test_segments_of_bytes_that_only_say_msgpack(data: bytes) -> None:
 @pytest.mark.parametrize("byte", [b"\0", b"a"])
 def test_segments_of_other_bytes_have_a_bounded_size(size: int, byte: bytes) -> None:
     """A small value stays whole; another is in segments of at most 256 KB."""
-    data = byte * size
+    parts = module._cut("bytes", byte * size, module._Former())
 
-    parts = module._cut("bytes", data, module._Former())
-
-    assert _rejoined(parts) == data
-    assert (len(_segments(parts)) == 0) == (size <= 1024)
-    assert max((len(each.data) for each in _segments(parts)), default=0) <= 256 * 1024
-    tail = parts[-1]
-    assert isinstance(tail, bytes)
-    assert len(tail) <= 1024
+    assert _rejoined(parts) == byte * size
+    sizes = [len(each.data) for each in _segments(parts)]
+    assert (not sizes) == (size <= 1024)
+    assert max(sizes, default=0) <= 256 * 1024
+    assert isinstance(parts[-1], bytes)
+    assert len(parts[-1]) <= 1024
 
 
 @given(st.integers(0, 100), st.integers(0, 100))
@@ -2366,28 +2263,24 @@ def test_items_list_indices_as_ranges(indices: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "max_bytes", "what"),
+    ("max_bytes", "what", "ask"),
     [
-        ({"metadata": {"run_id": "r" * 2049}}, 2048, "metadata['run_id'] has 2,049 bytes"),
-        ({"ns": "n" * 65_537}, 65_536, "checkpoint_ns has 65,537 bytes"),
-        ({"thread_id": "t" * 1025, "metadata": {"run_id": "r"}}, 1024, "thread_id of a run has"),
-        ({"path": "p" * 65_537}, 65_536, "task_path has 65,537 bytes"),
+        (2048, "metadata['run_id'] has 2,049 bytes",
+         lambda saver: _put(saver, _config("t"), 1, run_id="r" * 2049)),
+        (65_536, "checkpoint_ns has 65,537 bytes",
+         lambda saver: _put(saver, _config("t", ns="n" * 65_537), 1)),
+        (1024, "thread_id of a run has",
+         lambda saver: _put(saver, _config("t" * 1025), 1, run_id="r")),
+        (65_536, "task_path has 65,537 bytes",
+         lambda saver: saver.put_writes(_config("t", 1), [("x", 1)], "task", "p" * 65_537)),
     ],
-)
+)  # fmt: skip
 def test_items_that_could_not_be_stored_are_refused(
-    idle_saver: DynamoDBSaver, value: dict[str, Any], max_bytes: int, what: str
+    idle_saver: DynamoDBSaver, max_bytes: int, what: str, ask: Callable[[DynamoDBSaver], Any]
 ) -> None:
     """What DynamoDB would refuse is refused before the first request, with its limit."""
-    config = _config(value.get("thread_id", "t"), ns=value.get("ns", ""))
-
-    def ask() -> None:
-        if "path" in value:
-            idle_saver.put_writes(_config("t", 1), [("x", 1)], "task", value["path"])
-        else:
-            _put(idle_saver, config, 1, **value.get("metadata", {}))
-
     with Requests(idle_saver) as requests, pytest.raises(ValueError, match=re.escape(what)) as told:
-        ask()
+        ask(idle_saver)
 
     assert f"may have {max_bytes:,}" in str(told.value)
     assert requests.names == []
@@ -2406,9 +2299,8 @@ WRITES: Final = st.tuples(THREAD_IDS, TEXT, IDS, IDS, st.integers(-4, 20))
 
 def _parted(parts: Sequence[str], separator: str) -> st.SearchStrategy[list[str]]:
     """Join strings, and part them at any of the separators that this makes."""
-    joined = separator.join(parts)
+    joined, size = separator.join(parts), len(separator)
     places = [m.start() for m in re.finditer(f"(?={separator})", joined)]
-    size = len(separator)
     cuts = [
         cut
         for cut in itertools.combinations(places, len(parts) - 1)
@@ -2461,12 +2353,10 @@ def test_keys_are_never_shared(deaf_saver: DynamoDBSaver, both: tuple[Any, Any])
                 deaf_saver.put_writes(stored, [("x", 1)], task_id)
         except ValueError:
             reject()
-        sealer = _sealer()
         key = module._Address(thread_id, checkpoint_ns, None).key(checkpoint_id)
         write = {idx: ("x", module._Value("null", (b"",)))}
-        item = module._encode_writes(key, task_id, "", idx, write, sealer)
-        checkpoint_item = requests.sent[0][1]["Item"]
-        found.append((key, _key(checkpoint_item), key.layout_0_writes, _key(item)))
+        item = module._encode_writes(key, task_id, "", idx, write, _sealer())
+        found.append((key, _key(requests.sent[0][1]["Item"]), key.layout_0_writes, _key(item)))
 
     keys, *of_checkpoints, of_writes = zip(*found, strict=True)
 
@@ -2554,13 +2444,9 @@ def test_keys_of_layout_0_are_never_shared(one: tuple[str, str, str], data: st.D
     keys = []
     for parts in (one, other):
         thread_id, checkpoint_id, checkpoint_ns = (*parts, "", "")[:3]
-        try:
-            keys.append(module._Address(module._thread_id(thread_id), "", None).key(checkpoint_id))
-        except ValueError:
-            reject()
-        keys[-1] = keys[-1]._replace(checkpoint_ns=checkpoint_ns)
         if ":::" in checkpoint_ns:
             reject()
+        keys.append(_accepted(thread_id, "", checkpoint_id)._replace(checkpoint_ns=checkpoint_ns))
 
     assert (keys[0].layout_0_writes == keys[1].layout_0_writes) == (keys[0] == keys[1])
     for thread_id in one:
@@ -2570,39 +2456,32 @@ def test_keys_of_layout_0_are_never_shared(one: tuple[str, str, str], data: st.D
 # -- Cache ----------------------------------------------------------------------------------------
 
 
-@SYNC_AND_ASYNC
 @pytest.mark.parametrize("knows_parent", [True, False])
 def test_unchanged_channel_keeps_its_value(
     call: Call, make_saver: MakeSaver, thread_id: str, *, knows_parent: bool
 ) -> None:
     """A channel of the parent's version that put is not given has the parent's value."""
-    saver = make_saver()
+    saver, versions = make_saver(), {"kept": 1, "small": 1, "changed": 2, "gone": 2}
     values = {"kept": "x" * 9000, "small": [None], "changed": 1, "gone": 1}
     parent = _put(saver, _config(thread_id), 1, values)
-    child = _checkpoint(2, {"changed": 2})
-    child["channel_versions"] = {"kept": 1, "small": 1, "changed": 2, "gone": 2}
-
+    child = _checkpoint(2, {"changed": 2}, versions)
     writer = saver if knows_parent else make_saver()
     config = call(writer, "put", parent, child, {}, {"changed": 2, "gone": 2})
 
     found = call(make_saver(), "get_tuple", config).checkpoint
     assert found["channel_values"] == {"kept": "x" * 9000, "small": [None], "changed": 2}
-    assert found["channel_versions"] == child["channel_versions"]
+    assert found["channel_versions"] == versions
 
 
-@SYNC_AND_ASYNC
-def test_clone_knows_what_the_saver_stored(
-    call: Call, make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_clone_knows_what_its_saver_put(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """A clone of with_allowlist() puts no segment again that the saver has put."""
     saver = make_saver(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
     clone = saver.with_allowlist([(Color.__module__, "Color")])
-    config = call(
-        saver, "put", _config(thread_id), _checkpoint(1, {"text": _words(9000)}), {}, {"text": 1}
-    )
+    first, second = (_checkpoint(number, {"text": _words(9000)}) for number in (1, 2))
+    config = call(saver, "put", _config(thread_id), first, {}, {"text": 1})
 
     with Requests(saver) as requests:
-        call(clone, "put", config, _checkpoint(2, {"text": _words(9000)}), {}, {"text": 2})
+        call(clone, "put", config, second, {}, {"text": 2})
         call(clone, "put_writes", config, [("text", "")], "task")
 
     assert requests.names == ["PutItem", "PutItem"]
@@ -2611,19 +2490,17 @@ def test_clone_knows_what_the_saver_stored(
 def test_cache_is_bounded_by_bytes() -> None:
     """Records count by what they hold: 2,000 channels do not stay beside a thousand others."""
     span = module._Span(0, (module._Ref(b"d" * 16, 0),) * 3)
-    channel = module._Value("msgpack", (span, b"tail"))
-    channels = {f"channel {number}": channel for number in range(2000)}
+    channels = dict.fromkeys(map(str, range(2000)), module._Value("msgpack", (span, b"tail")))
+    checkpoint = {"channel_versions": dict.fromkeys(channels, 1)}
     cache = module._Cache(2_000_000)
     keys = [module._CheckpointKey("t", "", f"{number:03}") for number in range(30)]
 
     for key in keys:
-        checkpoint = {"channel_versions": dict.fromkeys(channels, 1)}
         cache.remember(module._Record(key, None, checkpoint, {}, channels, 0, b"", span.refs), 0.0)
         ref = module._Ref(key.checkpoint_id.encode(), 0)
         cache.remember_segments("t", {ref: module._Segment(bytes(50_000))})
 
-    known = [key for key in keys if cache.recall(key, 1.0)]
-    assert known == keys[-1:]
+    assert [key for key in keys if cache.recall(key, 1.0)] == keys[-1:]
     assert cache.last_seen("t", "") == keys[-1]
     assert cache._recent._left >= 0
 
@@ -2631,11 +2508,8 @@ def test_cache_is_bounded_by_bytes() -> None:
 def test_cache_of_no_bytes_keeps_nothing(make_saver: MakeSaver, thread_id: str) -> None:
     """A put then reads the parent where it needs it, and stores what is right all the same."""
     saver = make_saver(cache_bytes=0)
-    config = _config(thread_id)
-    values = {"text": _words(5000), "other": 1}
-    stored = _put(saver, config, 1, values)
-    checkpoint = _checkpoint(2, {"other": 1}, 1)
-    checkpoint["channel_versions"]["text"] = 1
+    stored = _put(saver, _config(thread_id), 1, {"text": _words(5000), "other": 1})
+    checkpoint = _checkpoint(2, {"other": 1}, {"other": 1, "text": 1})
 
     with Requests(saver) as requests:
         saver.put(stored, checkpoint, {}, {"other": 1})
@@ -2653,8 +2527,7 @@ def test_reads_are_consistent_unless_said_otherwise(
 ) -> None:
     """Checkpoints and writes are read consistently by default; segments, which never change, not."""
     config = _put(make_saver(), _config(thread_id), 1, {"text": _words(5000)})
-    options = {} if is_consistent else {"consistent_read": False}
-    saver = make_saver(**options)
+    saver = make_saver(**({} if is_consistent else {"consistent_read": False}))
 
     with Requests(saver) as requests:
         call(saver, "get_tuple", config)
@@ -2676,7 +2549,6 @@ def test_threads_names_each_thread_once(lone_saver: DynamoDBSaver) -> None:
     """A thread that has many items, or only a subgraph's, is named once."""
     for number in range(50):
         _put(lone_saver, _config("long"), number)
-    for number in range(50):
         _put(lone_saver, _config(f"short-{number}", ns="sub" * (number % 2)), 1)
 
     assert sorted(lone_saver.threads()) == sorted(["long", *(f"short-{n}" for n in range(50))])
@@ -2689,16 +2561,14 @@ def test_threads_reads_short_threads_together_and_long_ones_by_their_start(
     lone_saver: DynamoDBSaver, threads: int, length: int, requests_: int, items: int
 ) -> None:
     """200 threads of five items take few requests; of 20 threads of 60, 16 items each are read."""
-    lone_saver._store.checkpoints.batch_put(
-        module._checkpoints_key(f"{thread}", _id(item))
-        for thread in range(threads)
-        for item in range(length)
-    )
+    thread_ids = [*map(str, range(threads))]
+    keys = itertools.product(thread_ids, map(_id, range(length)))
+    lone_saver._store.checkpoints.batch_put(itertools.starmap(module._checkpoints_key, keys))
 
     with Requests(lone_saver) as requests:
         found = list(lone_saver.threads())
 
-    assert sorted(found) == sorted(f"{thread}" for thread in range(threads))
+    assert sorted(found) == sorted(thread_ids)
     assert len(requests.sent) <= requests_
     assert requests.items_read <= items
 
@@ -2712,10 +2582,8 @@ def test_what_deletes_or_copies_reads_consistently(world: World, method: str) ->
     saver = world.saver(consistent_read=False)
     for ns in ("", "a", "b"):
         _put(saver, _config("thread", ns=ns), 1)
-    given: dict[str, list[Any]] = {"prune": [["thread"]], "copy_thread": ["thread", "copy"]}
-
     with Requests(saver) as requests:
-        getattr(saver, method)(*given.get(method, ["thread"]))
+        _CALLS[method](saver, "thread")
 
     queries = [parameters for name, parameters in requests.sent if name == "Query"]
     assert {parameters["ConsistentRead"] for parameters in queries} == {True}
@@ -2729,33 +2597,35 @@ def test_get_tuple_of_nothing_is_none(call: Call, saver: DynamoDBSaver, thread_i
     """A thread, a namespace and a checkpoint that are not there are None, and no error."""
     _put(saver, _config(thread_id), 1)
 
-    assert call(saver, "get_tuple", _config(f"{thread_id}-other")) is None
-    assert call(saver, "get_tuple", _config(thread_id, ns="other")) is None
-    assert call(saver, "get_tuple", _config(thread_id, 2)) is None
-    assert call(saver, "get_tuple", _config(thread_id, 1, ns="other")) is None
+    for config in (
+        _config(f"{thread_id}-other"), _config(thread_id, ns="other"), _config(thread_id, 2),
+        _config(thread_id, 1, ns="other"),
+    ):  # fmt: skip
+        assert call(saver, "get_tuple", config) is None
 
 
 def test_namespaces_are_kept_apart(
     call: Call, saver: DynamoDBSaver, make_saver: MakeSaver, thread_id: str
 ) -> None:
     """Namespaces that look like parts of others, of a key or of a digest are all different."""
-    namespaces = ["", "a", "a:", "a:1", "a|b", "ab", "1:a", "~", "#", "#a", "é", "x" * 600]
-    namespaces += ["x" * 601, "~c1:a:", ":::", "a:::b"]
+    namespaces = [
+        "", "a", "a:", "a:1", "a|b", "ab", "1:a", "~", "#", "#a", "é", "x" * 600, "x" * 601,
+        "~c1:a:", ":::", "a:::b",
+    ]  # fmt: skip
     for number, ns in enumerate(namespaces):
         for each in (number, number + 100):
             config = _put(saver, _config(thread_id, ns=ns), each, {"ns": [ns, each]})
             saver.put_writes(config, [("ns", [ns, each])], "task")
-
     reader = make_saver()
 
     for number, ns in enumerate(namespaces):
-        newest = call(reader, "get_tuple", _config(thread_id, ns=ns))
+        newest_config = _config(thread_id, ns=ns)
+        newest = call(reader, "get_tuple", newest_config)
         oldest = call(reader, "get_tuple", _config(thread_id, number, ns=ns))
         assert newest.config == _config(thread_id, number + 100, ns=ns)
         assert newest.checkpoint["channel_values"] == {"ns": [ns, number + 100]}
         assert oldest.pending_writes == [("task", "ns", [ns, number])]
-        listed = call(reader, "list", _config(thread_id, ns=ns))
-        assert _numbers(listed) == [number + 100, number]
+        assert _numbers(call(reader, "list", newest_config)) == [number + 100, number]
     assert len(call(reader, "list", _config(thread_id, ns=None))) == 2 * len(namespaces)
 
 
@@ -2767,8 +2637,7 @@ def test_checkpoint_of_an_older_format_has_its_parents_sends(
     parent = _put(saver, _config(thread_id), 1, {"a": 1})
     saver.put_writes(parent, [(TASKS, sends[2])], "task 1", "b")
     saver.put_writes(parent, [("a", 2), (TASKS, sends[0]), (TASKS, sends[1])], "task 2", "a")
-    checkpoint = _checkpoint(2, {"a": 2}) | {"v": 3}
-    config = call(saver, "put", parent, checkpoint, {}, {"a": 2})
+    config = call(saver, "put", parent, _checkpoint(2, {"a": 2}) | {"v": 3}, {}, {"a": 2})
 
     for found in (call(saver, "get_tuple", config), *call(saver, "list", config)):
         assert found.checkpoint["channel_values"] == {"a": 2, TASKS: sends}
@@ -2779,10 +2648,7 @@ def test_checkpoint_of_an_older_format_has_its_parents_sends(
 @pytest.fixture(scope="session")
 def crowd(endpoint: Endpoint) -> Iterator[DynamoDBSaver]:
     """Fill a thread "crowd" with nine checkpoints, in turn in three namespaces."""
-    with (
-        _tables(endpoint.client, make=True) as tables,
-        DynamoDBSaver(*tables, client=endpoint.client) as saver,
-    ):
+    with _lone(endpoint.client) as saver:
         for number in range(1, 10):
             ns = ("", "a", "ab")[number % 3]
             config = _put(saver, _config("crowd", ns=ns), number, odd=number % 2)
@@ -2793,12 +2659,12 @@ def crowd(endpoint: Endpoint) -> Iterator[DynamoDBSaver]:
 @pytest.mark.parametrize(
     ("config", "options", "numbers"),
     [
-        pytest.param({}, {}, [9, 8, 7, 6, 5, 4, 3, 2, 1], id="all namespaces"),
+        pytest.param({}, {}, [*range(9, 0, -1)], id="all namespaces"),
         pytest.param({"ns": ""}, {}, [9, 6, 3], id="the root's"),
         pytest.param({"ns": "a"}, {}, [7, 4, 1], id="a subgraph's"),
         pytest.param({"ns": "b"}, {}, [], id="no such subgraph's"),
         pytest.param({}, {"limit": 4}, [9, 8, 7, 6], id="limit"),
-        pytest.param({}, {"limit": 100}, [9, 8, 7, 6, 5, 4, 3, 2, 1], id="limit above all"),
+        pytest.param({}, {"limit": 100}, [*range(9, 0, -1)], id="limit above all"),
         pytest.param({}, {"limit": 0}, [], id="limit 0"),
         pytest.param({"ns": "a"}, {"limit": 1}, [7], id="limit in a namespace"),
         pytest.param({}, {"before": 4}, [3, 2, 1], id="before"),
@@ -2817,11 +2683,7 @@ def crowd(endpoint: Endpoint) -> Iterator[DynamoDBSaver]:
     ],
 )
 def test_list_selects(
-    call: Call,
-    crowd: DynamoDBSaver,
-    config: dict[str, Any],
-    options: dict[str, Any],
-    numbers: list[int],
+    call: Call, crowd: DynamoDBSaver, config: Any, options: Any, numbers: list[int]
 ) -> None:
     """The list has what was asked for, newest first over all namespaces, as get_tuple has it."""
     if "before" in options:
@@ -2834,9 +2696,7 @@ def test_list_selects(
     assert [each.pending_writes for each in listed] == [[("task", "number", n)] for n in numbers]
 
 
-def test_list_filters_before_the_limit_past_page_ends(
-    call: Call, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_list_filters_before_it_limits(call: Call, saver: DynamoDBSaver, thread_id: str) -> None:
     """A filter that only old checkpoints match finds them on later pages, and no more than asked."""
     for number in range(1, 101):
         _put(saver, _config(thread_id), number, is_old=number < 4)
@@ -2871,8 +2731,7 @@ def test_list_holds_two_large_checkpoints_ahead(make_saver: MakeSaver, thread_id
     saver, config = make_saver(), _config(thread_id)
     size, count = 3_000_000, 24
     for number in range(count):
-        noise = random.Random(number).randbytes(size)
-        config = _put(saver, config, number, {"x": noise})
+        config = _put(saver, config, number, {"x": random.Random(number).randbytes(size)})
     reader = make_saver(cache_bytes=0)
     read: Counter[str] = Counter()
 
@@ -2905,8 +2764,7 @@ def test_delta_channel_history_is_as_in_memory(
     found = call(make_saver(), "get_delta_channel_history", config=config, channels=channels)
 
     assert found == memory.get_delta_channel_history(config=config, channels=channels)
-    nothing = call(make_saver(), "get_delta_channel_history", config=config, channels=[])
-    assert nothing == {}
+    assert call(make_saver(), "get_delta_channel_history", config=config, channels=[]) == {}
 
 
 def test_delta_channel_history_of_a_cut_chain_is_an_error(
@@ -2914,9 +2772,7 @@ def test_delta_channel_history_of_a_cut_chain_is_an_error(
 ) -> None:
     """Where an ancestor is missing the channel is not rebuilt without it."""
     config = _put_deltas(make_saver(), thread_id)
-    make_saver().client.delete_item(
-        TableName=tables[0], Key={"thread_id": {"S": thread_id}, "checkpoint_id": {"S": _id(5)}}
-    )
+    _delete_item(make_saver(), module._checkpoints_key(thread_id, _id(5)))
 
     with pytest.raises(DamagedCheckpointError) as raised:
         call(make_saver(), "get_delta_channel_history", config=config, channels=["delta"])
@@ -2947,34 +2803,19 @@ def test_a_first_checkpoint_with_a_pending_delta_asks_for_no_other(world: World)
 # -- Put ------------------------------------------------------------------------------------------
 
 VALUES: Final = {
-    "none": None,
-    "bytes": b"",
-    "text": "",
-    "list": [],
-    "dict": {},
-    "zero": 0,
-    "false": False,
-    "set": {1, 2},
-    "keys": {1: "one", "two": 2},
-    "float": -0.5,
-    "integers": [-(2**63), 2**64 - 1],
-    "unicode": "\x00 é 漢 \U0001f600",
-    "uuid": UUID(int=7),
+    "none": None, "bytes": b"", "text": "", "list": [], "dict": {}, "zero": 0, "false": False,
+    "set": {1, 2}, "keys": {1: "one", "two": 2}, "float": -0.5, "integers": [-(2**63), 2**64 - 1],
+    "unicode": "\x00 é 漢 \U0001f600", "uuid": UUID(int=7),
     "messages": [HumanMessage("hi", id="1"), AIMessage("hello", id="2")],
     "send": [Send("node", {"key": None})],
-}
+}  # fmt: skip
 
 
-@SYNC_AND_ASYNC
-def test_values_come_back_as_they_went_in(
-    call: Call, make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_values_come_back_as_they_were(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """Empty values and those of many types are equal to what was put, and of the same type."""
-    checkpoint = _checkpoint(1, VALUES)
-    checkpoint["channel_versions"]["missing"] = 1
-    config = call(
-        make_saver(), "put", _config(thread_id), checkpoint, {}, checkpoint["channel_versions"]
-    )
+    versions = dict.fromkeys([*VALUES, "missing"], 1)
+    checkpoint = _checkpoint(1, VALUES, versions)
+    config = call(make_saver(), "put", _config(thread_id), checkpoint, {}, versions)
 
     found = call(make_saver(), "get_tuple", config)
 
@@ -2983,21 +2824,16 @@ def test_values_come_back_as_they_went_in(
     assert types == {name: type(value) for name, value in VALUES.items()}
 
 
-@SYNC_AND_ASYNC
-def test_put_returns_the_config_of_what_it_stored(
-    call: Call, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_put_returns_the_stored_config(call: Call, saver: DynamoDBSaver, thread_id: str) -> None:
     """What put returns names the checkpoint, and a child's parent_config is the same."""
     first = call(saver, "put", _config(thread_id, ns="a"), _checkpoint(1), {}, {})
     second = call(saver, "put", first, _checkpoint(2), {}, {})
 
-    assert first == _config(thread_id, 1, ns="a")
-    assert second == _config(thread_id, 2, ns="a")
+    assert [first, second] == [_config(thread_id, number, ns="a") for number in (1, 2)]
     found = call(saver, "get_tuple", second)
     assert (found.config, found.parent_config) == (second, first)
 
 
-@SYNC_AND_ASYNC
 @pytest.mark.parametrize("value", [7, UUID(int=7)])
 def test_thread_id_may_be_an_int_or_a_uuid(
     call: Call, lone_saver: DynamoDBSaver, value: int | UUID
@@ -3012,10 +2848,7 @@ def test_thread_id_may_be_an_int_or_a_uuid(
         assert (found.config, found.pending_writes) == (config, [("task", "channel", 1)])
 
 
-@SYNC_AND_ASYNC
-def test_metadata_is_merged_with_the_config(
-    call: Call, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_metadata_is_merged_with_config(call: Call, saver: DynamoDBSaver, thread_id: str) -> None:
     """Stored and filtered on is what the config adds too, and none of it overrides the saver's."""
     config = _config(thread_id)
     config["configurable"] |= {"run_id": "run", "tenant": "t", "step": 99, "__private": 1}
@@ -3030,38 +2863,25 @@ def test_metadata_is_merged_with_the_config(
     assert call(saver, "list", _config(thread_id), filter={"tenant": "other"}) == []
 
 
-@SYNC_AND_ASYNC
-@pytest.mark.parametrize(
-    "make_values",
-    [
-        pytest.param(lambda: {"text": _words(3_000_000)}, id="3 MB of text"),
-        pytest.param(lambda: {"list": [_words(3_000_000)]}, id="3 MB in a list of one"),
-        pytest.param(
-            lambda: {"dict": {str(n): _words(n) for n in range(2400)}}, id="3 MB in a dict"
-        ),
-        pytest.param(lambda: {"messages": _messages(2000)}, id="2,000 messages"),
-        pytest.param(lambda: {f"channel {n}": _words(2000) for n in range(500)}, id="500 channels"),
-        pytest.param(lambda: {f"channel {n:06}": n for n in range(20_000)}, id="20,000 channels"),
-    ],
-)
+@pytest.mark.parametrize("make_values", [
+    pytest.param(lambda: {"text": _words(3_000_000)}, id="3 MB of text"),
+    pytest.param(lambda: {"list": [_words(3_000_000)]}, id="3 MB in a list of one"),
+    pytest.param(lambda: {"dict": {f"{n}": _words(n) for n in range(2400)}}, id="3 MB in a dict"),
+    pytest.param(lambda: {"messages": _messages(2000)}, id="2,000 messages"),
+    pytest.param(lambda: {f"channel {n}": _words(2000) for n in range(500)}, id="500 channels"),
+    pytest.param(lambda: {f"channel {n:06}": n for n in range(20_000)}, id="20,000 channels"),
+])  # fmt: skip
 def test_checkpoint_may_have_any_size(
     call: Call, make_saver: MakeSaver, thread_id: str, make_values: Callable[[], dict[str, Any]]
 ) -> None:
     """Checkpoints far above what a DynamoDB item holds are read back by another process."""
-    values = make_values()
-    config = call(
-        make_saver(),
-        "put",
-        _config(thread_id),
-        _checkpoint(1, values),
-        {},
-        dict.fromkeys(values, 1),
-    )
+    checkpoint = _checkpoint(1, make_values())
+    versions = checkpoint["channel_versions"]
+    config = call(make_saver(), "put", _config(thread_id), checkpoint, {}, versions)
 
-    assert call(make_saver(), "get_tuple", config).checkpoint == _checkpoint(1, values)
+    assert call(make_saver(), "get_tuple", config).checkpoint == checkpoint
 
 
-@SYNC_AND_ASYNC
 def test_metadata_may_have_any_size(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """Metadata of 500 KB are read back, and can be filtered on."""
     metadata = {"source": "loop", "step": 1, "notes": _words(500_000)}
@@ -3070,11 +2890,6 @@ def test_metadata_may_have_any_size(call: Call, make_saver: MakeSaver, thread_id
     assert call(make_saver(), "get_tuple", _config(thread_id)).metadata == metadata
     (listed,) = call(make_saver(), "list", _config(thread_id), filter={"notes": metadata["notes"]})
     assert listed.metadata == metadata
-
-
-def _size_near(limit: int, size_of: Callable[[int], int], off_by: int) -> int:
-    """Return how many bytes to add, so that an item has *limit* and *off_by* bytes."""
-    return max(0, 300_000 + limit + off_by - size_of(300_000))
 
 
 def _item_sent(deaf_saver: DynamoDBSaver, method: str, *args: Any) -> int:
@@ -3113,60 +2928,71 @@ def _stored_or_refused(saver: DynamoDBSaver, method: str, *args: Any) -> Any:
             return None
 
 
+@pytest.mark.parametrize("method", ["put", "put_writes"])
 @settings(max_examples=60)
-@given(st.fixed_dictionaries(LENGTHS))
-def test_put_near_every_limit_is_stored_or_refused_at_once(
-    endpoint: Endpoint, deaf_saver: DynamoDBSaver, lengths: dict[str, Any]
+@given(lengths=st.fixed_dictionaries(LENGTHS))
+def test_item_near_every_limit_is_stored_or_refused_at_once(
+    endpoint: Endpoint, deaf_saver: DynamoDBSaver, method: str, lengths: dict[str, Any]
 ) -> None:
-    """A checkpoint whose item has just under or over 400 KB, with keys and texts as long as can be.
+    """A checkpoint or writes in just under or over 400 KB, with keys and texts as long as can be.
 
     DynamoDB is the judge: what is not refused before the first request comes back.
     """
     if "counts bytes otherwise" in endpoint.quirks:
         pytest.skip("it is no judge of an item's size")
     thread_id = uuid4().hex.ljust(lengths["thread"], "t")
-    config = _config(thread_id, "0" * lengths["checkpoint_id"], ns="n" * lengths["checkpoint_ns"])
-    config["configurable"]["ttl_seconds"] = lengths["ttl_seconds"]
-    checkpoint = _checkpoint("1" * lengths["checkpoint_id"], {"x": "y"})
+    ns, checkpoint_id = "n" * lengths["checkpoint_ns"], "1" * lengths["checkpoint_id"]
+    parent, config = (_config(thread_id, checkpoint_id.replace("1", x), ns=ns) for x in "01")
+    for each in (parent, config):
+        each["configurable"]["ttl_seconds"] = lengths["ttl_seconds"]
+    checkpoint = _checkpoint(checkpoint_id, {"x": "y"})
     metadata: Any = {"source": "loop", "step": 1, "parents": {}}
     metadata |= {"run_id": "r" * lengths["run_id"]} if lengths["run_id"] else {}
+    task = "i" * lengths["task_id"], "p" * lengths["task_path"]
+    others = [("x", 0), (RESUME, 0)] if lengths["apart"] else [("x", 0)]
+    tiny = others * (lengths["writes"] - 1)
 
     def args(size: int) -> Any:
         note = random.Random(size).randbytes(size)  # can't be compressed
-        return config, checkpoint, metadata | {"note": note}, {"x": 1}
+        if method == "put":
+            return parent, checkpoint, metadata | {"note": note}, {"x": 1}
+        return config, [*tiny, ("note", note)], *task
 
-    with suppress(ValueError):
-        near = _size_near(
-            400 * 1024, lambda n: _item_sent(deaf_saver, "put", *args(n)), lengths["off_by"]
-        )
+    with suppress(ValueError), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_INLINE_WRITE_BYTES", 10**9)  # no write's value is cut
+        rest = _item_sent(deaf_saver, method, *args(300_000)) - 300_000
+        given_ = args(max(0, 400 * 1024 + lengths["off_by"] - rest))
         with DynamoDBSaver(*endpoint.tables, client=endpoint.client, cache_bytes=0) as saver:
-            if stored := _stored_or_refused(saver, "put", *args(near)):
-                found = saver.get_tuple(stored)
-                saver.delete_thread(thread_id)
-                assert found is not None
-                assert found.checkpoint == checkpoint
-                assert {**found.metadata, **args(near)[2]} == found.metadata
+            if not _stored_or_refused(saver, method, *given_):
+                return
+            if method == "put_writes":
+                saver.put(_config(thread_id, ns=ns), checkpoint, {}, {"x": 1})
+            found: Any = saver.get_tuple(config)
+            saver.delete_thread(thread_id)
+
+        assert found.checkpoint == checkpoint
+        if method == "put":
+            assert {**found.metadata, **given_[2]} == found.metadata
+        else:
+            ordinary = [each for each in found.pending_writes if each[1] != RESUME]
+            assert ordinary == [(task[0], *each) for each in given_[1] if each[0] != RESUME]
 
 
-def test_put_refuses_a_run_id_before_it_reads_the_parent(
-    make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_put_refuses_a_run_id_before_it_reads_parent(make_saver: MakeSaver, thread_id: str) -> None:
     """What no index can hold is refused at the door, also where the parent is needed."""
     parent = _put(make_saver(), _config(thread_id), 1, {"x": 1})
-    checkpoint = _checkpoint(2, {}, {"x": 1})
     metadata: Any = {"source": "loop", "step": 2, "run_id": "r" * 2049}
+    args: Any = (parent, _checkpoint(2, {}, {"x": 1}), metadata, {})
 
-    stored = _stored_or_refused(make_saver(), "put", parent, checkpoint, metadata, {})
-
-    assert stored is None
+    assert _stored_or_refused(make_saver(), "put", *args) is None
 
 
 def test_next_versions_count_up(saver: DynamoDBSaver) -> None:
     """Versions are 1, 2, 3; one of another saver is followed by a greater one of its form."""
     assert [saver.get_next_version(each) for each in (None, 0, 1, 9, 2.0)] == [1, 1, 2, 10, 3]
-    for form in ("00000000000000000000000000000009.0.5", "00000000000000000000000000000009"):
+    for form in (f"{9:032}.0.5", f"{9:032}"):
         following = saver.get_next_version(form)
-        assert following.startswith("00000000000000000000000000000010.")
+        assert following.startswith(f"{10:032}.")
         assert following > form
         assert saver.get_next_version(following) > following
 
@@ -3174,70 +3000,22 @@ def test_next_versions_count_up(saver: DynamoDBSaver) -> None:
 # -- Writes ---------------------------------------------------------------------------------------
 
 
-@SYNC_AND_ASYNC
 def test_pending_write_may_have_any_size(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """A pending write of 900 KB, and one interrupt as large, are read back."""
     text, question = _words(900_000), _words(900_001)
-    saver = make_saver()
-    config = _put(saver, _config(thread_id), 1)
-    call(saver, "put_writes", config, [("text", text), (INTERRUPT, question)], "task")
+    config = _put(make_saver(), _config(thread_id), 1)
+    call(make_saver(), "put_writes", config, [("text", text), (INTERRUPT, question)], "task")
 
-    found = call(make_saver(), "get_tuple", config)
-
-    assert found.pending_writes == [("task", INTERRUPT, question), ("task", "text", text)]
+    writes = call(make_saver(), "get_tuple", config).pending_writes
+    assert writes == [("task", INTERRUPT, question), ("task", "text", text)]
 
 
-@settings(max_examples=60)
-@given(st.fixed_dictionaries(LENGTHS))
-def test_put_writes_near_every_limit_is_stored_or_refused_at_once(
-    endpoint: Endpoint, deaf_saver: DynamoDBSaver, lengths: dict[str, Any]
-) -> None:
-    """Writes whose item has just under or over 400 KB, with keys and texts as long as can be."""
-    if "counts bytes otherwise" in endpoint.quirks:
-        pytest.skip("it is no judge of an item's size")
-    thread_id = uuid4().hex.ljust(lengths["thread"], "t")
-    config = _config(thread_id, "1" * lengths["checkpoint_id"], ns="n" * lengths["checkpoint_ns"])
-    config["configurable"]["ttl_seconds"] = lengths["ttl_seconds"]
-    task = "i" * lengths["task_id"], "p" * lengths["task_path"]
-    others = [("x", 0), (RESUME, 0)] if lengths["apart"] else [("x", 0)]
-    tiny = others * (lengths["writes"] - 1)
-
-    def args(size: int) -> Any:
-        note = random.Random(size).randbytes(size)  # can't be compressed
-        return config, [*tiny, ("note", note)], *task
-
-    with suppress(ValueError), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_INLINE_WRITE_BYTES", 10**9)  # no value is cut
-        near = _size_near(
-            400 * 1024, lambda n: _item_sent(deaf_saver, "put_writes", *args(n)), lengths["off_by"]
-        )
-        with DynamoDBSaver(*endpoint.tables, client=endpoint.client, cache_bytes=0) as saver:
-            if _stored_or_refused(saver, "put_writes", *args(near)):
-                saver.put(
-                    _config(thread_id, ns="n" * lengths["checkpoint_ns"]),
-                    _checkpoint("1" * lengths["checkpoint_id"]),
-                    {},
-                    {},
-                )
-                found = saver.get_tuple(config)
-                saver.delete_thread(thread_id)
-                assert found is not None
-                assert found.pending_writes is not None
-                ordinary = [each for each in found.pending_writes if each[1] != RESUME]
-                expected = [each for each in args(near)[1] if each[0] != RESUME]
-                assert ordinary == [(task[0], *each) for each in expected]
-
-
-@pytest.mark.parametrize(
-    "writes",
-    [
-        [(TASKS, "s" * 52)] * 10_000,
-        [("x", 0)] * 110_000,
-        [("x", 0), (RESUME, 0)] * 11_000,
-        [("x", 0), (RESUME, 0)] * 14_000,
-    ],
-    ids=["sends", "tiny", "alternating", "too many that alternate"],
-)
+@pytest.mark.parametrize("writes", [
+    pytest.param([(TASKS, "s" * 52)] * 10_000, id="sends"),
+    pytest.param([("x", 0)] * 110_000, id="tiny"),
+    pytest.param([("x", 0), (RESUME, 0)] * 11_000, id="alternating"),
+    pytest.param([("x", 0), (RESUME, 0)] * 14_000, id="too many that alternate"),
+])  # fmt: skip
 def test_any_number_of_writes_is_stored_or_refused_at_once(
     saver: DynamoDBSaver, thread_id: str, writes: list[tuple[str, Any]]
 ) -> None:
@@ -3246,50 +3024,31 @@ def test_any_number_of_writes_is_stored_or_refused_at_once(
 
     stored = _stored_or_refused(saver, "put_writes", config, writes, "task")
 
-    found = saver.get_tuple(config)
-    assert found is not None
-    assert found.pending_writes is not None
+    found: Any = saver.get_tuple(config)
     assert (stored is None) == (len(writes) == 28_000)
     ordinary = [(channel, value) for _, channel, value in found.pending_writes if channel != RESUME]
     assert ordinary == ([each for each in writes if each[0] != RESUME] if stored else [])
 
 
-@SYNC_AND_ASYNC
-def test_writes_of_a_task_keep_their_order(
-    call: Call, saver: DynamoDBSaver, thread_id: str
-) -> None:
-    """Twelve writes of one task come back as they were given, the eleventh after the tenth."""
-    config = _put(saver, _config(thread_id), 1)
-    writes = [(f"channel {number % 2}", number) for number in range(12)]
-    call(saver, "put_writes", config, writes, "task")
-
-    found = call(saver, "get_tuple", config)
-
-    assert found.pending_writes == [("task", *write) for write in writes]
-
-
-@SYNC_AND_ASYNC
 def test_writes_of_parallel_tasks_come_in_task_path_order(
     call: Call, saver: DynamoDBSaver, thread_id: str
 ) -> None:
-    """The tasks' paths order the writes, then their ids; neither the time nor the id alone does."""
+    """The tasks' paths order the writes, then their ids; neither the time nor the id alone does.
+
+    Twelve writes of one task come back as they were given, the eleventh after the tenth.
+    """
     config = _put(saver, _config(thread_id), 1)
+    writes = [(f"channel {number % 2}", number) for number in range(12)]
     for task_id, task_path in (
-        ("a", "~__pregel_pull, second"),
-        ("d", "~__pregel_pull, first"),
-        ("c", "~__pregel_pull, first"),
-        ("e", ""),
-        ("b", "~__pregel_push, 0000000001, False"),
-    ):
-        writes = [("channel", f"{task_id}{number}") for number in range(2)]
+        ("a", "~__pregel_pull, second"), ("d", "~__pregel_pull, first"),
+        ("c", "~__pregel_pull, first"), ("e", ""), ("b", "~__pregel_push, 0000000001, False"),
+    ):  # fmt: skip
         call(saver, "put_writes", config, writes, task_id, task_path)
 
     for found in (call(saver, "get_tuple", config), *call(saver, "list", config)):
-        order = [value for _, _, value in found.pending_writes]
-        assert order == ["e0", "e1", "c0", "c1", "d0", "d1", "a0", "a1", "b0", "b1"]
+        assert found.pending_writes == [(each, *write) for each in "ecdab" for write in writes]
 
 
-@SYNC_AND_ASYNC
 def test_first_regular_and_last_special_write_stays(
     call: Call, saver: DynamoDBSaver, thread_id: str
 ) -> None:
@@ -3300,23 +3059,15 @@ def test_first_regular_and_last_special_write_stays(
     call(saver, "put_writes", config, [(INTERRUPT, "asked")], "task")
     call(saver, "put_writes", config, [("a", "third"), (INTERRUPT, "asked again")], "other")
 
-    found = call(saver, "get_tuple", config)
-
-    assert found.pending_writes == [
-        ("other", INTERRUPT, "asked again"),
-        ("other", "a", "third"),
-        ("task", INTERRUPT, "asked"),
-        ("task", ERROR, "second"),
-        ("task", "a", "first"),
-    ]
+    assert call(saver, "get_tuple", config).pending_writes == [
+        ("other", INTERRUPT, "asked again"), ("other", "a", "third"),
+        ("task", INTERRUPT, "asked"), ("task", ERROR, "second"), ("task", "a", "first"),
+    ]  # fmt: skip
 
 
-@SYNC_AND_ASYNC
-def test_grown_list_of_writes_is_stored_whole(
-    call: Call, make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_grown_writes_are_stored_whole(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """LangGraph sends the null task's writes again with new ones after them: each is there once."""
-    null_task = "00000000-0000-0000-0000-000000000000"
+    null_task = str(UUID(int=0))
     config = _put(make_saver(), _config(thread_id), 1)
     writes = [("a", 0), ("b", 1), (RESUME, "yes"), ("a", 3), ("b", 4), ("a", 5)]
 
@@ -3324,14 +3075,10 @@ def test_grown_list_of_writes_is_stored_whole(
         for length in (1, 2, 2, 4, 3, 6):
             call(saver, "put_writes", config, writes[:length], null_task)
 
-    found = call(make_saver(), "get_tuple", config)
-    assert found.pending_writes == [
-        (null_task, RESUME, "yes"),
-        *((null_task, *write) for write in writes if write[0] != RESUME),
-    ]
+    found = call(make_saver(), "get_tuple", config).pending_writes
+    assert found == [(null_task, *writes[each]) for each in (2, 0, 1, 3, 4, 5)]
 
 
-@SYNC_AND_ASYNC
 @pytest.mark.parametrize("sequence", [list, tuple, deque])
 def test_writes_may_be_any_sequence_of_any_value(
     call: Call, saver: DynamoDBSaver, thread_id: str, sequence: Callable[..., Any]
@@ -3342,15 +3089,11 @@ def test_writes_may_be_any_sequence_of_any_value(
     call(saver, "put_writes", config, sequence(writes), "task")
     call(saver, "put_writes", config, sequence(), "idle")
 
-    found = call(saver, "get_tuple", config)
+    found = call(saver, "get_tuple", config).pending_writes
+    assert found == [("task", *write) for write in writes]
 
-    assert found.pending_writes == [("task", *write) for write in writes]
 
-
-@SYNC_AND_ASYNC
-def test_writes_may_come_before_their_checkpoint(
-    call: Call, make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_writes_may_precede_checkpoint(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """Writes of a checkpoint that is not there yet show no checkpoint, and are there with it."""
     config = _config(thread_id, 2)
     _put(make_saver(), _config(thread_id), 1)
@@ -3378,7 +3121,8 @@ def test_a_conditional_put_whose_answer_lacks_the_item_is_an_error(world: World)
     with pytest.raises(DamagedCheckpointError, match="malformed"):
         saver.put_writes(config, [("a", 1), ("b", 2)], "task")
 
-    assert world.saver().get_tuple(config).pending_writes == [("task", "a", 1)]  # type: ignore[union-attr]
+    found: Any = world.saver().get_tuple(config)
+    assert found.pending_writes == [("task", "a", 1)]
 
 
 # -- Expiry ---------------------------------------------------------------------------------------
@@ -3393,8 +3137,8 @@ def test_expired_items_are_not_returned(call: Call, world: World) -> None:
     world.now += 40
     second = call(saver, "put", first, _checkpoint(2, {"a": value, "b": 2}), {}, {"b": 2})
     call(saver, "put_writes", first, [("a", "late")], "task 2")
-    writes = call(saver, "get_tuple", first).pending_writes
-    assert writes == [("task 1", "a", "early"), ("task 2", "a", "late")]
+    early, late = ("task 1", "a", "early"), ("task 2", "a", "late")
+    assert call(saver, "get_tuple", first).pending_writes == [early, late]
 
     world.now += 19
     assert _numbers(call(saver, "list", thread)) == [2, 1]
@@ -3413,8 +3157,7 @@ def test_segments_expire_after_what_names_them(call: Call, world: World) -> None
     saver = world.saver(ttl_seconds=60)
     config, value = _config("thread"), _words(9000)
     for number in range(1, 16):
-        checkpoint = _checkpoint(number, {"a": value, "n": number})
-        checkpoint["channel_versions"]["a"] = 1
+        checkpoint = _checkpoint(number, {"a": value, "n": number}, {"a": 1, "n": number})
         config = call(saver, "put", config, checkpoint, {}, {"n": number})
         world.now += 17
         _sweep(saver, world.now)
@@ -3429,17 +3172,15 @@ def test_thread_may_have_a_time_of_its_own(call: Call, world: World) -> None:
     """The config's ttl_seconds goes before the saver's; None is for ever."""
     saver, start = world.saver(ttl_seconds=60), world.now
     for number, ttl_seconds in ((1, None), (2, 100), (3, 10)):
-        config = _config("thread")
-        config["configurable"]["ttl_seconds"] = ttl_seconds
+        config = {"configurable": {"thread_id": "thread", "ttl_seconds": ttl_seconds}}
         call(saver, "put", config, _checkpoint(number), {}, {})
     call(saver, "put", _config("thread"), _checkpoint(4), {}, {})
 
-    left = []
-    for seconds in (0, 10, 60, 100, 10**9):
+    for seconds, left in (
+        (0, [4, 3, 2, 1]), (10, [4, 2, 1]), (60, [2, 1]), (100, [1]), (10**9, [1])
+    ):  # fmt: skip
         world.now = start + seconds
-        left.append(_numbers(call(saver, "list", _config("thread"))))
-
-    assert left == [[4, 3, 2, 1], [4, 2, 1], [2, 1], [1], [1]]
+        assert _numbers(call(saver, "list", _config("thread"))) == left
 
 
 def test_expired_items_are_neither_rebuilt_from_nor_copied(call: Call, world: World) -> None:
@@ -3477,18 +3218,13 @@ def test_active_thread_stores_a_segment_once_a_lifetime_and_an_idle_one_goes_who
     config, value = _config("thread"), _words(7000)
     with Requests(saver) as requests:
         for number in range(100):
-            checkpoint = _checkpoint(number, {"a": value, "n": number})
-            checkpoint["channel_versions"]["a"] = 1
+            checkpoint = _checkpoint(number, {"a": value, "n": number}, {"a": 1, "n": number})
             call(saver, "get_tuple", _config("thread"))  # as each run of a graph begins
             config = call(saver, "put", config, checkpoint, {}, {"n": number})
             world.now += lifetime / 5
 
-    stored = [
-        item["checkpoint_id"]["S"]
-        for name, params in requests.sent
-        if name == "BatchWriteItem"
-        for item in _put_items(params)
-    ]
+    batches = [_put_items(params) for name, params in requests.sent if name == "BatchWriteItem"]
+    stored = [item["checkpoint_id"]["S"] for item in chain(*batches)]
     assert 10 <= len(set(stored)) <= 21
     assert len(stored) == len(set(stored))
     last = world.now + 2 * lifetime
@@ -3501,16 +3237,11 @@ def test_lifetimes_of_saver_and_thread_mix(call: Call, world: World) -> None:
     What is for good names no segment that goes, though its parent does.
     """
     value = [_words(9000)]
-    lifetimes: dict[str, list[int | None]] = {
-        "kept": [None] * 3,
-        "short": [60] * 3,
-        "mixed": [60, None, 60],
-    }
+    lifetimes: dict[str, Any] = {"kept": [None] * 3, "short": [60] * 3, "mixed": [60, None, 60]}
     for saver_ttl, name in itertools.product((None, 60), lifetimes):
         saver, config = world.saver(ttl_seconds=saver_ttl), _config(f"{name} {saver_ttl}")
         for number, ttl_seconds in enumerate(lifetimes[name]):
-            checkpoint = _checkpoint(number, {"a": value})
-            checkpoint["channel_versions"]["a"] = 1
+            checkpoint = _checkpoint(number, {"a": value}, 1)
             config["configurable"]["ttl_seconds"] = ttl_seconds
             config = call(saver, "put", config, checkpoint, {}, {} if number else {"a": 1})
             config["configurable"]["ttl_seconds"] = ttl_seconds
@@ -3536,9 +3267,8 @@ def test_delete_thread_leaves_nothing(call: Call, lone_saver: DynamoDBSaver) -> 
     large = [("text", _words(500_000))]
     for thread in ("doomed", "doomed too"):
         for number, ns in enumerate(["", "sub", "sub|sub"] * 2):
-            config = _put(
-                lone_saver, _config(thread, ns=ns), number, {"text": _words(5000 + number)}
-            )
+            text = {"text": _words(5000 + number)}
+            config = _put(lone_saver, _config(thread, ns=ns), number, text)
             lone_saver.put_writes(config, large if number == 3 else [], "large")
             lone_saver.put_writes(config, [("a", 1), (ERROR, "down")], "task")
         lone_saver.put_writes(_config(thread, 99), [("a", 1)], "task")
@@ -3564,13 +3294,9 @@ def test_delete_for_runs_deletes_their_checkpoints_alone(
         ("b", "", "three"), ("c", "", "one"), ("d", "", None),
     ]  # fmt: skip
     for number, (thread, ns, run_id) in enumerate(runs):
-        config = _config(thread, ns=ns)
-        if number % 2 and run_id:
-            config["configurable"]["run_id"] = run_id
-            stored = _put(lone_saver, config, number)
-        else:
-            run: dict[str, Any] = {"run_id": run_id} if run_id else {}
-            stored = _put(lone_saver, config, number, **run)
+        config, run = _config(thread, ns=ns), dict[str, Any](run_id=run_id) if run_id else {}
+        config["configurable"] |= run if number % 2 else {}
+        stored = _put(lone_saver, config, number, **({} if number % 2 else run))
         lone_saver.put_writes(stored, [("a", number)], "task")
 
     with Requests(lone_saver) as requests:
@@ -3591,15 +3317,14 @@ def test_delete_for_runs_spares_what_delta_channels_are_rebuilt_from(
 ) -> None:
     """A run that another's DeltaChannel needs is deleted only by force."""
     _put_deltas(lone_saver, "thread")
-
-    with pytest.raises(DynamoDBSaverError) as raised:
-        call(lone_saver, "delete_for_runs", ["run-5"])
-
-    assert str(raised.value) == (
+    error = DynamoDBSaverError(
         f"Checkpoint {_id(5)!r} of thread 'thread', namespace '', is of a run to be deleted, but "
         f"a DeltaChannel of another run's checkpoint is rebuilt from it; keep the run, or pass "
         f"force=True to delete it all the same"
     )
+
+    with _raises_exactly(error):
+        call(lone_saver, "delete_for_runs", ["run-5"])
     assert len(call(lone_saver, "list", _config("thread"))) == 10
     call(lone_saver, "delete_for_runs", ["run-5"], force=True)
     assert _numbers(call(lone_saver, "list", _config("thread"))) == [9, 8, 7, 6, 4, 3, 2, 1, 0]
@@ -3645,23 +3370,19 @@ def test_a_mistyped_writes_table_hides_and_deletes_nothing(world: World, method:
 def test_a_thread_of_any_id_has_a_whole_life(world: World, thread_id: str) -> None:
     """Ids that look like our own keys, as other savers' threads have them, are like all others."""
     saver, copy = world.saver(), f"{thread_id[:-1]}x"
-    expected: list[Any] = []
     for name in (thread_id, "plain"):
         config = _put(saver, _config(name), 1, {"x": _words(9000)})
         saver.put_writes(config, [("x", 1)], "task")
         config = _put(saver, config, 2, {"x": _words(9000, 1)})
         saver.put_writes(config, [("x", _words(500_000))], "task")
-        expected.append(
-            [(each.checkpoint, each.pending_writes) for each in world.saver().list(_config(name))]
-        )
-    assert expected[0] == expected[1]
+    told = _told(world.saver(), thread_id)
+    assert told == _told(world.saver(), "plain")
 
     saver.copy_thread(thread_id, copy)
-    copied = [(each.checkpoint, each.pending_writes) for each in saver.list(_config(copy))]
-    assert copied == expected[0]
+    assert _told(saver, copy) == told
     assert {*saver.threads()} == {thread_id, copy, "plain"}
-    assert saver.verify(thread_id).damaged == []
-    assert saver.verify(thread_id).orphans == {}
+    verified = saver.verify(thread_id)
+    assert (verified.damaged, verified.orphans) == ([], {})
     saver.prune([copy], grace_seconds=0)
     assert len([*saver.list(_config(copy))]) == 1
     for name in (thread_id, copy):
@@ -3670,37 +3391,33 @@ def test_a_thread_of_any_id_has_a_whole_life(world: World, thread_id: str) -> No
     assert {_owner(item) for table in (0, 1) for item in world.items(table)} == {"'plain'"}
 
 
-@pytest.mark.parametrize("what", ["deletion", "copy"])
+@pytest.mark.parametrize(("what", "hidden"), [("deletion", "thread"), ("copy of thread", "copy")])
 def test_a_veil_reaches_to_the_newest_of_each_namespace(
-    world: World, monkeypatch: Patch, what: str
+    world: World, monkeypatch: Patch, what: str, hidden: str
 ) -> None:
     """A machine whose clock is behind hides a subgraph's checkpoints too, until it is done."""
-    saver = world.saver()
-    for ns in ("", "a", "b"):
+    saver, namespaces = world.saver(), ("", "a", "b")
+    for ns in namespaces:
         config = _config("thread", ns=ns)
         for number in (1, 2):
             config = _put(saver, config, number, {"x": _words(3000, number)})
             saver.put_writes(config, [("x", number)], "task")
     monkeypatch.setattr(module, "uuid6", lambda: UUID(int=0))
-    hidden = {"deletion": "thread", "copy": "copy"}[what]
-    veils = saver._store.veils(
-        hidden, "deletion" if what == "deletion" else "copy of thread", "thread"
-    )
+    veils = saver._store.veils(hidden, what, "thread")
     saver._store.hide(veils)
-    if what == "copy":  # cut off when all but one item are there
-        records = [item for item in world.items(0, "thread") if "digest" in item]
+    if hidden == "copy":  # cut off when all but one item are there
         copier = module._Copier(saver._store, saver.serde, "thread", "copy")
         saver._store.checkpoints.batch_put(
-            copier._moved(item, module._record_key(item)) for item in records
+            copier._moved(item, module._record_key(item))
+            for item in world.items(0, "thread")
+            if "digest" in item
         )
-
     reader = world.saver()
 
     assert len(veils) == 3
     assert [*reader.list({"configurable": {"thread_id": hidden}})] == []
-    for ns in ("", "a", "b"):
-        assert reader.get_tuple(_config(hidden, ns=ns)) is None
-        assert reader.get_tuple(_config(hidden, 2, ns=ns)) is None
+    for ns, at in itertools.product(namespaces, (None, 2)):
+        assert reader.get_tuple(_config(hidden, at, ns=ns)) is None
 
 
 def test_a_second_veil_reaches_no_less_far(world: World, monkeypatch: Patch) -> None:
@@ -3723,9 +3440,8 @@ def test_prune_keeps_the_latest_of_each_namespace(call: Call, lone_saver: Dynamo
     """What is not the newest of its namespace goes with its writes, and later with its segments."""
     for thread in ("pruned", "other"):
         for number, ns in enumerate(["", "sub"] * 5):
-            config = _put(
-                lone_saver, _config(thread, ns=ns), number, {"text": _words(5000 + number)}
-            )
+            text = {"text": _words(5000 + number)}
+            config = _put(lone_saver, _config(thread, ns=ns), number, text)
             lone_saver.put_writes(config, [("a", number)], "task")
     kept = [lone_saver.get_tuple(_config("pruned", ns=ns)) for ns in ("sub", "")]
     others = call(lone_saver, "list", _config("other", ns=None))
@@ -3751,17 +3467,11 @@ def test_prune_spares_writes_whose_checkpoint_may_be_on_its_way(
     for number in (2, 3):
         saver.put_writes(_config(thread_id, number), [("a", number)], "task")
 
-    now += 3599
-    call(saver, "prune", [thread_id])
-
-    _put(saver, _config(thread_id, 1), 2)
-    assert call(saver, "get_tuple", _config(thread_id)).pending_writes == [("task", "a", 2)]
-
-    now += 1
-    call(saver, "prune", [thread_id])
-
-    _put(saver, _config(thread_id, 2), 3)
-    assert call(saver, "get_tuple", _config(thread_id)).pending_writes == []
+    for number, seconds, writes in ((2, 3599, [("task", "a", 2)]), (3, 1, [])):
+        now += seconds
+        call(saver, "prune", [thread_id])
+        _put(saver, _config(thread_id, number - 1), number)
+        assert call(saver, "get_tuple", _config(thread_id)).pending_writes == writes
 
 
 def test_prune_keeps_what_delta_channels_are_rebuilt_from(
@@ -3809,14 +3519,14 @@ def test_a_run_index_that_may_not_be_queried_names_the_way_out(world: World) -> 
     client = world.client()
     client.meta.events.register("before-call.dynamodb.Query", _denied("AccessDeniedException"))
 
-    with pytest.raises(DynamoDBSaverError) as caught:
-        world.saver(client).delete_for_runs(["run"])
-    world.saver().delete_for_runs(["run"], use_index=False)
-
-    assert str(caught.value) == (
+    error = DynamoDBSaverError(
         f"The index 'run_id' of table {world.tables[0]!r} may not be queried with these "
         f"credentials; allow dynamodb:Query on it, or pass use_index=False to scan the table"
     )
+
+    with _raises_exactly(error):
+        world.saver(client).delete_for_runs(["run"])
+    world.saver().delete_for_runs(["run"], use_index=False)
     assert world.items(0) == []
 
 
@@ -3836,22 +3546,25 @@ def test_prune_spares_items_of_kinds_to_come(world: World) -> None:
 
 
 def test_copy_thread_copies_all_of_it(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
-    """A copy has every namespace's checkpoints and writes, also when the source is gone."""
-    saver = make_saver()
-    for number, ns in enumerate(["", "sub", "x" * 600] * 3):
-        config = _put(
-            saver, _config(thread_id, ns=ns), number, {"text": [_words(5000 + number)] * 3}
-        )
+    """A copy has every namespace's checkpoints and writes, also when the source is gone.
+
+    In a copy a checkpoint's parent is the copy of its parent.
+    """
+    saver, target = make_saver(), f"{thread_id}-copy"
+    heads = {ns: _config(thread_id, ns=ns) for ns in ("", "sub", "x" * 600)}
+    for number, ns in enumerate([*heads] * 3):
+        text = {"text": [_words(5000 + number)] * 3}
+        config = heads[ns] = _put(saver, heads[ns], number, text)
         if number == 3:
             saver.put_writes(config, [("text", _words(500_000))], "large")
         saver.put_writes(config, [("a", number), (ERROR, "down")], "task", "path")
-    target = f"{thread_id}-copy"
+
+    def moved(config: Any) -> Any:
+        return config and {"configurable": config["configurable"] | {"thread_id": target}}
+
     expected = [
-        each._replace(
-            config=_config(target, number, ns=each.config["configurable"]["checkpoint_ns"])
-        )
+        each._replace(config=moved(each.config), parent_config=moved(each.parent_config))
         for each in saver.list(_config(thread_id, ns=None))
-        for number in _numbers([each])
     ]
 
     call(saver, "copy_thread", thread_id, target)
@@ -3861,31 +3574,20 @@ def test_copy_thread_copies_all_of_it(call: Call, make_saver: MakeSaver, thread_
     assert call(make_saver(), "list", _config(target, ns=None)) == expected
 
 
-def test_copy_thread_copies_parents(call: Call, saver: DynamoDBSaver, thread_id: str) -> None:
-    """In a copy a checkpoint's parent is the copy of its parent."""
-    target = f"{thread_id}-copy"
-    _put(saver, _put(saver, _config(thread_id), 1), 2)
-
-    call(saver, "copy_thread", thread_id, target)
-
-    assert call(saver, "get_tuple", _config(target)).parent_config == _config(target, 1)
-
-
-def test_copy_to_a_thread_in_use_is_refused(
-    call: Call, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_copy_to_thread_in_use_is_refused(call: Call, saver: DynamoDBSaver, thread_id: str) -> None:
     """Threads are not mixed: the target of a copy must be empty, and stays as it was."""
-    _put(saver, _config(thread_id), 1, {"a": 1})
-    _put(saver, _config(f"{thread_id}-target"), 2, {"a": 2})
-
-    with pytest.raises(ValueError, match="has items already") as raised:
-        call(saver, "copy_thread", thread_id, f"{thread_id}-target")
-
-    assert str(raised.value) == (
-        f"target_thread_id {thread_id + '-target'!r} has items already; delete_thread() it, or "
-        f"copy to another thread"
+    target = f"{thread_id}-target"
+    for number, name in enumerate((thread_id, target), 1):
+        _put(saver, _config(name), number, {"a": number})
+    error = ValueError(
+        f"target_thread_id {target!r} has items already; delete_thread() it, or copy to another "
+        f"thread"
     )
-    assert _numbers(call(saver, "list", _config(f"{thread_id}-target"))) == [2]
+
+    with _raises_exactly(error):
+        call(saver, "copy_thread", thread_id, target)
+
+    assert _numbers(call(saver, "list", _config(target))) == [2]
 
 
 def test_a_copys_metadata_name_the_copy(world: World) -> None:
@@ -3914,7 +3616,6 @@ def _sqlite_source(_: Endpoint, stack: ExitStack) -> Any:
 def _aws_source(endpoint: Endpoint, stack: ExitStack) -> Any:
     aws = pytest.importorskip("langgraph_checkpoint_aws")
     boto3 = pytest.importorskip("boto3")
-
     options = {name: value for name, value in endpoint.client_config.items() if name != "config"}
     url = options.pop("endpoint_url")
     table = f"source-{uuid4()}"
@@ -3930,15 +3631,11 @@ def _aws_source(endpoint: Endpoint, stack: ExitStack) -> Any:
     return source
 
 
-def _own_source(endpoint: Endpoint, stack: ExitStack) -> Any:
-    return stack.enter_context(_lone(endpoint.client))
-
-
 SOURCES: Final[dict[str, Callable[[Endpoint, ExitStack], Any]]] = {
     "InMemorySaver": lambda *_: InMemorySaver(),
     "SqliteSaver": _sqlite_source,
     "langgraph-checkpoint-aws": _aws_source,
-    "DynamoDBSaver": _own_source,
+    "DynamoDBSaver": lambda endpoint, stack: stack.enter_context(_lone(endpoint.client)),
 }
 
 
@@ -3983,25 +3680,19 @@ def _failing(broken: Collection[int], runs: list[int]) -> Builder:
 # By name: a graph, what it is given before it is copied, the graph that goes on, what it is given.
 LIVES: Final[dict[str, tuple[Builder, list[Any], Builder, list[Any]]]] = {
     "chat": (
-        _chat(),
-        [{"messages": [HumanMessage(each, id=each)]} for each in ("one", "two")],
-        _chat(),
-        [{"messages": [HumanMessage("three", id="three")]}],
+        _chat(), [{"messages": [HumanMessage(each, id=each)]} for each in ("one", "two")],
+        _chat(), [{"messages": [HumanMessage("three", id="three")]}],
     ),
     "interrupted": (
-        _nested(),
-        [{"number": 1}, Command(resume="Ada")],
-        _nested(),
-        [Command(resume=36), {"number": 2}],
+        _nested(), [{"number": 1}, Command(resume="Ada")],
+        _nested(), [Command(resume=36), {"number": 2}],
     ),
     "failed": (_failing({7}, []), [{"log": ["go"]}], _failing((), []), [None]),
     "deltas": (
-        _deltas(),
-        [{"log": ["in"]}, {"log": ["in"], "often": ["in"]}],
-        _deltas(),
-        [{"log": ["in"]}, {"often": ["in"]}],
+        _deltas(), [{"log": ["in"]}, {"log": ["in"], "often": ["in"]}],
+        _deltas(), [{"log": ["in"]}, {"often": ["in"]}],
     ),
-}
+}  # fmt: skip
 
 
 def _lead(saver: Source, thread_id: Any, builder: Builder, given: Iterable[Any]) -> None:
@@ -4018,8 +3709,7 @@ def _lead(saver: Source, thread_id: Any, builder: Builder, given: Iterable[Any])
 
 def _history(saver: Source, thread_id: Any, builder: Builder) -> Any:
     """Return what a graph makes of a thread's checkpoints."""
-    config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
-    return _plain(list(builder.compile(checkpointer=saver).get_state_history(config)))
+    return _plain([*builder.compile(checkpointer=saver).get_state_history(_config(thread_id))])
 
 
 @SOURCES_AND_CALLS
@@ -4031,8 +3721,7 @@ def test_copy_from_another_saver_shows_the_same_and_goes_on(
     builder, before, later_builder, after = LIVES[life]
     _lead(source, thread_id, builder, before)
     graph = builder.compile(checkpointer=source)
-    config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
-    *_, first, _ = graph.get_state_history(config)
+    *_, first, _ = graph.get_state_history(_config(thread_id))
     graph.update_state(first.config, None, as_node=START)
     _lead(source, thread_id, builder, before)
 
@@ -4058,11 +3747,9 @@ def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
         _put_deltas(source, name)
         _put(source, _config(name, ns="sub"), 100 + number)
     told: list[Any] = []
+    options = {"progress": lambda *args: told.append(args)}
 
-    def progress(*args: Any) -> None:
-        told.append(args)
-
-    report = call(make_saver(), "copy_from", source, progress=progress)
+    report = call(make_saver(), "copy_from", source, **options)
 
     assert report == module.CopyReport(threads=2, copied=22, there_before=0)
     assert told == [(name, count, 11) for name in (f"{thread_id} a", "5") for count in range(12)]
@@ -4070,7 +3757,7 @@ def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
         assert _told(make_saver(), name) == _told(source, name)
     told.clear()
     with Requests(make_saver()) as requests:
-        again = call(make_saver(), "copy_from", source, iter([f"{thread_id} a"]), progress=progress)
+        again = call(make_saver(), "copy_from", source, iter([f"{thread_id} a"]), **options)
     assert again == (1, 0, 11)
     assert told == [(f"{thread_id} a", 11, 11)]
     assert requests.names == ["Query"] * 2
@@ -4078,24 +3765,22 @@ def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
 
 
 def test_copy_from_tells_how_far_it_is_twice_a_second(
-    make_saver: MakeSaver, source: Source, thread_id: str
+    make_saver: MakeSaver, source: Source, thread_id: str, monkeypatch: Patch
 ) -> None:
     """Of many checkpoints the first and the last are told, and those between by a steady clock."""
-    for name in (thread_id, f"{thread_id} b"):
+    names = [thread_id, f"{thread_id} b"]
+    for name in names:
         _put_deltas(source, name)
     told: list[tuple[str, int, int]] = []
     ticks = itertools.count()
+    monkeypatch.setattr(module._Progress, "clock", staticmethod(lambda: next(ticks) / 8))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module._Progress, "clock", staticmethod(lambda: next(ticks) / 8))
-        make_saver().copy_from(
-            source, [thread_id, f"{thread_id} b"], progress=lambda *args: told.append(args)
-        )
+    make_saver().copy_from(source, names, progress=lambda *args: told.append(args))
 
     # It is read for each checkpoint, and once more for each call: half a second is four readings.
     assert told == [
-        *((thread_id, done, 10) for done in (0, 4, 8)),
-        *((f"{thread_id} b", done, 10) for done in (1, 5, 9, 10)),
+        *((names[0], done, 10) for done in (0, 4, 8)),
+        *((names[1], done, 10) for done in (1, 5, 9, 10)),
     ]
 
 
@@ -4104,14 +3789,14 @@ def test_copy_from_names_a_thread_that_the_source_has_not(
 ) -> None:
     """An id with a typo is an error, and the threads before it are copied."""
     _put(source, _config(thread_id), 1)
-
-    with pytest.raises(DynamoDBSaverError) as caught:
-        make_saver().copy_from(source, [thread_id, f"{thread_id} typo"])
-
-    assert str(caught.value) == (
+    error = DynamoDBSaverError(
         f"The source shows no checkpoint of thread '{thread_id} typo'; check the id, or leave it "
         f"out of thread_ids"
     )
+
+    with _raises_exactly(error):
+        make_saver().copy_from(source, [thread_id, f"{thread_id} typo"])
+
     assert _told(make_saver(), thread_id) == _told(source, thread_id)
 
 
@@ -4119,17 +3804,16 @@ def test_copy_from_names_a_thread_that_the_source_has_not(
 def test_copy_from_a_source_that_is_async(make_saver: MakeSaver, thread_id: str) -> None:
     """A saver whose sync methods may not be called on its event loop is one to acopy_from()."""
     aio = pytest.importorskip("langgraph.checkpoint.sqlite.aio")
-    saver = make_saver()
+    saver, config = make_saver(), _config(thread_id)
 
     async def copy() -> Any:
         async with aio.AsyncSqliteSaver.from_conn_string(":memory:") as source:
             graph = _chat().compile(checkpointer=source)
-            config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
             await graph.ainvoke({"messages": [HumanMessage("one")]}, config)
             await saver.acopy_from(source)
             return [each async for each in source.alist(config)]
 
-    assert asyncio.run(copy()) == list(saver.list(_config(thread_id)))
+    assert asyncio.run(copy()) == list(saver.list(config))
 
 
 @pytest.mark.parametrize("life", ["interrupted", "deltas"])
@@ -4139,17 +3823,16 @@ def test_copy_from_goes_on_wherever_it_was_cut_off(
     """Cut off before each of its writes in turn, it ends whole, and puts no item twice."""
     builder, before, _, _ = LIVES[life]
     _lead(source, thread_id, builder, before)
-    cut_before = [0]
+    cut_before, puts = [0], ("PutItem", "BatchWriteItem")
 
     def cut(model: Any, **_: Any) -> None:
-        if model.name in ("PutItem", "BatchWriteItem"):
+        if model.name in puts:
             cut_before[0] -= 1
             if not cut_before[0]:
                 raise Cut
 
     with DynamoDBSaver(*endpoint.tables, endpoint.client_config) as cut_saver:
         cut_saver.client.meta.events.register("before-call.dynamodb", cut)
-        items: list[str] = []
         with Requests(cut_saver) as requests:
             for _ in range(200):
                 cut_before[0] = 2  # so that each call carries out one request
@@ -4157,17 +3840,18 @@ def test_copy_from_goes_on_wherever_it_was_cut_off(
                 try:
                     cut_saver.copy_from(source, [thread_id])
                 except Cut:
-                    assert requests.sent.pop()[0] in ("PutItem", "BatchWriteItem")
+                    assert requests.sent.pop()[0] in puts
                 else:
                     break
 
-    for name, params in requests.sent:
-        if name in ("PutItem", "BatchWriteItem"):
-            puts = [params["Item"]] if name == "PutItem" else _put_items(params)
-            items.extend(repr(_key(item)) for item in puts)
-    copied = make_saver(endpoint.tables)
-    assert _told(copied, thread_id) == _told(source, thread_id)
-    assert [key for key, times in Counter(items).items() if times > 1 and "~s" not in key] == []
+    keys = Counter(
+        repr(_key(item))
+        for name, params in requests.sent
+        if name in puts
+        for item in ([params["Item"]] if name == "PutItem" else _put_items(params))
+    )
+    assert _told(make_saver(endpoint.tables), thread_id) == _told(source, thread_id)
+    assert [key for key, times in keys.items() if times > 1 and "~s" not in key] == []
 
 
 def test_copy_from_adds_what_came_since(
@@ -4180,8 +3864,8 @@ def test_copy_from_adds_what_came_since(
     source.put_writes(head, [("a", 2)], "task 1", "c")
     source.put_writes(head, [("a", 3), (ERROR, "down")], "task 3", "a")
     call(make_saver(), "copy_from", source, [thread_id])
-    found = make_saver().get_tuple(head).pending_writes  # type: ignore[union-attr]
-    assert sorted(found or ()) == sorted(source.get_tuple(head).pending_writes or ())  # type: ignore[union-attr]
+    ours, theirs = (_told(each, thread_id)["", _id(2)][3] for each in (make_saver(), source))
+    assert sorted(ours) == sorted(theirs)
     _put(source, head, 3)
 
     call(make_saver(), "copy_from", source, [thread_id])
@@ -4223,15 +3907,14 @@ def test_copy_from_refuses_a_thread_that_went_on_in_both(
         _put(source, head, 2)
     _put(saver, head, 3)
     told = _told(saver, thread_id)
-
-    with pytest.raises(DynamoDBSaverError) as raised:
-        call(saver, "copy_from", source, [thread_id])
-
-    assert str(raised.value) == (
+    error = DynamoDBSaverError(
         f"Thread {thread_id!r} has gone on here, with checkpoint {_id(3)!r}, and in the source, "
         f"with {_id(2 if copied else 1)!r}; delete_thread() one of them, or leave it out of "
         f"thread_ids"
     )
+
+    with _raises_exactly(error):
+        call(saver, "copy_from", source, [thread_id])
     assert _told(saver, thread_id) == told
 
 
@@ -4243,12 +3926,10 @@ def test_copy_from_refuses_a_thread_that_is_being_deleted(
     saver = make_saver()
     saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
 
-    with pytest.raises(DynamoDBSaverError) as raised:
-        call(saver, "copy_from", source, [thread_id])
+    what = f"Thread {thread_id!r} is under an unfinished deletion"
 
-    assert str(raised.value) == (
-        f"Thread {thread_id!r} is under an unfinished deletion; finish that first, by the same call"
-    )
+    with _raises_exactly(DynamoDBSaverError(f"{what}; finish that first, by the same call")):
+        call(saver, "copy_from", source, [thread_id])
 
 
 def test_copy_from_tells_of_a_checkpoint_that_the_source_has_lost(
@@ -4258,35 +3939,27 @@ def test_copy_from_tells_of_a_checkpoint_that_the_source_has_lost(
     source = InMemorySaver()
     _put(source, _config(thread_id), 1)
     monkeypatch.setattr(source, "get_tuple", lambda _: None)
-
-    with pytest.raises(DynamoDBSaverError) as raised:
-        call(make_saver(), "copy_from", source)
-
-    assert str(raised.value) == (
+    error = DynamoDBSaverError(
         f"The source lists checkpoint {_id(1)!r} of thread {thread_id!r}, namespace '', and does "
         f"not return it; where it was deleted or expired since, call copy_from() again"
     )
 
+    with _raises_exactly(error):
+        call(make_saver(), "copy_from", source)
+
 
 def test_copy_from_puts_parents_first_whatever_their_ids(
-    call: Call, make_saver: MakeSaver, source: Source, thread_id: str, monkeypatch: Patch
+    call: Call, make_saver: MakeSaver, source: Source, thread_id: str
 ) -> None:
     """Where a clock ran behind, a child's id is smaller; and a parent may be gone for good."""
-    order: list[int] = []
     for parent, number in ((9, 5), (5, 7), (7, 3), (3, 8), (5, 4), (5, 6)):
         _put(source, _config(thread_id, parent), number, {"text": _words(9000)})
-    saver = make_saver()
-    put = saver._store.checkpoints.put
 
-    def put_and_note(item: Any, **options: Any) -> Any:
-        order.append(int(item["checkpoint_id"]["S"][-12:]))
-        return put(item, **options)
+    with Requests(make_saver()) as requests:
+        call(make_saver(), "copy_from", source)
 
-    monkeypatch.setattr(saver._store.checkpoints, "put", put_and_note)
-
-    call(saver, "copy_from", source)
-
-    assert order == [5, 7, 3, 4, 6, 8]
+    puts = [params["Item"] for name, params in requests.sent if name == "PutItem"]
+    assert [item["checkpoint_id"]["S"] for item in puts] == [*map(_id, (5, 7, 3, 4, 6, 8))]
     assert _told(make_saver(), thread_id) == _told(source, thread_id)
 
 
@@ -4295,12 +3968,11 @@ def test_copy_from_keeps_the_sends_of_an_older_format(
     call: Call, make_saver: MakeSaver, endpoint: Endpoint, thread_id: str, *, migrates: bool
 ) -> None:
     """Below format 4 some savers show the sends in the parent's writes, and some do not."""
+    sends = [Send("node", 1), Send("node", 2)]
     with ExitStack() as stack:
-        source = _own_source(endpoint, stack) if migrates else InMemorySaver()
+        source = SOURCES["DynamoDBSaver" if migrates else "InMemorySaver"](endpoint, stack)
         parent = _put(source, _config(thread_id), 1, {"a": 1})
-        source.put_writes(
-            parent, [("a", 2), (TASKS, Send("node", 1)), (TASKS, Send("node", 2))], "t"
-        )
+        source.put_writes(parent, [("a", 2), *((TASKS, each) for each in sends)], "t")
         for number in (2, 3):
             old: Any = _checkpoint(number, {"a": number}) | {"v": 3}
             source.put(_config(thread_id, number - 1), old, {}, {"a": number})
@@ -4309,7 +3981,7 @@ def test_copy_from_keeps_the_sends_of_an_older_format(
 
         ours, theirs = (_told(each, thread_id) for each in (make_saver(), source))
     values = [shown[0]["channel_values"].get(TASKS) for shown in ours.values()]
-    assert values == [None, [Send("node", 1), Send("node", 2)] if migrates else None, None]
+    assert values == [None, sends if migrates else None, None]
     if not migrates:
         # A version that stands alone has no effect, and says that there are no sends.
         del ours["", _id(2)][0]["channel_versions"][TASKS]
@@ -4350,9 +4022,11 @@ def test_copy_from_costs_what_the_run_has_cost(
     with Requests(make_saver()) as requests:
         make_saver().copy_from(lone_saver, [thread_id])
 
-    sent = [name for name in requests.names if name in ("PutItem", "BatchWriteItem")]
+    ran, copied = (
+        each.names.count("PutItem") + each.names.count("BatchWriteItem") for each in (run, requests)
+    )
     assert 0.99 * run.bytes_sent < requests.bytes_sent < 1.01 * run.bytes_sent
-    assert len(sent) <= len([name for name in run.names if name in ("PutItem", "BatchWriteItem")])
+    assert copied <= ran
     assert "GetItem" not in requests.names
 
 
@@ -4367,8 +4041,7 @@ def test_copy_from_holds_one_checkpoint_at_a_time(
     make_saver: MakeSaver, thread_id: str, monkeypatch: Patch
 ) -> None:
     """Of a thread of any length no more is in memory than what is being copied."""
-    source = InMemorySaver()
-    most = [0]
+    source, most = InMemorySaver(), [0]
 
     def weigh(found: CheckpointTuple) -> CheckpointTuple:
         checkpoint = Weighed(found.checkpoint)
@@ -4399,55 +4072,56 @@ def test_copy_from_starts_a_life_of_its_own(
     source.put_writes(head, [("a", _words(500_000))], "task")
     call(saver, "copy_from", source)
 
-    now[0] += 59
-    assert _told(saver, thread_id) == _told(source, thread_id)
-    now[0] += 1
-    assert _told(saver, thread_id) == {}
+    for seconds, told in ((59, _told(source, thread_id)), (1, {})):
+        now[0] += seconds
+        assert _told(saver, thread_id) == told
 
 
 # -- Inspect --------------------------------------------------------------------------------------
 
 
-def test_command_show_is_the_history_of_a_graph(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
+@pytest.fixture
+def thread(saver: DynamoDBSaver, thread_id: str) -> str:
+    """Name a thread of two checkpoints that share two segments, each with a write."""
+    _two_alike(saver, thread_id)
+    return thread_id
+
+
+def test_command_shows_a_graphs_history(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
     """It names the checkpoints and the nodes that come next as the graph itself does."""
     graph, config = _graph_of_all_edges(saver), _config(thread_id)
     for _ in range(2):
         graph.invoke({"log": [USERS_WORDS]}, config)
 
     shown = command("show", thread_id, "--namespace", "", "--json")
-    everything = command("show", thread_id, "--json")
+    everything = command("show", thread_id, "--json").rows
 
     assert [*map(itemgetter("checkpoint_id", "step", "source", "next"), shown.rows)] == [
         (
-            _triple(state.config)[2],
-            *itemgetter("step", "source")(state.metadata),
-            sorted({*state.next}),
+            _triple(each.config)[2],
+            *itemgetter("step", "source")(each.metadata),
+            sorted({*each.next}),
         )
-        for state in graph.get_state_history(config)
+        for each in graph.get_state_history(config)
     ]
     assert {node for row in shown.rows for node in row["next"]} == {
         "__start__", "a", "b+", "joined", "sent", "child", "last"
     }  # fmt: skip
     listed = saver.list({"configurable": {"thread_id": thread_id}})
-    namespaces_and_ids = [_triple(each.config)[1:] for each in listed]
-    rows = everything.rows
-    assert [*map(itemgetter("checkpoint_ns", "checkpoint_id"), rows)] == namespaces_and_ids
-    assert len(everything.rows) > len(shown.rows)
+    assert [*map(itemgetter("checkpoint_ns", "checkpoint_id"), everything)] == [
+        _triple(each.config)[1:] for each in listed
+    ]
+    assert len(everything) > len(shown.rows)
     assert (shown.code, shown.err) == (0, "")
 
 
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        {},
-        {"idx": {"NS": ["0", "1", "10", "11"]}},
-        {"idx": {"NS": ["-3"]}, "task_path": {"S": "é"}},
-        {"stored_at": {"N": "1795000001"}, "ttl": {"N": "1800000000"}},
-        {"hash_keys": {"SS": ["one", "éin"]}},
-    ],
-)
+@pytest.mark.parametrize("attributes", [
+    {},
+    {"idx": {"NS": ["0", "1", "10", "11"]}},
+    {"idx": {"NS": ["-3"]}, "task_path": {"S": "é"}},
+    {"stored_at": {"N": "1795000001"}, "ttl": {"N": "1800000000"}},
+    {"hash_keys": {"SS": ["one", "éin"]}},
+])  # fmt: skip
 def test_item_bytes_are_what_dynamodb_bills(
     endpoint: Endpoint, saver: DynamoDBSaver, thread_id: str, attributes: Item
 ) -> None:
@@ -4455,10 +4129,12 @@ def test_item_bytes_are_what_dynamodb_bills(
     if "counts no units" in endpoint.quirks:
         pytest.skip("the server counts no units")
     units = []
-
     for size in (1024, 1025):
-        item = {**module._checkpoints_key(thread_id, f"{size}"), **attributes}
-        item["segment"] = {"B": b""}
+        item = {
+            **module._checkpoints_key(thread_id, f"{size}"),
+            **attributes,
+            "segment": {"B": b""},
+        }
         item["segment"] = {"B": b"x" * (size - module._item_bytes(item))}
         answer = saver.client.put_item(
             TableName=saver.checkpoints_table_name, Item=item, ReturnConsumedCapacity="TOTAL"
@@ -4468,24 +4144,20 @@ def test_item_bytes_are_what_dynamodb_bills(
     assert units == [1, 2]
 
 
-def test_command_stats_measures_a_thread(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_stats_measures_a_thread(command: Run, saver: DynamoDBSaver, thread: str) -> None:
     """What stats says is what the items are, and its segments count each time they are named."""
-    _two_alike(saver, thread_id)
-    items = _items_of(saver, thread_id)
-    sizes = list(map(module._item_bytes, items))
+    sizes, segments = (
+        [*map(module._item_bytes, _items_of(saver, thread, prefix))] for prefix in ("", "~s")
+    )
     units = sum(-(-size // 1024) for size in sizes)
 
-    found = command("stats", thread_id, "--json")
-    shown = command("stats", thread_id)
+    found, shown = command("stats", thread, "--json"), command("stats", thread)
 
     (row,) = found.rows
     counts = {kind: kind_row["items"] for kind, kind_row in row["kinds"].items()}
     assert counts == {"checkpoint": 2, "write": 2, "segment": 2}
     assert row["total"] == {"items": 6, "bytes": sum(sizes), "write_units": units}
     assert row["segments_named"] == 4
-    segments = map(module._item_bytes, _items_of(saver, thread_id, "~s"))
     assert row["unshared_segment_bytes"] == 2 * sum(segments)
     assert row["write_units_per_checkpoint"] == units / 2
     assert row["bytes_per_checkpoint"] == round(sum(sizes) / 2)
@@ -4507,10 +4179,9 @@ def test_command_verify_finds_nothing_wrong(
     saver.prune([thread_id], grace_seconds=0)
     _two_alike(make_saver(ttl_seconds=60, clock=lambda: 1e9), f"{thread_id} 3")
     _two_alike(saver, f"{thread_id} 4")
+    unknown: Item = {"checkpoint_ns": {"S": ""}, "count": {"N": "1"}, "is_new": {"BOOL": True}}
     for range_key in ("~e", "~z"):
-        item = module._checkpoints_key(f"{thread_id} 4", range_key)
-        item |= {"checkpoint_ns": {"S": ""}, "count": {"N": "1"}, "is_new": {"BOOL": True}}
-        _put_item(saver, item)
+        _put_item(saver, module._checkpoints_key(f"{thread_id} 4", range_key) | unknown)
     thread_ids = [thread_id, *(f"{thread_id} {number}" for number in (2, 3, 4))]
 
     answer = command("verify", *thread_ids, "--json")
@@ -4527,55 +4198,45 @@ def test_command_verify_finds_nothing_wrong(
     )
 
 
-def test_command_verify_finds_a_missing_segment(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_verify_finds_lost_segment(command: Run, saver: DynamoDBSaver, thread: str) -> None:
     """A segment that was deleted is told with a checkpoint that names it, and the exit code is 1."""
-    _two_alike(saver, thread_id)
-    segment, _ = _items_of(saver, thread_id, "~s")
+    segment, _ = _items_of(saver, thread, "~s")
     _delete_item(saver, segment)
 
-    answer = command("verify", thread_id, "--json")
-    told = command("verify", thread_id)
+    answer, told = command("verify", thread, "--json"), command("verify", thread)
 
     (row,) = answer.rows
-    name = segment["checkpoint_id"]["S"]
     (message,) = row["damaged"]
-    assert message.startswith(f"Segment {name!r} is missing: thread {thread_id!r}, namespace ''")
+    name = segment["checkpoint_id"]["S"]
+    assert message.startswith(f"Segment {name!r} is missing: thread {thread!r}, namespace ''")
     assert (answer.code, told.code, row["orphans"]) == (1, 1, {})
     assert told.out.splitlines() == [
-        f"thread {thread_id!r} is DAMAGED: 2 checkpoints, 2 writes, 1 segment",
+        f"thread {thread!r} is DAMAGED: 2 checkpoints, 2 writes, 1 segment",
         f"damaged: {message}",
     ]
 
 
-@pytest.mark.parametrize(
-    ("prefix", "attribute", "message"),
-    [
-        ("1", "checkpoint", "An item's bytes are not what was stored"),
-        ("~s", "segment", "Segment '~s"),
-        ("write", "writes", "An item's bytes are not what was stored"),
-    ],
-)
+@pytest.mark.parametrize(("prefix", "attribute", "message"), [
+    ("1", "checkpoint", "An item's bytes are not what was stored"),
+    ("~s", "segment", "Segment '~s"),
+    ("write", "writes", "An item's bytes are not what was stored"),
+])  # fmt: skip
 def test_command_verify_finds_a_flipped_byte(
-    command: Run, saver: DynamoDBSaver, thread_id: str, prefix: str, attribute: str, message: str
+    command: Run, saver: DynamoDBSaver, thread: str, prefix: str, attribute: str, message: str
 ) -> None:
     """One byte of one item that is not what was stored is told once, and without any of them."""
-    _two_alike(saver, thread_id)
-    item = _items_of(saver, thread_id, prefix)[0]
+    item = _items_of(saver, thread, prefix)[0]
     blob = item[attribute]["B"]
-    item = item | {attribute: {"B": blob[:-1] + bytes([blob[-1] ^ 1])}}
-    table = _tables_of(saver)[prefix == "write"]
-    _put_item(saver, item)
+    _put_item(saver, item | {attribute: {"B": blob[:-1] + bytes([blob[-1] ^ 1])}})
 
-    answer = command("verify", thread_id, "--json")
+    answer = command("verify", thread, "--json")
 
     (row,) = answer.rows
     (told,) = row["damaged"]
     assert told.startswith((message, "Compressed bytes are damaged"))
     assert (answer.code, row["orphans"], answer.err) == (1, {}, "")
-    assert f"thread {thread_id!r}" in told
-    assert f"table {table!r}" in told
+    assert f"thread {thread!r}" in told
+    assert f"table {_tables_of(saver)[prefix == 'write']!r}" in told
 
 
 def test_command_verify_reads_bytes_that_are_in_segments(
@@ -4587,9 +4248,7 @@ def test_command_verify_reads_bytes_that_are_in_segments(
     saver.put_writes(config, [(ERROR, large[1])], "task")
     saver.put_writes(config, [("text", random.randbytes(7000))], "task")
     assert command("verify", thread_id).code == 0
-    messages = []
-
-    segments = _items_of(saver, thread_id, "~s")
+    messages, segments = [], _items_of(saver, thread_id, "~s")
     for segment in segments:
         _put_item(saver, segment | {"ttl": {"N": "1"}})
         (row,) = command("verify", thread_id, "--json").rows
@@ -4600,9 +4259,7 @@ def test_command_verify_reads_bytes_that_are_in_segments(
     assert messages == [f"Segment {each['checkpoint_id']['S']!r} is missing" for each in segments]
 
 
-def test_command_verify_finds_a_chain_that_is_cut(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_verify_finds_cut_chain(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
     """Of a chain whose fifth checkpoint is gone, those up to the fourth are whole, all others not."""
     config = _put_deltas(saver, thread_id)
     assert command("verify", thread_id).code == 0
@@ -4622,24 +4279,22 @@ def test_command_verify_finds_a_chain_that_is_cut(
         assert f"checkpoint {_id(number)!r}" in message
 
 
-def test_command_verify_lists_orphans(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
+def test_command_verify_lists_orphans(command: Run, saver: DynamoDBSaver, thread: str) -> None:
     """What nothing needs is listed, and is no damage."""
-    _two_alike(saver, thread_id)
-    sealer = _sealer(thread_id)
+    sealer = _sealer(thread)
     ref = sealer.seal_plain(b"bytes")
-    with saver._store.segments_stored(thread_id, sealer):
+    with saver._store.segments_stored(thread, sealer):
         pass
-    saver.put_writes(_config(thread_id, 9, ns="sub"), [("text", 1)], "task")
-    (two,) = _items_of(saver, thread_id, _id(2))
-    child = saver.put(_config(thread_id, 2), _checkpoint(3), {}, {})
+    saver.put_writes(_config(thread, 9, ns="sub"), [("text", 1)], "task")
+    (two,) = _items_of(saver, thread, _id(2))
+    child = saver.put(_config(thread, 2), _checkpoint(3), {}, {})
     _delete_item(saver, two)
-    saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
+    saver._store.hide(saver._store.veils(thread, "deletion", thread))
 
-    answer = command("verify", thread_id, "--json")
-    told = command("verify", thread_id)
+    answer, told = command("verify", thread, "--json"), command("verify", thread)
 
     (row,) = answer.rows
-    assert child["configurable"]["checkpoint_id"] == _id(3)
+    assert child == _config(thread, 3)
     assert row["orphans"] == {
         "}": "veil of an unfinished deletion",
         f"~c3:sub:{_id(9)}:::task:::0": "write whose checkpoint is missing",
@@ -4654,24 +4309,22 @@ def test_questions_about_a_thread_have_async_twins(
     call: Call, lone_saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """Both forms answer the same; of a thread that is not there, nothing."""
+    ask = partial(call, lone_saver)
     _put(lone_saver, _put(lone_saver, _config(thread_id), 1), 2)
 
-    assert call(lone_saver, "threads") == [thread_id]
-    assert [call(lone_saver, "has_thread", each) for each in (thread_id, "no")] == [True, False]
-    shown = call(lone_saver, "history", thread_id)
-    assert [each.checkpoint_id for each in shown] == [_id(2), _id(1)]
-    assert call(lone_saver, "stats", thread_id).total["items"] == 2
-    assert call(lone_saver, "stats", "no").total == {"items": 0, "bytes": 0, "write_units": 0}
-    assert call(lone_saver, "verify", thread_id).items == {"checkpoint": 2}
+    assert ask("threads") == [thread_id]
+    assert [ask("has_thread", each) for each in (thread_id, "no")] == [True, False]
+    assert [each.checkpoint_id for each in ask("history", thread_id)] == [_id(2), _id(1)]
+    assert ask("stats", thread_id).total["items"] == 2
+    assert ask("stats", "no").total == {"items": 0, "bytes": 0, "write_units": 0}
+    assert ask("verify", thread_id).items == {"checkpoint": 2}
 
 
 # -- Command line ---------------------------------------------------------------------------------
 # Run in this process, and a few as a person would: python -m, with the installed module.
 
 
-def test_command_setup_makes_the_tables(
-    command: Run, endpoint: Endpoint, no_tables: Tables
-) -> None:
+def test_command_setup_makes_tables(command: Run, endpoint: Endpoint, no_tables: Tables) -> None:
     """Both tables are made and expire items, and a second run changes nothing."""
     checkpoints, writes = no_tables
     argv = ("setup", "--checkpoints-table", checkpoints, "--writes-table", writes)
@@ -4692,9 +4345,9 @@ def test_command_threads_prints_an_id_a_line(command: Run, lone_saver: DynamoDBS
     thread_ids = ["alice", "two\nlines", "red\x1b[31m", "é"]
     for thread_id in thread_ids:
         _put(lone_saver, _config(thread_id), 1)
-    tables = ("--checkpoints-table", lone_saver.checkpoints_table_name)
+    argv = ("threads", "--checkpoints-table", lone_saver.checkpoints_table_name)
 
-    plain, exact = command("threads", *tables), command("threads", *tables, "--json")
+    plain, exact = command(*argv), command(*argv, "--json")
 
     assert sorted(plain.out.splitlines()) == ["alice", r"red\x1b[31m", r"two\nlines", "é"]
     assert sorted(row["thread_id"] for row in exact.rows) == sorted(thread_ids)
@@ -4718,23 +4371,16 @@ def test_command_show_prints_a_table(command: Run, saver: DynamoDBSaver, thread_
     assert len(command("show", thread_id).out.splitlines()) == 3
 
 
-@pytest.mark.parametrize(("width", "shown"), [("72", False), ("120", True)])
+@pytest.mark.parametrize("width", ["72", "120"])
 def test_command_show_draws_forks(
-    command: Run,
-    saver: DynamoDBSaver,
-    thread_id: str,
-    environment: Patch,
-    width: str,
-    *,
-    shown: bool,
+    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch, width: str
 ) -> None:
     """As ``git log --graph`` does, a subgraph in a lane of its own, within the terminal's width."""
     root = _put(saver, _config(thread_id), 1)
     _put(saver, root, 2)
-    child = _put(saver, _config(thread_id, ns="a subgraph of a long name:1"), 3)
-    _put(saver, child, 4)
-    _put(saver, root, 5)
-    _put(saver, root, 6)
+    _put(saver, _put(saver, _config(thread_id, ns="a subgraph of a long name:1"), 3), 4)
+    for number in (5, 6):
+        _put(saver, root, number)
     environment.setenv("COLUMNS", width)
 
     header, *lines = command("show", thread_id).out.splitlines()
@@ -4743,7 +4389,7 @@ def test_command_show_draws_forks(
         "*", "| *", "| | *", "| | *", "| | *", "|_|/", "|/", "*"
     ]  # fmt: skip
     assert max(map(len, [header, *lines])) <= int(width)
-    assert ("time" in header, "bytes" in header) == (shown, shown)
+    assert ("time" in header) == ("bytes" in header) == (width == "120")
     assert "next" not in header
 
 
@@ -4762,19 +4408,15 @@ def test_command_show_reads_as_it_prints(saver: DynamoDBSaver, thread_id: str) -
 
 def test_command_copy_copies_a_thread(command: Run, saver: DynamoDBSaver, thread_id: str) -> None:
     """The target is as the source; a source that is not there and a target that is are refused."""
-    config = _two_alike(saver, thread_id)
-    target = f"{thread_id} copy"
+    config, target = _two_alike(saver, thread_id), f"{thread_id} copy"
 
     answer = command("copy", thread_id, target, "--json")
     again = command("copy", thread_id, target)
     nothing = command("copy", f"{thread_id} typo", "target")
 
-    assert answer == (
-        0, json.dumps({"source_thread_id": thread_id, "target_thread_id": target}) + "\n", ""
-    )  # fmt: skip
-    source, copied = saver.get_tuple(config), saver.get_tuple(_config(target))
-    assert source
-    assert copied
+    told = json.dumps({"source_thread_id": thread_id, "target_thread_id": target})
+    assert answer == (0, f"{told}\n", "")
+    source, copied = (_sync(saver, "get_tuple", each) for each in (config, _config(target)))
     assert copied.checkpoint == source.checkpoint
     assert (again.code, again.out, nothing.code, nothing.out) == (1, "", 1, "")
     assert again.err.startswith(f"error: TARGET {target!r} has items already")
@@ -4792,53 +4434,46 @@ class Terminal(io.StringIO):
 
 
 def test_command_delete_asks(
-    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
+    command: Run, saver: DynamoDBSaver, thread: str, environment: Patch
 ) -> None:
     """A person is asked, with the thread, the tables and where they are; anything but y is no."""
-    _two_alike(saver, thread_id)
-
-    for answer_ in ("n\n", "\n", ""):
-        environment.setattr(sys, "stdin", Terminal(answer_))
-        refused = command("delete", thread_id)
-        assert (refused.code, refused.out) == (1, "")
-        assert refused.err == (
-            f"Delete thread {thread_id!r} in {saver.checkpoints_table_name!r} and "
-            f"{saver.writes_table_name!r} at {saver.client.meta.endpoint_url}? [y/N] "
-        )
-    assert len(_items_of(saver, thread_id)) == 6
+    checkpoints, writes = _tables_of(saver)
+    question = (
+        f"Delete thread {thread!r} in {checkpoints!r} and {writes!r} at "
+        f"{saver.client.meta.endpoint_url}? [y/N] "
+    )
+    for no in ("n\n", "\n", ""):
+        environment.setattr(sys, "stdin", Terminal(no))
+        assert command("delete", thread) == (1, "", question)
+    assert len(_items_of(saver, thread)) == 6
     environment.setattr(sys, "stdin", Terminal("y\n"))
-    agreed = command("delete", thread_id)
+    agreed = command("delete", thread)
 
-    assert (agreed.code, agreed.out) == (0, f"thread {thread_id!r} is deleted\n")
-    assert _items_of(saver, thread_id) == []
+    assert (agreed.code, agreed.out) == (0, f"thread {thread!r} is deleted\n")
+    assert _items_of(saver, thread) == []
 
 
 @pytest.mark.parametrize("name", ["delete", "prune"])
 def test_command_refuses_to_ask_a_script(
-    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch, name: str
+    command: Run, saver: DynamoDBSaver, thread: str, environment: Patch, name: str
 ) -> None:
     """Without a terminal and without --yes nothing is deleted, and nothing is asked for."""
-    _two_alike(saver, thread_id)
-    stdin: Any
     for stdin in (io.StringIO("y\n"), None):
         environment.setattr(sys, "stdin", stdin)
 
-        refused = command(name, thread_id)
+        refused = command(name, thread)
 
         assert (refused.code, refused.out) == (2, "")
         assert refused.err.splitlines()[1].endswith(
             "it asks before it deletes, and here is no terminal; pass --yes"
         )
-    assert len(_items_of(saver, thread_id)) == 6
+    assert len(_items_of(saver, thread)) == 6
 
 
-def test_command_delete_goes_on_where_nothing_is_left(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_delete_can_be_run_again(command: Run, saver: DynamoDBSaver, thread: str) -> None:
     """A script can run it again, for as many threads as it likes."""
-    others = [thread_id, f"{thread_id} gone", f"{thread_id} 2"]
-    for each in (others[0], others[2]):
-        _two_alike(saver, each)
+    others = [thread, f"{thread} gone", f"{thread} 2"]
+    _two_alike(saver, others[2])
 
     answer = command("delete", *others, "--yes", "--json")
 
@@ -4848,32 +4483,29 @@ def test_command_delete_goes_on_where_nothing_is_left(
 
 
 def test_command_prune_keeps_the_newest(
-    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
+    command: Run, saver: DynamoDBSaver, thread: str, environment: Patch
 ) -> None:
     """The newest checkpoint stays, or none by the other strategy; a grace period spares segments."""
-    config = _two_alike(saver, thread_id)
-    config = _put(saver, config, 3)
+    _put(saver, _config(thread, 2), 3)
+    question = f"Delete all checkpoints of thread {thread!r} "
+
     environment.setattr(sys, "stdin", Terminal("yes\n"))
+    pruned = command("prune", thread)
+    assert (pruned.code, pruned.out) == (0, f"thread {thread!r} is pruned\n")
+    assert pruned.err.startswith(f"{question}but the newest of each namespace in ")
+    assert _numbers(list(saver.list(_config(thread)))) == [3]
+    assert len(_items_of(saver, thread, "~s")) == 2
 
-    pruned = command("prune", thread_id)
-    assert (pruned.code, pruned.out) == (0, f"thread {thread_id!r} is pruned\n")
-    assert pruned.err.startswith(
-        f"Delete all checkpoints of thread {thread_id!r} but the newest of each namespace in "
-    )
-    assert _numbers(list(saver.list(_config(thread_id)))) == [3]
-    assert len(_items_of(saver, thread_id, "~s")) == 2
-
-    assert command("prune", thread_id, "--yes", "--grace-seconds", "0", "--json").rows == [
-        {"thread_id": thread_id, "pruned": True}
-    ]
-    assert _items_of(saver, thread_id, "~s") == []
+    pruned = command("prune", thread, "--yes", "--grace-seconds", "0", "--json")
+    assert pruned.rows == [{"thread_id": thread, "pruned": True}]
+    assert _items_of(saver, thread, "~s") == []
 
     environment.setattr(sys, "stdin", Terminal("n\n"))
-    refused = command("prune", thread_id, "--strategy", "delete")
-    assert refused.err.startswith(f"Delete all checkpoints of thread {thread_id!r} in ")
+    refused = command("prune", thread, "--strategy", "delete")
+    assert refused.err.startswith(f"{question}in ")
     assert refused.code == 1
-    assert command("prune", thread_id, "--strategy", "delete", "--yes").code == 0
-    assert _items_of(saver, thread_id) == []
+    assert command("prune", thread, "--strategy", "delete", "--yes").code == 0
+    assert _items_of(saver, thread) == []
 
 
 @pytest.mark.parametrize("argv", ["stats {}", "verify {}", "copy {} {}2", "delete {} --yes"])
@@ -4892,16 +4524,17 @@ def test_command_counts_requests_for_a_person(
 
     environment.setattr(module._Table, "call", send_for_one_item)
     name, *operands = argv.format(thread_id, thread_id).split()
+    answers = []
 
-    environment.setattr(sys.stderr, "isatty", lambda: True)
-    watched = command(name, *operands)
-    environment.setattr(sys.stderr, "isatty", lambda: False)
-    unwatched = command(name, *operands)
+    for is_terminal in (True, False):
+        environment.setattr(sys.stderr, "isatty", partial(bool, is_terminal))
+        answers.append(command(name, *operands).err)
 
-    counted = re.findall(rf"\r{name}: (\d+) requests", watched.err)
+    watched, unwatched = answers
+    counted = re.findall(rf"\r{name}: (\d+) requests", watched)
     assert counted[:2] == ["10", "20"]
-    assert watched.err.endswith(f"\r{' ' * len(f'{name}: {counted[-1]} requests')}\r")
-    assert "requests" not in unwatched.err
+    assert watched.endswith(f"\r{' ' * len(f'{name}: {counted[-1]} requests')}\r")
+    assert "requests" not in unwatched
 
 
 @pytest.mark.parametrize(
@@ -4927,25 +4560,22 @@ def test_command_tells_a_failure_in_one_line(command: Run, environment: Patch) -
     def fails(line: str, *argv: str) -> None:
         assert command(*argv) == (1, "", f"error: {line}\n")
 
-    fails("THREAD is empty; give it a value", "verify", "")
-    fails(
-        "--checkpoints-table must be a table's name, not ''", "threads", "--checkpoints-table", ""
-    )
-    fails(
+    no_table = (
         "Table 'no-table' does not exist in region 'eu-central-1'; run the command setup, or check "
-        "the table's name and the client's region",
-        *("threads", "--checkpoints-table", "no-table"),
+        "the table's name and the client's region"
     )
-    fails(
-        "Provided region_name 'no region' doesn't match a supported format.",
-        *("threads", "--region", "no region"),
-    )
+    no_name = "--checkpoints-table must be a table's name, not ''"
+    no_region = "Provided region_name 'no region' doesn't match a supported format."
+    fails("THREAD is empty; give it a value", "verify", "")
+    fails(no_name, "threads", "--checkpoints-table", "")
+    fails(no_table, "threads", "--checkpoints-table", "no-table")
+    fails(no_region, "threads", "--region", "no region")
     environment.setattr(module, "_DEFAULT_ATTEMPTS", 1)
     nowhere = "http://127.0.0.1:9"
     message = f'Could not connect to the endpoint URL: "{nowhere}/"'
     fails(message, "threads", "--endpoint-url", nowhere)
-    environment.delenv("AWS_SECRET_ACCESS_KEY")
-    environment.delenv("AWS_ACCESS_KEY_ID")
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
+        environment.delenv(name)
     fails("Unable to locate credentials; set them as for the AWS CLI", "threads")
     environment.delenv("AWS_DEFAULT_REGION")
     fails("You must specify a region; pass --region or set AWS_DEFAULT_REGION", "threads")
@@ -4980,9 +4610,7 @@ def test_command_says_what_a_number_must_be(command: Run) -> None:
         )
 
 
-def test_command_is_called_by_its_name_and_explains_itself(
-    command: Run, environment: Patch
-) -> None:
+def test_command_goes_by_its_name_and_explains_itself(command: Run, environment: Patch) -> None:
     """The script's usage has the script's name; the help has an example of an encrypted table."""
     environment.setattr(sys, "argv", ["/usr/bin/langgraph-dynamodb"])
 
@@ -4993,25 +4621,21 @@ def test_command_is_called_by_its_name_and_explains_itself(
     assert command("show").err.startswith("usage: langgraph-dynamodb show [OPTION ...] THREAD\n")
 
 
-def test_command_takes_options_before_and_after_it(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_takes_options_anywhere(command: Run, saver: DynamoDBSaver, thread: str) -> None:
     """Both are the same, and the later one counts."""
-    _two_alike(saver, thread_id)
     table = ("--checkpoints-table", saver.checkpoints_table_name)
 
-    before = command("--json", *table, "show", thread_id)
-    after = command("--checkpoints-table", "no-table", "show", thread_id, "--json", *table)
+    before = command("--json", *table, "show", thread)
+    after = command("--checkpoints-table", "no-table", "show", thread, "--json", *table)
 
     assert len(before.rows) == 2
     assert after == before
 
 
 def test_command_says_which_table_is_wrong(
-    command: Run, saver: DynamoDBSaver, no_tables: Tables, thread_id: str
+    command: Run, saver: DynamoDBSaver, no_tables: Tables, thread: str
 ) -> None:
     """A table of other keys, or two that are swapped, are one line on stderr."""
-    _two_alike(saver, thread_id)
     right, left = _tables_of(saver)
     swapped = ("--checkpoints-table", left, "--writes-table", right)
     line = (
@@ -5020,36 +4644,28 @@ def test_command_says_which_table_is_wrong(
         f"swapped?\n"
     )
 
-    assert command("threads", *swapped) == (1, "", line)
-    assert command("show", thread_id, *swapped) == (1, "", line)
-    assert command("verify", thread_id, "--writes-table", right).code == 1
-    assert (
-        f"{no_tables[0]!r} does not exist"
-        in command("threads", "--checkpoints-table", no_tables[0]).err
-    )
+    for argv in (["threads"], ["show", thread]):
+        assert command(*argv, *swapped) == (1, "", line)
+    assert command("verify", thread, "--writes-table", right).code == 1
+    missing = command("threads", "--checkpoints-table", no_tables[0]).err
+    assert f"{no_tables[0]!r} does not exist" in missing
 
 
-def test_command_tells_of_a_hidden_thread(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_tells_of_a_hidden_thread(command: Run, saver: DynamoDBSaver, thread: str) -> None:
     """An unfinished deletion hides it: show fails without a header, verify does not say whole."""
-    _two_alike(saver, thread_id)
-    saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
+    saver._store.hide(saver._store.veils(thread, "deletion", thread))
 
-    shown, verified = command("show", thread_id), command("verify", thread_id)
+    shown, verified = command("show", thread), command("verify", thread)
 
-    assert (shown.code, shown.out) == (1, "")
-    assert shown.err == (
-        f"error: Thread {thread_id!r} is under an unfinished deletion; finish that first, by the "
-        f"same call\n"
-    )
+    what = f"error: Thread {thread!r} is under an unfinished deletion"
+    assert shown == (1, "", f"{what}; finish that first, by the same call\n")
     assert verified.code == 1
     assert verified.out.startswith(
-        f"thread {thread_id!r} is unfinished (under a deletion): 2 checkpoints, 1 veil, 2 writes, 2 segments\n"
+        f"thread {thread!r} is unfinished (under a deletion): 2 checkpoints, 1 veil, 2 writes, 2 segments\n"
     )
-    assert command("delete", thread_id, "--yes").code == 0
-    nothing = command("delete", thread_id, "--yes")
-    assert nothing == (0, f"thread {thread_id!r} is not there\n", "")
+    assert command("delete", thread, "--yes").code == 0
+    nothing = command("delete", thread, "--yes")
+    assert nothing == (0, f"thread {thread!r} is not there\n", "")
 
 
 SERDE_OF_USER: Final = (
@@ -5064,47 +4680,46 @@ def test_command_reads_what_another_serializer_wrote(
     environment.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
     _two_alike(make_saver(serde=EncryptedSerializer.from_pycryptodome_aes()), thread_id)
 
-    answer = command("verify", thread_id, "--serde", SERDE_OF_USER)
-    without = command("verify", thread_id)
+    verify = ("verify", thread_id, "--serde", SERDE_OF_USER)
+    answer, without = command(*verify), command("verify", thread_id)
     environment.setenv("LANGGRAPH_AES_KEY", "fedcba9876543210")
-    wrong = command("verify", thread_id, "--serde", SERDE_OF_USER)
+    wrong = command(*verify)
     environment.delenv("LANGGRAPH_AES_KEY")
-    keyless = command("verify", thread_id, "--serde", SERDE_OF_USER)
+    keyless = command(*verify)
 
     assert (answer.code, answer.err) == (0, "")
-    assert [(each.code, each.err) for each in (without, wrong)] == [(1, "")] * 2
+    place = f"thread {thread_id!r}, namespace '', checkpoint {_id(1)!r}"
     for each, what in (
         (without, "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"),
         (wrong, "Bytes can't be decrypted with this key (ValueError)"),
     ):
-        place = f"thread {thread_id!r}, namespace '', checkpoint {_id(1)!r}"
+        assert (each.code, each.err) == (1, "")
         assert f"damaged: {what}: {place}" in each.out
     assert (keyless.code, keyless.out) == (1, "")
     assert "LANGGRAPH_AES_KEY" in keyless.err
 
 
-def test_command_never_prints_what_the_user_said(
-    command: Run, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_command_never_prints_users_words(command: Run, saver: DynamoDBSaver, thread: str) -> None:
     """No command prints a value, a write or a bit of either, even of what is damaged."""
-    _two_alike(saver, thread_id)
-    graph, config = _graph_of_all_edges(saver), _config(f"{thread_id} 2")
-    graph.invoke({"log": [USERS_WORDS]}, config)
-    answers = []
+    graph = _graph_of_all_edges(saver)
+    graph.invoke({"log": [USERS_WORDS]}, _config(f"{thread} 2"))
 
-    for each in (thread_id, f"{thread_id} 2"):
-        for name in ("show", "stats", "verify"):
-            answers += [command(name, each), command(name, each, "--json")]
-    for segment in _items_of(saver, thread_id, "~s"):
+    answers = [
+        command(name, each, *options)
+        for each in (thread, f"{thread} 2")
+        for name in ("show", "stats", "verify")
+        for options in ([], ["--json"])
+    ]
+    for segment in _items_of(saver, thread, "~s"):
         _put_item(saver, segment | {"segment": {"B": b"\0" + USERS_WORDS.encode()}})
-    answers.append(command("verify", thread_id))
+    answers.append(command("verify", thread))
 
     assert [answer.code for answer in answers] == [0] * 12 + [1]
     assert [a for a in answers if "user said" in a.out + a.err or "aaaa" in a.out + a.err] == []
 
 
 def test_command_interrupted_says_so(
-    command: Run, saver: DynamoDBSaver, thread_id: str, environment: Patch
+    command: Run, saver: DynamoDBSaver, thread: str, environment: Patch
 ) -> None:
     """Ctrl-C ends it with 130, as a shell expects, and without a traceback."""
 
@@ -5112,47 +4727,44 @@ def test_command_interrupted_says_so(
         def readline(self, *_: Any) -> Any:
             raise KeyboardInterrupt
 
-    _two_alike(saver, thread_id)
     environment.setattr(sys, "stdin", Interrupting())
 
-    answer = command("delete", thread_id)
+    answer = command("delete", thread)
 
     assert (answer.code, answer.out) == (130, "")
     assert answer.err.endswith("interrupted; the same command can be run again\n")
-    assert len(_items_of(saver, thread_id)) == 6
+    assert len(_items_of(saver, thread)) == 6
 
 
-def _python_m(*argv: str) -> Answer:
-    return _python("-m", "langgraph_checkpoint_dynamodb", *argv)
+def _python_m(*argv: str, **options: Any) -> Answer:
+    return _python("-m", "langgraph_checkpoint_dynamodb", *argv, **options)
 
 
 @pytest.mark.usefixtures("environment")
-def test_command_runs_as_a_module(saver: DynamoDBSaver, thread_id: str) -> None:
+def test_command_runs_as_a_module(saver: DynamoDBSaver, thread: str) -> None:
     """``python -m`` runs it, returns its exit code, and asks no script."""
-    _two_alike(saver, thread_id)
-    (first, _) = _items_of(saver, thread_id, "~s")
+    (first, _) = _items_of(saver, thread, "~s")
 
     assert _python_m("--version") == (0, f"{__version__}\n", "")
-    assert len(_python_m("show", thread_id, "--json").rows) == 2
-    assert _python_m("verify", thread_id).code == 0
-    assert _python_m("delete", thread_id).code == 2
+    assert len(_python_m("show", thread, "--json").rows) == 2
+    assert _python_m("verify", thread).code == 0
+    assert _python_m("delete", thread).code == 2
     _delete_item(saver, first)
-    damaged = _python_m("verify", thread_id)
+    damaged = _python_m("verify", thread)
     assert (damaged.code, damaged.err) == (1, "")
     assert "is DAMAGED" in damaged.out
-    assert _python_m("delete", thread_id, "--yes").code == 0
-    assert _items_of(saver, thread_id) == []
+    assert _python_m("delete", thread, "--yes").code == 0
+    assert _items_of(saver, thread) == []
 
 
 @pytest.mark.usefixtures("environment")
-def test_command_ends_quietly_when_nobody_reads_on(saver: DynamoDBSaver, thread_id: str) -> None:
+def test_command_ends_quietly_when_nobody_reads_on(thread: str) -> None:
     """As before ``| head``: no traceback, and not the exit code of a whole answer."""
-    _two_alike(saver, thread_id)
     reader, writer = os.pipe()
     os.close(reader)
 
     with os.fdopen(writer, "w") as stdout:
-        ended = _python("-m", "langgraph_checkpoint_dynamodb", "show", thread_id, stdout=stdout)
+        ended = _python_m("show", thread, stdout=stdout)
 
     assert (ended.code, ended.err) == (1, "")
 
@@ -5161,13 +4773,11 @@ def test_command_of_the_file_alone_says_where_it_is(tmp_path: Path) -> None:
     """A copied file, or the one in a checkout, has no command line, and does not keep silent."""
     shutil.copy(str(module.__file__), tmp_path / "copied.py")
 
-    ended = _python("copied.py", cwd=tmp_path)
-
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err == (
+    line = (
         "This file has no command line; install the package, and call langgraph-dynamodb, or "
         "python -m langgraph_checkpoint_dynamodb in a folder without this file\n"
     )
+    assert _python("copied.py", cwd=tmp_path) == (1, "", line)
 
 
 # -- Serde ----------------------------------------------------------------------------------------
@@ -5190,7 +4800,6 @@ class _Scrambler:
         return bytes(each ^ other for each, other in zip(data, itertools.cycle(key), strict=False))
 
 
-@SYNC_AND_ASYNC
 def test_nothing_is_stored_but_through_the_serde(
     call: Call, make_saver: MakeSaver, no_tables: Tables
 ) -> None:
@@ -5204,29 +4813,26 @@ def test_nothing_is_stored_but_through_the_serde(
 
     found = call(make_saver(no_tables, serde=serde), "get_tuple", _config("thread"))
 
-    assert found.checkpoint == _checkpoint(1, values)
-    assert found.metadata == {"user": "SECRET"}
+    assert (found.checkpoint, found.metadata) == (_checkpoint(1, values), {"user": "SECRET"})
     assert found.pending_writes == [("task", "a", "SECRET")]
     assert "SECRET" not in repr(_stored(saver))
 
 
-@SYNC_AND_ASYNC
-def test_allowlist_holds_for_all_that_is_read(
-    call: Call, make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_allowlist_holds_for_all_reads(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """A clone of with_allowlist() reads the types that it names, and the saver is as it was."""
     strict = make_saver(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
-    config = _put(strict, _config(thread_id), 1, {"color": Color("red"), "list": [Color("blue")]})
+    values = {"color": Color("red"), "list": [Color("blue")]}
+    config = _put(strict, _config(thread_id), 1, values)
     strict.put_writes(config, [("color", Color("green"))], "task")
     clone = strict.with_allowlist([(Color.__module__, "Color")])
 
     allowed, refused = (call(each, "get_tuple", config) for each in (clone, strict))
 
-    assert allowed.checkpoint["channel_values"] == {"color": Color("red"), "list": [Color("blue")]}
+    assert allowed.checkpoint["channel_values"] == values
     assert allowed.pending_writes == [("task", "color", Color("green"))]
-    assert not isinstance(refused.checkpoint["channel_values"]["color"], Color)
-    assert not isinstance(refused.checkpoint["channel_values"]["list"][0], Color)
-    assert not isinstance(refused.pending_writes[0][2], Color)
+    color, (listed,) = itemgetter("color", "list")(refused.checkpoint["channel_values"])
+    for each in (color, listed, refused.pending_writes[0][2]):
+        assert not isinstance(each, Color)
     assert isinstance(clone, DynamoDBSaver)
     assert clone.client is strict.client
 
@@ -5271,15 +4877,14 @@ def _conform(saver_class: type[DynamoDBSaver], endpoint: Endpoint, tables: Table
 
     report = asyncio.run(validate(factory))
 
-    assert [failure for each in report.results.values() for failure in each.failures] == []
-    assert sum(each.tests_passed for each in report.results.values()) == 81
-    assert sum(each.tests_failed for each in report.results.values()) == 0
+    results = report.results.values()
+    assert [failure for each in results for failure in each.failures] == []
+    assert sum(each.tests_passed for each in results) == 81
+    assert sum(each.tests_failed for each in results) == 0
     assert report.conformance_level() == "FULL"
 
 
-@pytest.mark.parametrize(
-    "saver_class", [pytest.param(SyncSaver, id="sync"), pytest.param(DynamoDBSaver, id="async")]
-)
+@pytest.mark.parametrize("saver_class", [SyncSaver, DynamoDBSaver], ids=["sync", "async"])
 def test_saver_conforms_fully(
     saver_class: type[DynamoDBSaver], endpoint: Endpoint, no_tables: Tables
 ) -> None:
@@ -5319,18 +4924,15 @@ def test_saver_in_a_copied_file_conforms_fully(
 
 def test_saver_is_imported_as_from_the_first_release() -> None:
     """In a fresh process too, and it is the same class."""
+    name = module.__name__
     code = (
-        f"from {module.__name__}.saver import DynamoDBSaver\n"
-        f"import {module.__name__} as new\n"
-        f"assert DynamoDBSaver is new.DynamoDBSaver"
+        f"import {name} as new, {name}.saver as old; assert old.DynamoDBSaver is new.DynamoDBSaver"
     )
 
     assert _python("-c", code) == (0, "", "")
 
 
-def test_saver_closes_its_client_and_no_other(
-    endpoint: Endpoint, tables: Tables, thread_id: str
-) -> None:
+def test_saver_closes_its_client_alone(endpoint: Endpoint, tables: Tables, thread_id: str) -> None:
     """Leaving the block ends the saver's threads and the client that it made."""
     threads = set(threading.enumerate())
     with DynamoDBSaver(*tables, endpoint.client_config) as own:
@@ -5365,10 +4967,8 @@ def test_saver_serves_many_threads_at_once(saver: DynamoDBSaver, thread_id: str)
         ]
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(talk, range(8)))
-
-    for number, answer in enumerate(answers):
-        assert answer == [([str(number), str(step)], [number, step]) for step in range(5, 0, -1)]
+        for n, answer in enumerate(pool.map(talk, range(8))):
+            assert answer == [([f"{n}", f"{step}"], [n, step]) for step in (5, 4, 3, 2, 1)]
 
 
 def test_saver_serves_many_event_loops_at_once(saver: DynamoDBSaver, thread_id: str) -> None:
@@ -5381,7 +4981,7 @@ def test_saver_serves_many_event_loops_at_once(saver: DynamoDBSaver, thread_id: 
         return found.checkpoint["channel_values"]["n"] if found else -1
 
     async def talk_all(first: int) -> list[int]:
-        return await asyncio.gather(*(talk(number) for number in range(first, first + 16)))
+        return await asyncio.gather(*map(talk, range(first, first + 16)))
 
     for _ in range(2):
         with ThreadPoolExecutor(4) as pool:
@@ -5415,13 +5015,12 @@ def test_async_calls_leave_the_event_loop_free(saver: DynamoDBSaver, thread_id: 
 def test_async_calls_see_the_context_of_the_caller(endpoint: Endpoint, tables: Tables) -> None:
     """What an event hook or tracer keeps in a context variable is there in the saver's threads."""
     trace: ContextVar[str] = ContextVar("trace", default="")
-    seen = []
-
-    def hook(**_: Any) -> None:
-        seen.append(trace.get())
+    seen: list[str] = []
 
     with DynamoDBSaver(*tables, endpoint.client_config) as saver:
-        saver.client.meta.events.register("before-call.dynamodb", hook)
+        saver.client.meta.events.register(
+            "before-call.dynamodb", lambda **_: seen.append(trace.get())
+        )
         trace.set("mine")
         asyncio.run(saver.aget_tuple(_config("no such thread", 1)))
 
@@ -5430,15 +5029,11 @@ def test_async_calls_see_the_context_of_the_caller(endpoint: Endpoint, tables: T
 
 def test_constructor_makes_no_request(monkeypatch: Patch) -> None:
     """A saver is made without the network."""
-
-    def refuse(*_: Any) -> None:
-        raise AssertionError("there was a request")
-
-    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("there was a request"))
 
     # Without these, botocore may ask the machine that it is on for credentials.
     keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    with DynamoDBSaver("checkpoints", "writes", {"region_name": "eu-central-1", **keys}):
+    with DynamoDBSaver("checkpoints", "writes", {**REGION, **keys}):
         pass
 
 
@@ -5458,6 +5053,13 @@ ONE_NAME: Final = (
     "checkpoints_table_name and writes_table_name are both 'same'; the two tables have other keys: "
     "name two"
 )
+TWO_CLIENTS: Final = "client and client_config are both given; drop one"
+TWO_REGIONS: Final = "client_config names 'region_name' twice, once as 'region'; drop one"
+NO_BYTES: Final = "cache_bytes must be a number of bytes from 0, not -1"
+NO_TIME: Final = (
+    "ttl_seconds must be a whole number of at least 1 and at most 3153600000 (100 years), or None, "
+    "not {!r}"
+)
 
 
 @_cases(
@@ -5465,34 +5067,15 @@ ONE_NAME: Final = (
     (("", "writes"), {}, ValueError("checkpoints_table_name must be a table's name, not ''")),
     (("checkpoints", None), {}, ValueError("writes_table_name must be a table's name, not None")),
     (("same", "same"), {}, ValueError(ONE_NAME)),
-    (
-        TABLE_NAMES,
-        {"client_config": {}, "client": object()},
-        ValueError("client and client_config are both given; drop one"),
-    ),
+    (TABLE_NAMES, {"client_config": {}, "client": object()}, ValueError(TWO_CLIENTS)),
     (TABLE_NAMES, {"client_config": "eu-central-1"}, TypeError(NO_MAPPING.format("str"))),
     (TABLE_NAMES, {"client_config": ["region_name"]}, TypeError(NO_MAPPING.format("list"))),
     (TABLE_NAMES, {"client_config": {"profile": "me"}}, TypeError(UNKNOWN_OPTION)),
-    (
-        TABLE_NAMES,
-        {"client_config": {**REGION, "region": "eu-central-1"}},
-        ValueError("client_config names 'region_name' twice, once as 'region'; drop one"),
-    ),
+    (TABLE_NAMES, {"client_config": {**REGION, "region": "eu-central-1"}}, ValueError(TWO_REGIONS)),
     (TABLE_NAMES, {"client": SimpleNamespace(Table=None)}, TypeError(NO_CLIENT)),
     (TABLE_NAMES, {"client": SimpleNamespace(meta=None)}, TypeError(NO_CLIENT)),
-    (
-        TABLE_NAMES,
-        {"cache_bytes": -1},
-        ValueError("cache_bytes must be a number of bytes from 0, not -1"),
-    ),
-    (
-        TABLE_NAMES,
-        {"ttl_seconds": 0},
-        ValueError(
-            "ttl_seconds must be a whole number of at least 1 and at most 3153600000 (100 years), "
-            "or None, not 0"
-        ),
-    ),
+    (TABLE_NAMES, {"cache_bytes": -1}, ValueError(NO_BYTES)),
+    (TABLE_NAMES, {"ttl_seconds": 0}, ValueError(NO_TIME.format(0))),
     (TABLE_NAMES, {"max_workers": 0}, ValueError("max_workers must be at least 1, not 0")),
 )
 def test_constructor_refuses(names: Any, options: dict[str, Any], error: Exception) -> None:
@@ -5534,11 +5117,15 @@ NO_THREAD: Final = (
 EMPTY: Final = "{} is empty; give it a value"
 NO_TEXT: Final = "{} must be a string, not {!r}"
 SURROGATE: Final = "{} is no valid Unicode: {!r}; remove the surrogates"
-TOO_LONG: Final = "{} has {} bytes, and may have {}: {!r}...; use a shorter one"
+NUMBERED: Final = {"configurable": {"thread_id": "t", "checkpoint_id": 5}}
 LIKE_A_KEY: Final = (
     "checkpoint_id must start with a character below '}}': {!r}; LangGraph's start with a hex digit"
 )
 SEPARATED: Final = "checkpoint_id must not hold ':::', nor start or end with ':': {!r}; use another"
+
+
+def _too_long(*what: str) -> ValueError:
+    return ValueError("{} has {} bytes, and may have {}: {!r}...; use a shorter one".format(*what))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -5550,29 +5137,18 @@ SEPARATED: Final = "checkpoint_id must not hold ':::', nor start or end with ':'
     (_config("", ns=None), ValueError(EMPTY.format("thread_id"))),
     (_config(1.5, ns=None), TypeError(NO_TEXT.format("thread_id", 1.5))),
     (_config("\ud800", ns=None), ValueError(SURROGATE.format("thread_id", "\ud800"))),
-    (
-        _config("é" * 1025, ns=None),
-        ValueError(TOO_LONG.format("thread_id", "2,050", "2,048", "é" * 40)),
-    ),
+    (_config("é" * 1025, ns=None), _too_long("thread_id", "2,050", "2,048", "é" * 40)),
     (_config("t", 1, ns=5), TypeError(NO_TEXT.format("checkpoint_ns", 5))),
     (_config("t", 1, ns="\udfff"), ValueError(SURROGATE.format("checkpoint_ns", "\udfff"))),
-    (
-        {"configurable": {"thread_id": "t", "checkpoint_id": 5}},
-        TypeError(NO_TEXT.format("checkpoint_id", 5)),
-    ),
+    (NUMBERED, TypeError(NO_TEXT.format("checkpoint_id", 5))),
     (_config("t", "~s00", ns=None), ValueError(LIKE_A_KEY.format("~s00"))),  # a segment's
     (_config("t", "}", ns=None), ValueError(LIKE_A_KEY.format("}"))),  # a veil's
     (_config("t", "a:::b", ns=None), ValueError(SEPARATED.format("a:::b"))),
     (_config("t", ":b", ns=None), ValueError(SEPARATED.format(":b"))),
-    (
-        _config("t", "1" * 1025, ns=None),
-        ValueError(TOO_LONG.format("checkpoint_id", "1,025", "768", "1" * 40)),
-    ),
+    (_config("t", "1" * 1025, ns=None), _too_long("checkpoint_id", "1,025", "768", "1" * 40)),
     (
         _config("t", "1" * 250, ns="n" * 512),
-        ValueError(
-            TOO_LONG.format("checkpoint_id with its namespace", "769", "768", "~c512:" + "n" * 34)
-        ),
+        _too_long("checkpoint_id with its namespace", "769", "768", "~c512:" + "n" * 34),
     ),
 )
 def test_config_that_makes_no_key_is_refused(
@@ -5603,36 +5179,11 @@ def test_checkpoint_whose_id_makes_no_key_is_refused(
 
 
 @_cases(
-    "task_id, error",
-    ("", ValueError(EMPTY.format("task_id"))),
-    (None, TypeError(NO_TEXT.format("task_id", None))),
-    ("é" * 121, ValueError(TOO_LONG.format("task_id", "242", "240", "é" * 40))),
-)
-def test_task_that_makes_no_key_is_refused(
-    call: Call, idle_saver: DynamoDBSaver, task_id: Any, error: Exception
-) -> None:
-    """Writes are of a task, and of a checkpoint."""
-    with _refused(idle_saver, error):
-        call(idle_saver, "put_writes", _config("thread", 1), [("a", 1)], task_id)
-    with _refused(idle_saver, ValueError(EMPTY.format("checkpoint_id"))):
-        call(idle_saver, "put_writes", _config("thread"), [("a", 1)], "task")
-
-
-def test_task_path_must_be_text(call: Call, idle_saver: DynamoDBSaver) -> None:
-    """A task's path is what its writes are ordered by."""
-    with _refused(idle_saver, TypeError("task_path must be a string, not ('a', 1)")):
-        call(idle_saver, "put_writes", _config("thread", 1), [("a", 1)], "task", ("a", 1))
-
-
-@_cases(
     "options, error",
     ({"filter": [("a", 1)]}, TypeError("filter must be a dict, not a list")),
     ({"filter": "a"}, TypeError("filter must be a dict, not a str")),
     ({"limit": "3"}, TypeError("limit must be an integer, not '3'")),
-    (
-        {"before": {"configurable": {"checkpoint_id": 5}}},
-        TypeError(NO_TEXT.format("checkpoint_id", 5)),
-    ),
+    ({"before": NUMBERED}, TypeError(NO_TEXT.format("checkpoint_id", 5))),
     ({"before": _config("", "~")}, ValueError(LIKE_A_KEY.format("~"))),
 )
 def test_list_refuses_what_it_cannot_select_by(
@@ -5645,10 +5196,16 @@ def test_list_refuses_what_it_cannot_select_by(
 
 
 NO_SEQUENCE: Final = "{} must be a sequence of strings, not the string {!r}"
+TO_WRITE: Final = (_config("thread", 1), [("a", 1)])
 
 
 @_cases(
     "method, arguments, error",
+    ("put_writes", [*TO_WRITE, ""], ValueError(EMPTY.format("task_id"))),
+    ("put_writes", [*TO_WRITE, None], TypeError(NO_TEXT.format("task_id", None))),
+    ("put_writes", [*TO_WRITE, "é" * 121], _too_long("task_id", "242", "240", "é" * 40)),
+    ("put_writes", [*TO_WRITE, "task", ("a", 1)], TypeError(NO_TEXT.format("task_path", ("a", 1)))),
+    ("put_writes", [_config("t"), [("a", 1)], "task"], ValueError(EMPTY.format("checkpoint_id"))),
     ("delete_thread", [""], ValueError(EMPTY.format("thread_id"))),
     ("delete_thread", [None], TypeError(NO_TEXT.format("thread_id", None))),
     ("delete_for_runs", ["run"], TypeError(NO_SEQUENCE.format("run_ids", "run"))),
@@ -5658,56 +5215,51 @@ NO_SEQUENCE: Final = "{} must be a sequence of strings, not the string {!r}"
     ("copy_from", [InMemorySaver(), [""]], ValueError(EMPTY.format("thread_id"))),
     ("copy_thread", ["", "b"], ValueError(EMPTY.format("source_thread_id"))),
     ("copy_thread", ["a", ""], ValueError(EMPTY.format("target_thread_id"))),
-    (
-        "copy_thread",
-        ["a", "a"],
-        ValueError("source_thread_id and target_thread_id are both 'a'"),
-    ),
+    ("copy_thread", ["a", "a"], ValueError("source_thread_id and target_thread_id are both 'a'")),
     ("prune", ["thread"], TypeError(NO_SEQUENCE.format("thread_ids", "thread"))),
     ("prune", [["thread", ""]], ValueError(EMPTY.format("thread_id"))),
 )
-def test_thread_that_makes_no_key_is_refused(
+def test_argument_that_makes_no_key_is_refused(
     call: Call, idle_saver: DynamoDBSaver, method: str, arguments: list[Any], error: Exception
 ) -> None:
-    """What deletes or copies refuses an id that can be none before it touches any thread."""
+    """Writes are of a checkpoint's task; what deletes or copies refuses an id that can be none."""
     with _refused(idle_saver, error):
         call(idle_saver, method, *arguments)
 
 
-def test_unknown_strategy_is_refused(call: Call, idle_saver: DynamoDBSaver) -> None:
-    """Prune knows two strategies."""
-    error = ValueError("strategy must be 'keep_latest' or 'delete', not 'keep_all'")
-
-    with _refused(idle_saver, error):
-        call(idle_saver, "prune", ["thread"], strategy="keep_all")
-
-
-@pytest.mark.parametrize("grace_seconds", [-1, float("inf"), float("nan"), "60", None])
-def test_grace_that_is_none_is_refused(
-    call: Call, idle_saver: DynamoDBSaver, grace_seconds: Any
+@_cases(
+    "options, error",
+    (
+        {"strategy": "keep_all"},
+        ValueError("strategy must be 'keep_latest' or 'delete', not 'keep_all'"),
+    ),
+    *(
+        (
+            {"grace_seconds": each},
+            ValueError(f"grace_seconds must be a number of seconds of at least 0, not {each!r}"),
+        )
+        for each in (-1, float("inf"), float("nan"), "60", None)
+    ),
+)
+def test_prune_refuses_unknown_options(
+    call: Call, idle_saver: DynamoDBSaver, options: dict[str, Any], error: Exception
 ) -> None:
-    """How long a segment is spared is a number of seconds, not less than 0 and not for ever."""
-    message = f"grace_seconds must be a number of seconds of at least 0, not {grace_seconds!r}"
-
-    with _refused(idle_saver, ValueError(message)):
-        call(idle_saver, "prune", ["thread"], grace_seconds=grace_seconds)
+    """Prune knows two strategies, and spares a segment for at least 0 seconds, not for ever."""
+    with _refused(idle_saver, error):
+        call(idle_saver, "prune", ["thread"], **options)
 
 
+@pytest.mark.parametrize("method", ["put", "put_writes"])
 @pytest.mark.parametrize("ttl_seconds", [0, -1, 1.5, "60"])
 def test_time_that_is_none_is_refused(
-    call: Call, idle_saver: DynamoDBSaver, ttl_seconds: Any
+    call: Call, idle_saver: DynamoDBSaver, ttl_seconds: Any, method: str
 ) -> None:
     """A thread's ttl_seconds is a whole number of seconds, or None."""
     config = _config("thread", 1)
     config["configurable"]["ttl_seconds"] = ttl_seconds
-    message = (
-        f"ttl_seconds must be a whole number of at least 1 and at most 3153600000 (100 years), or "
-        f"None, not {ttl_seconds!r}"
-    )
 
-    for method in ("put", "put_writes"):
-        with _refused(idle_saver, ValueError(message)):
-            call(idle_saver, method, *METHODS[method](config))
+    with _refused(idle_saver, ValueError(NO_TIME.format(ttl_seconds))):
+        call(idle_saver, method, *METHODS[method](config))
 
 
 class Unknown:
@@ -5717,14 +5269,12 @@ class Unknown:
 def test_what_no_serde_knows_is_refused_whole(call: Call, idle_saver: DynamoDBSaver) -> None:
     """Where one value or write can't be serialized, none of those beside it is stored."""
     values = {"text": _words(9000), "unknown": Unknown()}
-    arguments = {
-        "put": (_config("thread"), _checkpoint(1, values), {}, dict.fromkeys(values, 1)),
-        "put_writes": (_config("thread", 1), [*values.items()], "task"),
-    }
+    put: Any = ("put", _config("thread"), _checkpoint(1, values), {}, dict.fromkeys(values, 1))
+    put_writes = ("put_writes", _config("thread", 1), [*values.items()], "task")
 
-    for method, each in arguments.items():
+    for each in (put, put_writes):
         with _refused(idle_saver, TypeError("Type is not msgpack serializable: Unknown")):
-            call(idle_saver, method, *each)
+            call(idle_saver, *each)
 
 
 # -- Graphs ---------------------------------------------------------------------------------------
@@ -5827,8 +5377,7 @@ def test_chat_goes_on(make_saver: MakeSaver, call: Call, durability: str, *, is_
         for turn in range(1, 5 if is_new else 7):
             if is_new:
                 graph.migrate(_chat())
-            message = HumanMessage(f"question {turn}", id=f"h{turn}")
-            answer = graph.invoke({"messages": [message]})
+            answer = graph.invoke({"messages": [HumanMessage(f"question {turn}", id=f"h{turn}")]})
             asked = [each.id for each in answer["messages"] if each.id[0] == "h"]
             assert asked == [f"h{each}" for each in range(1, turn + 1)]
             assert len(answer["messages"]) == 4 * turn
@@ -5838,14 +5387,11 @@ def test_chat_goes_on(make_saver: MakeSaver, call: Call, durability: str, *, is_
 
 def test_fan_out_of_100_sends(make_saver: MakeSaver, call: Call, durability: str) -> None:
     """A hundred tasks of one superstep each add what they were sent, and the next sees them all."""
-
-    def spread(_: Tally) -> list[Send]:
-        return [Send("work", {"number": number}) for number in range(100)]
-
+    sends = [Send("work", {"number": number}) for number in range(100)]
     builder: Builder = StateGraph(Tally)
     builder.add_node("work", lambda state: {"log": [f"{state['number']}"]})
     builder.add_node("sum", lambda state: {"number": sum(map(int, state["log"]))})
-    builder.add_conditional_edges(START, spread, ["work"]).add_edge("work", "sum")
+    builder.add_conditional_edges(START, lambda _: sends, ["work"]).add_edge("work", "sum")
 
     with Beside(builder, make_saver, call, durability) as graph:
         answer = graph.invoke({"log": []})
@@ -5877,10 +5423,7 @@ def test_fan_out_goes_on_after_a_failure(
 
 @pytest.mark.parametrize("remembers", [None, True])
 def test_nested_subgraphs_resume_an_interrupt_inside(
-    make_saver: MakeSaver,
-    call: Call,
-    durability: str,
-    remembers: bool | None,  # noqa: FBT001
+    make_saver: MakeSaver, call: Call, durability: str, *, remembers: bool | None
 ) -> None:
     """Two graphs deep a node asks twice; answered, each graph goes on where it was."""
     with Beside(_nested(checkpointer=remembers), make_saver, call, durability) as graph:
@@ -5894,23 +5437,17 @@ def test_nested_subgraphs_resume_an_interrupt_inside(
     assert answer["log"][-6:] == ["outer 2", "inner", "name Ada", "age 36", "middle", "end"]
 
 
-def test_interrupts_resume_one_after_the_other(
-    make_saver: MakeSaver, call: Call, durability: str
-) -> None:
+def test_interrupts_resume_one_by_one(make_saver: MakeSaver, call: Call, durability: str) -> None:
     """Of two tasks that ask side by side, each keeps its question until it is answered."""
     if call is _async and sys.version_info < (3, 11):
         pytest.skip("before Python 3.11, LangGraph's interrupt() does not work in async graphs")
 
-    def ask(question: str) -> Any:
-        def node(_: Tally) -> Any:
-            return {"log": [f"{question}: {interrupt(question)}"], "number": 1}
-
-        return node
+    def ask(question: str, **more: Any) -> Any:
+        return lambda _: {"log": [f"{question}: {interrupt(question)}"], **more}
 
     builder: Builder = StateGraph(Tally)
-    builder.add_node("one", lambda state: ask("one")(state) | {"number": 2})
-    builder.add_node("two", lambda state: {"log": ask("two")(state)["log"]})
-    builder.add_node("none", lambda _: {"log": ["none"]}).add_node("last", ask("last"))
+    builder.add_node("one", ask("one", number=2)).add_node("two", ask("two"))
+    builder.add_node("none", lambda _: {"log": ["none"]}).add_node("last", ask("last", number=1))
     builder.add_edge(START, "one").add_edge(START, "two").add_edge(START, "none")
     builder.add_edge(["one", "two", "none"], "last")
 
@@ -5920,18 +5457,17 @@ def test_interrupts_resume_one_after_the_other(
         )
 
     with Beside(builder, make_saver, call, durability) as graph:
-        asked = graph.invoke({"log": ["start"]})
-        assert asked["__interrupt__"] == [("interrupt", "one"), ("interrupt", "two")]
-        asked = graph.invoke(answer_to("two", "B"))
-        assert asked["__interrupt__"] == [("interrupt", "one")]
-        asked = graph.invoke(answer_to("one", "A"))
-        assert asked["__interrupt__"] == [("interrupt", "last")]
+        for given, asked in (
+            ({"log": ["start"]}, ["one", "two"]),
+            (answer_to("two", "B"), ["one"]),
+            (answer_to("one", "A"), ["last"]),
+        ):
+            answer = graph.invoke(given)
+            assert answer["__interrupt__"] == [("interrupt", each) for each in asked]
         answer = graph.invoke(Command(resume="C", update={"log": ["by hand"]}))
 
-    assert answer == {
-        "log": ["start", "none", "one: A", "two: B", "by hand", "last: C"],
-        "number": 1,
-    }
+    log = ["start", "none", "one: A", "two: B", "by hand", "last: C"]
+    assert answer == {"log": log, "number": 1}
 
 
 def _steps() -> Builder:
@@ -5976,9 +5512,7 @@ def test_time_travel_and_fork(make_saver: MakeSaver, call: Call, durability: str
     assert answer == {"log": ["start", "changed", "a", "b", "c"], "number": 4}
 
 
-def test_delta_channels_with_parallel_writers(
-    make_saver: MakeSaver, call: Call, durability: str
-) -> None:
+def test_delta_channels_of_two_writers(make_saver: MakeSaver, call: Call, durability: str) -> None:
     """Two parallel writers of a channel are replayed in the order of the run, in every turn."""
     with Beside(_deltas(), make_saver, call, durability) as graph:
         for _ in range(2):
@@ -5992,21 +5526,21 @@ def test_delta_channels_with_parallel_writers(
 
 
 def test_delta_channel_survives_an_exit_after_others_wrote(
-    make_saver: MakeSaver, call: Call
+    make_saver: MakeSaver, call: Call, thread_id: str
 ) -> None:
     """With durability "exit" the last superstep tells nothing of the writes of those before it.
 
     The stored checkpoint's updated_channels name its own alone; who trusts them loses the rest.
     """
-    config: RunnableConfig = {"configurable": {"thread_id": f"thread-{uuid4()}"}}
+    config = _config(thread_id)
     for turn in range(3):
         graph = _deltas().compile(checkpointer=make_saver())
         call(graph, "invoke", {"number": turn}, config, durability="exit")
 
     state = call(_deltas().compile(checkpointer=make_saver()), "get_state", config)
 
-    updated = make_saver().get_tuple(config).checkpoint["updated_channels"]  # type: ignore[union-attr]
-    assert "log" not in (updated or ())
+    found: Any = make_saver().get_tuple(config)
+    assert "log" not in (found.checkpoint["updated_channels"] or ())
     assert [each for each in state.values["log"] if len(each) < 20] == [
         f"{name} {turn}" for turn in range(3) for name in ("ant", "zebra", "after")
     ]
@@ -6030,9 +5564,8 @@ def test_delta_channels_of_a_thread_in_use_outlive_its_lifetime(
     def new_saver() -> DynamoDBSaver:
         return make_saver(no_tables, ttl_seconds=900, clock=lambda: now[0])
 
-    saver = new_saver()
+    saver, renewals = new_saver(), 0
     saver.setup()
-    renewals = 0
     for turn in range(10):
         saver = saver if is_warm else new_saver()
         graph = _deltas().compile(checkpointer=saver)
@@ -6077,9 +5610,9 @@ def test_delta_channel_goes_on_from_a_plain_channel(
         graph.invoke({"log": ["in"], "often": ["in"]})
         answer = graph.invoke({"log": ["in"]})
 
-    short = [each for each in answer["log"] if len(each) < 20]
-    assert short[:6] == ["before", "plain", "in", "ant 7", "zebra 7", "after 7"]
-    assert short[6:] == ["in", "ant 8", "zebra 8", "after 8"]
+    assert [each for each in answer["log"] if len(each) < 20] == [
+        "before", "plain", "in", "ant 7", "zebra 7", "after 7", "in", "ant 8", "zebra 8", "after 8"
+    ]  # fmt: skip
 
 
 def test_run_id_of_a_run_is_found(lone_saver: DynamoDBSaver, call: Call, durability: str) -> None:
@@ -6122,12 +5655,11 @@ def test_run_id_of_a_run_is_found_in_the_index(
 def test_run_costs_puts_and_queries(lone_saver: DynamoDBSaver, call: Call, durability: str) -> None:
     """A run stores its checkpoints and writes, reads where it goes on, and does nothing else."""
     graph = _nested().compile(checkpointer=lone_saver)
-    config: RunnableConfig = {"configurable": {"thread_id": "thread"}}
+    inputs: list[Any] = [{"number": 1}, Command(resume="Ada"), Command(resume=36)]
 
     with Requests(lone_saver) as requests:
-        inputs: list[Any] = [{"number": 1}, Command(resume="Ada"), Command(resume=36)]
-        for given in inputs:
-            call(graph, "invoke", given, config, durability=durability)
+        for each in inputs:
+            call(graph, "invoke", each, _config("thread"), durability=durability)
 
     kinds = {module._kind(each) for each in _stored(lone_saver) if "thread_id" in each}
     assert kinds == {"checkpoint"}
@@ -6141,12 +5673,18 @@ def test_run_costs_puts_and_queries(lone_saver: DynamoDBSaver, call: Call, durab
 DELAY: Final = 0.05
 
 
+def _cost(call: Call, saver: DynamoDBSaver, method: str, *args: Any) -> tuple[list[str], int]:
+    """Return the requests of a call, and how many of them come one after the other."""
+    with Requests(saver, DELAY) as requests:
+        call(saver, method, *args)
+    return requests.names, requests.waves
+
+
 def test_get_tuple_costs_three_requests_whatever_the_thread_holds(
     make_saver: MakeSaver, tables: Tables, thread_id: str
 ) -> None:
     """The newest and any other checkpoint: 3 requests, 2 in sequence, beside 5,000 of others."""
-    saver = make_saver()
-    values = {"messages": _messages(200), "text": _words(9000)}
+    saver, values = make_saver(), {"messages": _messages(200), "text": _words(9000)}
     for ns in ("", "sub"):
         for number in (1, 2):
             config = _put(saver, _config(thread_id, ns=ns), number, values)
@@ -6159,34 +5697,30 @@ def test_get_tuple_costs_three_requests_whatever_the_thread_holds(
         for item in _stored(saver)
         for key in [item.get("checkpoint_id", {}).get("S", "")]
         if item.get("thread_id") == {"S": thread_id} and key.endswith(_id(5000))
-        for number in range(5000, 5000 + 1667)
+        for number in range(5000, 6667)
     ]
     assert len(others) == 5001
-    batches = [{tables[0]: others[start : start + 25]} for start in range(0, len(others), 25)]
+
+    def put(start: int) -> Any:
+        return saver.client.batch_write_item(RequestItems={tables[0]: others[start : start + 25]})
+
     with ThreadPoolExecutor(8) as pool:
-        for answer in pool.map(
-            lambda each: saver.client.batch_write_item(RequestItems=each), batches
-        ):
+        for answer in pool.map(put, range(0, len(others), 25)):
             assert not answer["UnprocessedItems"]
 
-    for call in (_sync, _async):
-        for ns in ("", "sub"):
-            for asked in (None, 1):
-                reader = make_saver()
-                with Requests(reader, DELAY) as requests:
-                    found = call(reader, "get_tuple", _config(thread_id, asked, ns=ns))
+    for call, ns, asked in itertools.product((_sync, _async), ("", "sub"), (None, 1)):
+        reader = make_saver()
+        with Requests(reader, DELAY) as requests:
+            found = call(reader, "get_tuple", _config(thread_id, asked, ns=ns))
 
-                assert found.config == _config(thread_id, asked or 2, ns=ns)
-                assert found.checkpoint["channel_values"] == values
-                assert found.pending_writes == [("task", "a", asked or 2)]
-                by_id = ["BatchGetItem", "BatchGetItem", "Query"]
-                assert requests.names == (
-                    ["BatchGetItem", "Query", "Query"] if asked is None else by_id
-                )
-                assert requests.waves == 2
+        assert found.config == _config(thread_id, asked or 2, ns=ns)
+        assert found.checkpoint["channel_values"] == values
+        assert found.pending_writes == [("task", "a", asked or 2)]
+        read = "Query" if asked is None else "BatchGetItem"
+        assert requests.names == sorted(["BatchGetItem", read, "Query"])
+        assert requests.waves == 2
 
 
-@SYNC_AND_ASYNC
 def test_get_tuple_without_segments_costs_two_requests(
     call: Call, make_saver: MakeSaver, thread_id: str
 ) -> None:
@@ -6194,29 +5728,15 @@ def test_get_tuple_without_segments_costs_two_requests(
 
     Where another process has put a newer one, the writes are asked for once more.
     """
-    config = _put(make_saver(), _config(thread_id), 1, {"a": 1})
-    saver = make_saver()
+    config, newest = _put(make_saver(), _config(thread_id), 1, {"a": 1}), _config(thread_id)
+    cost = partial(_cost, call, make_saver(), "get_tuple")
 
-    with Requests(saver, DELAY) as requests:
-        call(saver, "get_tuple", _config(thread_id))
-    assert (requests.names, requests.waves) == (["Query", "Query"], 2)
-
-    with Requests(saver, DELAY) as requests:
-        call(saver, "get_tuple", _config(thread_id))
-    assert (requests.names, requests.waves) == (["Query", "Query"], 1)
-
-    with Requests(saver, DELAY) as requests:
-        call(saver, "get_tuple", config)
-    assert (requests.names, requests.waves) == (["BatchGetItem", "Query"], 1)
-
+    assert cost(newest) == (["Query", "Query"], 2)
+    assert cost(newest) == (["Query", "Query"], 1)
+    assert cost(config) == (["BatchGetItem", "Query"], 1)
     _put(make_saver(), config, 2, {"a": 1})
-    with Requests(saver, DELAY) as requests:
-        call(saver, "get_tuple", _config(thread_id))
-    assert (requests.names, requests.waves) == (["Query"] * 3, 2)
-
-    with Requests(saver, DELAY) as requests:
-        call(saver, "get_tuple", _config(thread_id, ns="sub"))
-    assert (requests.names, requests.waves) == (["Query"], 1)
+    assert cost(newest) == (["Query"] * 3, 2)
+    assert cost(_config(thread_id, ns="sub")) == (["Query"], 1)
 
 
 def _fill(saver: DynamoDBSaver, thread_id: str, size: int) -> None:
@@ -6236,31 +5756,29 @@ def _fill(saver: DynamoDBSaver, thread_id: str, size: int) -> None:
 def test_list_is_lazy(make_saver: MakeSaver, thread_id: str, ns: str | None) -> None:
     """The newest of 60 checkpoints is there when few of the others have been read."""
     _fill(make_saver(), thread_id, 60)
-    saver = make_saver()
+    saver, config = make_saver(), _config(thread_id, ns=ns)
 
     async def anext_of_alist() -> CheckpointTuple:
-        return await saver.alist(_config(thread_id, ns=ns)).__anext__()
+        return await saver.alist(config).__anext__()
 
     with Requests(saver) as requests:
-        saver.list(_config(thread_id, ns=ns))
-        saver.alist(_config(thread_id, ns=ns))
+        saver.list(config)
+        saver.alist(config)
     assert requests.names == []
 
     with Requests(saver) as requests:
-        assert _numbers([next(saver.list(_config(thread_id, ns=ns)))]) == [59]
-        assert _numbers([asyncio.run(anext_of_alist())]) == [59]
+        assert _numbers([next(saver.list(config)), asyncio.run(anext_of_alist())]) == [59, 59]
     assert requests.items_read < 2 * 50
     assert len(requests.sent) < 2 * 30
 
 
-@SYNC_AND_ASYNC
 def test_list_reads_side_by_side(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """Forty checkpoints: two pages, writes of 8, 16 and 16, each segment once, few in sequence."""
     _fill(make_saver(), thread_id, 40)
-    saver = make_saver()
+    saver, config = make_saver(), _config(thread_id)
 
     with Requests(saver, DELAY) as requests:
-        listed = call(saver, "list", _config(thread_id))
+        listed = call(saver, "list", config)
 
     assert _numbers(listed) == list(range(39, -1, -1))
     assert requests.names.count("Query") == 2 + 3
@@ -6274,79 +5792,55 @@ def test_list_reads_side_by_side(call: Call, make_saver: MakeSaver, thread_id: s
     assert len(got) == len(set(got)) == 41
     assert requests.waves < 15  # of over 40 requests; a busy machine pulls some apart
 
-    with Requests(saver) as requests:
-        assert len(call(saver, "list", _config(thread_id), limit=5)) == 5
-    assert requests.names.count("Query") == 1 + 1
-
-    with Requests(saver) as requests:
-        listed = call(saver, "list", _config(thread_id), before=_config(thread_id, 30), limit=5)
-    assert _numbers(listed) == list(range(29, 24, -1))
-    assert requests.names.count("Query") == 1 + 1
-
-    with Requests(saver) as requests:
-        listed = call(saver, "list", _config(thread_id), filter={"step": 7})
-    assert _numbers(listed) == [7]
-    assert requests.names.count("Query") == 2 + 1
+    options: dict[str, Any]
+    for options, numbers, queries in (
+        ({"limit": 5}, [39, 38, 37, 36, 35], 1 + 1),
+        ({"before": _config(thread_id, 30), "limit": 5}, [29, 28, 27, 26, 25], 1 + 1),
+        ({"filter": {"step": 7}}, [7], 2 + 1),
+    ):
+        with Requests(saver) as requests:
+            assert _numbers(call(saver, "list", config, **options)) == numbers
+        assert requests.names.count("Query") == queries
     *_, (_, writes) = [each for each in requests.sent if each[0] == "Query"]
     assert writes["ExpressionAttributeValues"][":u"]["S"] == f"{_id(7)}::;"
 
 
-@SYNC_AND_ASYNC
 def test_delta_channel_history_reads_the_writes_of_updates_alone(
     call: Call, saver: DynamoDBSaver, thread_id: str
 ) -> None:
     """Of a chain of twelve in which two updated the channel: a page, and a query of writes."""
-    config = _config(thread_id)
-    updates = 0
+    config, updates = _config(thread_id), 0
     for number in range(12):
         updates += number in (4, 9)
-        checkpoint = _checkpoint(number, {"other": number} | ({"delta": []} if not number else {}))
-        checkpoint["updated_channels"] = ["delta"] if number in (4, 9) else ["other"]
+        checkpoint = _checkpoint(number, {"other": number} | ({} if number else {"delta": []}))
+        checkpoint["updated_channels"] = ["delta" if number in (4, 9) else "other"]
         counters: Any = {"counters_since_delta_snapshot": {"delta": (updates, number)}}
         config = saver.put(config, checkpoint, counters, checkpoint["channel_versions"])
-        writes = [("delta", number)] if number in (3, 8) else [("other", number)]
-        saver.put_writes(config, writes, "task")
+        saver.put_writes(config, [("delta" if number in (3, 8) else "other", number)], "task")
 
+    asked = {"config": _config(thread_id), "channels": ["delta"]}
     with Requests(saver, DELAY) as requests:
-        found = call(
-            saver, "get_delta_channel_history", config=_config(thread_id), channels=["delta"]
-        )
+        found = call(saver, "get_delta_channel_history", **asked)
 
     assert found == {"delta": {"seed": [], "writes": [("task", "delta", 3), ("task", "delta", 8)]}}
-    assert requests.names == ["Query"] * 2
-    assert requests.waves == 2
-    lowest, highest = (
-        requests.sent[1][1]["ExpressionAttributeValues"][v]["S"] for v in (":l", ":u")
-    )
-    assert (lowest, highest) == (f"{_id(3)}:::", f"{_id(8)}::;")
+    assert (requests.names, requests.waves) == (["Query"] * 2, 2)
+    values = requests.sent[1][1]["ExpressionAttributeValues"]
+    assert [values[each]["S"] for each in (":l", ":u")] == [f"{_id(3)}:::", f"{_id(8)}::;"]
 
 
-@SYNC_AND_ASYNC
 def test_put_costs_one_request(call: Call, saver: DynamoDBSaver, thread_id: str) -> None:
     """A put is one request; new segments go before it, side by side, in batches of 25."""
-    small = _checkpoint(1, {"a": 1, "list": list(range(100))})
-    with Requests(saver, DELAY) as requests:
-        config = call(saver, "put", _config(thread_id), small, {}, {"a": 1, "list": 1})
-    assert (requests.names, requests.waves) == (["PutItem"], 1)
-
-    one_segment = _checkpoint(2, {"a": 1, "text": _words(7000)})
-    with Requests(saver, DELAY) as requests:
-        config = call(saver, "put", config, one_segment, {}, {"text": 2})
-    assert (requests.names, requests.waves) == (["BatchWriteItem", "PutItem"], 2)
-
-    changed = _checkpoint(3, {"a": 3, "text": _words(7000)})
-    with Requests(saver, DELAY) as requests:
-        config = call(saver, "put", config, changed, {}, {"a": 3, "text": 3})
-    assert (requests.names, requests.waves) == (["PutItem"], 1)
-
-    thirty_segments = _checkpoint(4, {f"text {n}": _words(7000 + n) for n in range(30)})
-    versions = thirty_segments["channel_versions"]
-    with Requests(saver, DELAY) as requests:
-        call(saver, "put", config, thirty_segments, {}, versions)
-    assert (requests.names, requests.waves) == (["BatchWriteItem"] * 2 + ["PutItem"], 2)
+    one, thirty = ({f"text {n}": _words(7000 + n) for n in range(length)} for length in (1, 30))
+    for number, parent, values, new, requests, waves in (
+        (1, None, {"a": 1, "list": list(range(100))}, {"a": 1, "list": 1}, [], 1),
+        (2, 1, {"a": 1, **one}, {"text 0": 2}, ["BatchWriteItem"], 2),
+        (3, 2, {"a": 3, **one}, {"a": 3, "text 0": 3}, [], 1),  # the segment is there
+        (4, 3, thirty, dict.fromkeys(thirty, 4), ["BatchWriteItem"] * 2, 2),
+    ):
+        args: Any = (_config(thread_id, parent), _checkpoint(number, values), {}, new)
+        assert _cost(call, saver, "put", *args) == ([*requests, "PutItem"], waves)
 
 
-@SYNC_AND_ASYNC
 def test_put_of_a_subgraph_stores_nothing_that_the_outer_checkpoint_names(
     call: Call, make_saver: MakeSaver, thread_id: str
 ) -> None:
@@ -6354,9 +5848,8 @@ def test_put_of_a_subgraph_stores_nothing_that_the_outer_checkpoint_names(
 
     Half an hour after the outer checkpoint was seen, its segments might be gone: all are stored.
     """
-    now = 1_700_000_000.0
+    now, messages = 1_700_000_000.0, _messages(200)
     saver = make_saver(clock=lambda: now)
-    messages = _messages(200)
     _put(saver, _config(thread_id), 1, {"messages": messages})
     config = _config(thread_id, ns="inner:task")
     config["configurable"]["checkpoint_map"] = {"": _id(1), "inner": _id(9)}
@@ -6368,16 +5861,11 @@ def test_put_of_a_subgraph_stores_nothing_that_the_outer_checkpoint_names(
         return requests.bytes_sent
 
     assert bytes_of_put(2) < 3000
-
     now += 1801
-
     assert bytes_of_put(3) > 10000
 
 
-@SYNC_AND_ASYNC
-def test_put_after_get_tuple_costs_one_request(
-    call: Call, make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_put_after_get_costs_one_request(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """A process that has read the parent stores none of its segments again."""
     values = {"messages": _messages(200), "text": _words(9000)}
     config = _put(make_saver(), _config(thread_id), 1, values)
@@ -6390,13 +5878,9 @@ def test_put_after_get_tuple_costs_one_request(
     assert requests.names == ["PutItem"]
 
 
-@SYNC_AND_ASYNC
-def test_growing_thread_costs_what_it_grows(
-    call: Call, saver: DynamoDBSaver, thread_id: str
-) -> None:
+def test_growing_thread_costs_its_growth(call: Call, saver: DynamoDBSaver, thread_id: str) -> None:
     """Of a chat of 2,000 messages a put sends the few that are new, and never all of it."""
-    messages = _messages(2010)
-    config, sizes = _config(thread_id), []
+    config, messages, sizes = _config(thread_id), _messages(2010), []
     for number in range(2000, 2011):
         checkpoint = _checkpoint(number, {"messages": messages[:number]})
         with Requests(saver) as requests:
@@ -6407,37 +5891,23 @@ def test_growing_thread_costs_what_it_grows(
     assert sum(sizes[1:]) < 10 * 20_000
 
 
-@SYNC_AND_ASYNC
 def test_put_writes_costs_one_request(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """A task's writes are one request, and one for each special write beside others."""
-    saver = make_saver()
+    saver, reader = make_saver(), make_saver()
     config = _put(saver, _config(thread_id), 1)
     writes = [(f"channel {number}", _words(1000)) for number in range(30)]
 
-    with Requests(saver, DELAY) as requests:
-        call(saver, "put_writes", config, writes, "task")
-    assert (requests.names, requests.waves) == (["PutItem"], 1)
+    cost = partial(_cost, call, saver, "put_writes", config)
+    assert cost(writes, "task") == (["PutItem"], 1)
+    assert cost([(INTERRUPT, "asked")], "other") == (["PutItem"], 1)
+    assert cost([], "idle") == ([], 0)
+    assert cost([("a", 1), (INTERRUPT, "asked")], "both")[0] == ["PutItem"] * 2
 
-    with Requests(saver) as requests:
-        call(saver, "put_writes", config, [(INTERRUPT, "asked")], "other")
-        call(saver, "put_writes", config, [], "idle")
-    assert requests.names == ["PutItem"]
-
-    with Requests(saver) as requests:
-        call(saver, "put_writes", config, [("a", 1), (INTERRUPT, "asked")], "both")
-    assert requests.names == ["PutItem"] * 2
-
-    reader = make_saver()
     call(reader, "get_tuple", config)
-    with Requests(reader) as requests:
-        call(reader, "put_writes", config, [("a", 1)], "third")
-    assert requests.names == ["PutItem"]
+    assert _cost(call, reader, "put_writes", config, [("a", 1)], "third") == (["PutItem"], 1)
 
 
-@SYNC_AND_ASYNC
-def test_delete_thread_deletes_side_by_side(
-    call: Call, make_saver: MakeSaver, thread_id: str
-) -> None:
+def test_delete_thread_goes_side_by_side(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """Forty checkpoints are deleted in 12 requests, and few of them one after the other."""
     _fill(make_saver(), thread_id, 40)
     saver = make_saver()
@@ -6445,12 +5915,10 @@ def test_delete_thread_deletes_side_by_side(
     with Requests(saver, DELAY) as requests:
         call(saver, "delete_thread", thread_id)
 
-    counts = {name: requests.names.count(name) for name in set(requests.names)}
-    assert counts == {"Query": 3 + 1, "BatchWriteItem": 1 + 2 + 4 + 1}
+    assert Counter(requests.names) == {"Query": 3 + 1, "BatchWriteItem": 1 + 2 + 4 + 1}
     assert requests.waves < 11  # a busy machine pulls some apart
 
 
-@SYNC_AND_ASYNC
 def test_copy_thread_copies_side_by_side(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """Forty checkpoints are copied in few requests that come one after the other."""
     _fill(make_saver(), thread_id, 40)
@@ -6460,19 +5928,13 @@ def test_copy_thread_copies_side_by_side(call: Call, make_saver: MakeSaver, thre
         call(saver, "copy_thread", thread_id, f"{thread_id}-copy")
 
     # Veils, 41 segments, 40 checkpoints, 40 writes, and the veils again.
-    assert requests.names.count("BatchWriteItem") == 1 + 2 + 2 + 2 + 1
-    assert requests.names.count("BatchGetItem") == 2
-    assert requests.names.count("Query") == 8
+    counts = {"BatchWriteItem": 1 + 2 + 2 + 2 + 1, "BatchGetItem": 2, "Query": 8}
+    assert {name: requests.names.count(name) for name in counts} == counts
     assert requests.waves < 18  # a busy machine pulls some apart
 
 
-@SYNC_AND_ASYNC
 def test_small_calls_open_few_connections(
-    call: Call,
-    endpoint: Endpoint,
-    make_saver: MakeSaver,
-    thread_id: str,
-    monkeypatch: pytest.MonkeyPatch,
+    call: Call, endpoint: Endpoint, make_saver: MakeSaver, thread_id: str, monkeypatch: Patch
 ) -> None:
     """Each connection costs a cold process 20 ms: one is opened, two where two reads go at once."""
     opened: set[Any] = set()
@@ -6522,6 +5984,16 @@ SPECIAL: Final = tuple(WRITES_IDX_MAP)
 MANY_HISTORIES: Final = int(os.environ.get("HISTORIES", "40"))
 
 
+def _read(world: World, config: Any = None) -> Any:
+    """Read a checkpoint of "thread", or any, by a saver that knows nothing of it."""
+    return world.saver().get_tuple(config or _config("thread"))
+
+
+def _both(world: World, thread_id: str = "") -> list[list[Item]]:
+    """Return the items of both tables whose hash key starts so."""
+    return [world.items(table, thread_id) for table in (0, 1)]
+
+
 def _as_many(histories: int, world: World) -> settings:
     is_long = histories >= MANY_HISTORIES
     return settings(
@@ -6539,139 +6011,89 @@ THREADS: Final = ("7", "a|b#~:c", "é\U0001f600")
 
 # Those of a history: prefixes of one another, separators of keys, one too long for a key.
 NAMESPACES: Final = (
-    ("", "a", "a:b"),
-    ("", "a|", "a|1"),
-    ("", "a", "a:"),
-    ("", "#a", "~"),
-    ("a", "1:a:", ":::"),
-    ("", "n" * 600, "é"),
-)
+    ("", "a", "a:b"), ("", "a|", "a|1"), ("", "a", "a:"),
+    ("", "#a", "~"), ("a", "1:a:", ":::"), ("", "n" * 600, "é"),
+)  # fmt: skip
 CHANNELS: Final = ("messages", "documents", "é:0")
 TASK_IDS: Final = ("t1", "é:::0")
 TASK_PATHS: Final = ("", "~__pregel_pull, b", "~__pregel_pull, a")
 RUN_IDS: Final = ("run-1", "run-2")
-_index = st.integers(0, 5)
+_of, _index, _element = st.sampled_from, st.integers(0, 5), st.integers(0, 11)
 _leaves: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from(
-        [None, b"", "", [], {}, 0, -(2**63), 2**63 - 1, 1.5, True, "é\U0001f600", b"\xff"]
-    ),
-    st.builds(_words, st.sampled_from([20, 400, 3000]), _index),
-    st.builds(
-        lambda number, size: _words(size, number).encode(), _index, st.sampled_from([60, 900])
-    ),
+    _of([None, b"", "", [], {}, 0, -(2**63), 2**63 - 1, 1.5, True, "é\U0001f600", b"\xff"]),
+    st.builds(_words, _of([20, 400, 3000]), _index),
+    st.builds(lambda number, size: _words(size, number).encode(), _index, _of([60, 900])),
 )
 _values = st.recursive(
     _leaves,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abé"), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_of("abé"), inner, max_size=3),
     max_leaves=5,
 )
-_elements = st.integers(0, 11)
-_changes = st.dictionaries(
-    st.sampled_from(CHANNELS),
-    st.one_of(
-        st.tuples(st.just("grow"), st.lists(_elements, min_size=1, max_size=12)),
-        st.tuples(st.just("trim"), st.integers(1, 4)),
-        st.tuples(st.just("edit"), st.tuples(st.integers(0, 20), _elements)),
-        st.tuples(st.just("repeat"), st.integers(2, 3)),
-        st.tuples(st.just("bring back"), _index),
-        st.tuples(st.just("set"), _values),
-        st.tuples(st.just("empty"), st.none()),
-    ),
-    max_size=3,
-)
-_metadata = st.fixed_dictionaries(
-    {
-        "source": st.sampled_from(["input", "loop"]),
-        "step": st.integers(-1, 2),
-        "parents": st.just({}),
-    },
-    optional={
-        "run_id": st.sampled_from(RUN_IDS),
-        "score": st.sampled_from([None, 1, {"a": [1]}]),
-        "note": st.just(_words(1600)),
-    },
-)
-_writes = st.lists(
-    st.tuples(st.sampled_from((*CHANNELS, "__pregel_tasks", *SPECIAL)), _values), max_size=4
-)
-_where = st.tuples(st.sampled_from([0, 0, 0, 1, 2]), st.sampled_from([0, 0, 1, 2]))
-_via = st.tuples(st.integers(0, 1), st.booleans())
-_actions: Final = {
-    "put": st.fixed_dictionaries(
-        {
-            "where": _where,
-            "back": st.sampled_from([0, 0, 0, 1, 2, 5]),
-            "steps": st.lists(
-                st.tuples(st.sampled_from(["list", "nested", "model"]), _changes),
-                min_size=1,
-                max_size=4,
-            ),
-            "metadata": _metadata,
-            "run_id": st.sampled_from([None, None, *RUN_IDS]),
-            "id_from": st.sampled_from(["clock", "early", "neighbour"]),
-            "twice": st.booleans(),
-            "via": _via,
-        }
-    ),
-    "put_writes": st.fixed_dictionaries(
-        {
-            "where": _where,
-            "back": st.sampled_from([0, 0, 1]),
-            "early": st.integers(0, 3),
-            "calls": st.lists(
-                st.tuples(st.sampled_from(TASK_IDS), st.sampled_from(TASK_PATHS), _writes),
-                min_size=1,
-                max_size=3,
-            ),
-            "resent": st.one_of(st.none(), _writes),
-            "kind": st.sampled_from([list, tuple, deque]),
-            "via": _via,
-        }
-    ),
-    "shrink_or_copy": st.fixed_dictionaries(
-        {
-            "where": _where,
-            "kind": st.sampled_from(["keep_latest", "run", "copy", "delete"]),
-            "grace": st.sampled_from([0, GRACE]),
-            "other": _index,
-            "via": _via,
-        }
-    ),
-    "ask_list": st.fixed_dictionaries(
-        {
-            "where": st.one_of(st.none(), _where),
-            "in_namespace": st.booleans(),
-            "checkpoint": st.one_of(st.none(), st.none(), _index),
-            "before": st.one_of(st.none(), _index),
-            "limit": st.one_of(st.none(), st.integers(0, 4)),
-            "filter_": st.one_of(
-                st.none(),
-                st.dictionaries(
-                    st.sampled_from(["source", "step", "run_id", "score", "nothing"]),
-                    st.sampled_from(["loop", 1, "run-1", None, {"a": [1]}]),
-                    max_size=2,
-                ),
-            ),
-            "via": _via,
-        }
-    ),
-    "ask_one": st.fixed_dictionaries({"where": _where, "back": _index, "via": _via}),
-    "go_on_later": st.fixed_dictionaries(
-        {
-            "cold": st.sampled_from([(), (0,), (1,), (0, 1)]),
-            "seconds": st.sampled_from([0, 60, 1799, 1801, 3600, 9000]),
-        }
-    ),
+# Of each kind of change, what it takes.
+_operands: Final[dict[str, st.SearchStrategy[Any]]] = {
+    "grow": st.lists(_element, min_size=1, max_size=12),
+    "trim": st.integers(1, 4),
+    "edit": st.tuples(st.integers(0, 20), _element),
+    "repeat": st.integers(2, 3),
+    "bring back": _index,
+    "set": _values,
+    "empty": st.none(),
 }
+_change = st.one_of([st.tuples(st.just(kind), operand) for kind, operand in _operands.items()])
+_changes = st.dictionaries(_of(CHANNELS), _change, max_size=3)
+_step = st.tuples(_of(["list", "nested", "model"]), _changes)
+_metadata = st.fixed_dictionaries(
+    {"source": _of(["input", "loop"]), "step": st.integers(-1, 2), "parents": st.just({})},
+    optional={
+        "run_id": _of(RUN_IDS), "score": _of([None, 1, {"a": [1]}]), "note": st.just(_words(1600)),
+    },
+)  # fmt: skip
+_writes = st.lists(st.tuples(_of((*CHANNELS, "__pregel_tasks", *SPECIAL)), _values), max_size=4)
+_write_call = st.tuples(_of(TASK_IDS), _of(TASK_PATHS), _writes)
+_filter = st.dictionaries(
+    _of(["source", "step", "run_id", "score", "nothing"]),
+    _of(["loop", 1, "run-1", None, {"a": [1]}]),
+    max_size=2,
+)
+_where = st.tuples(_of([0, 0, 0, 1, 2]), _of([0, 0, 1, 2]))
+_via = st.tuples(st.integers(0, 1), st.booleans())
+# fmt: off
+_actions: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
+    "put": {
+        "where": _where, "back": _of([0, 0, 0, 1, 2, 5]),
+        "steps": st.lists(_step, min_size=1, max_size=4),
+        "metadata": _metadata, "run_id": _of([None, None, *RUN_IDS]),
+        "id_from": _of(["clock", "early", "neighbour"]), "twice": st.booleans(), "via": _via,
+    },
+    "put_writes": {
+        "where": _where, "back": _of([0, 0, 1]), "early": st.integers(0, 3),
+        "calls": st.lists(_write_call, min_size=1, max_size=3),
+        "resent": st.none() | _writes, "kind": _of([list, tuple, deque]), "via": _via,
+    },
+    "shrink_or_copy": {
+        "where": _where, "kind": _of(["keep_latest", "run", "copy", "delete"]),
+        "grace": _of([0, GRACE]), "other": _index, "via": _via,
+    },
+    "ask_list": {
+        "where": st.none() | _where, "in_namespace": st.booleans(),
+        "checkpoint": st.one_of(st.none(), st.none(), _index), "before": st.none() | _index,
+        "limit": st.none() | st.integers(0, 4), "filter_": st.none() | _filter, "via": _via,
+    },
+    "ask_one": {"where": _where, "back": _index, "via": _via},
+    "go_on_later": {
+        "cold": _of([(), (0,), (1,), (0, 1)]), "seconds": _of([0, 60, 1799, 1801, 3600, 9000]),
+    },
+}
+# fmt: on
 
 # How often each comes. Were they rules, hypothesis would leave most out of most histories.
 _weighted: Final = [
     *["put"] * 4, *["put_writes"] * 4, *["shrink_or_copy"] * 3, *["go_on_later"] * 2,
     *["ask_one"] * 2, "ask_list",
 ]  # fmt: skip
-_action = st.sampled_from(_weighted).flatmap(lambda name: st.tuples(st.just(name), _actions[name]))
+_action = _of(_weighted).flatmap(
+    lambda name: st.tuples(st.just(name), st.fixed_dictionaries(_actions[name]))
+)
 
 
 class Model(InMemorySaver):
@@ -6695,16 +6117,10 @@ class Model(InMemorySaver):
 
     def keys(self, thread_id: str, checkpoint_ns: str | None = None) -> list[tuple[str, str, str]]:
         """Return the keys of a thread's checkpoints, newest first."""
-        return sorted(
-            (
-                (thread_id, ns, checkpoint_id)
-                for ns, found in self.storage.get(thread_id, {}).items()
-                if checkpoint_ns in (None, ns)
-                for checkpoint_id in found
-            ),
-            key=itemgetter(2),
-            reverse=True,
-        )
+        found = self.storage.get(thread_id, {}).items()
+        spaces = [(ns, ids) for ns, ids in found if checkpoint_ns in (None, ns)]
+        keys = [(thread_id, ns, checkpoint_id) for ns, ids in spaces for checkpoint_id in ids]
+        return sorted(keys, key=itemgetter(2), reverse=True)
 
     def orphans(self, thread_id: str) -> list[tuple[str, str, str]]:
         """Return the keys of the checkpoints that have writes, and are not there."""
@@ -6745,34 +6161,29 @@ def _audit(world: World) -> Counter[str]:
     segments = {(*_key(item),): item for item in world.items(0) if "segment" in item}
     expired = {at for at, item in segments.items() if 0 < module._expires_at(item) <= world.now}
 
-    for table in (0, 1):
-        for item in world.items(table):
-            if table == 0 and module._kind(item) != "checkpoint":
-                continue
-            thread_id = _key(item)[0]
+    def load(key: Any, refs: Any) -> Any:
+        place = (key, "checkpoints")
+        blobs = {ref: segments[key.thread_id, ref.range_key] for ref in refs}
+        return {
+            ref: module._decode_segment(item, ref, module._PLAIN, place)
+            for ref, item in blobs.items()
+        }
+
+    for item in chain(*_both(world)):
+        is_write = "task_id_idx" in item
+        if not is_write and module._kind(item) != "checkpoint":
+            continue
+        thread_id, expires_at = _key(item)[0], module._expires_at(item)
+        if not 0 < expires_at <= world.now:
             key = module._CheckpointKey(thread_id, "", "")
-
-            def load(key: Any, refs: Any) -> Any:
-                place = (key, "checkpoints")
-                return {
-                    ref: module._decode_segment(
-                        segments[key.thread_id, ref.range_key], ref, module._PLAIN, place
-                    )
-                    for ref in refs
-                }
-
-            expires_at = module._expires_at(item)
-            is_over = 0 < expires_at <= world.now
-            for ref in (
-                () if is_over else module._Decoder(CODEC, load, ("", "")).named(item, key).all
-            ):
+            for ref in module._Decoder(CODEC, load, ("", "")).named(item, key).all:
                 at = (thread_id, ref.range_key)
                 assert at in segments.keys() - expired, (_key(item), ref.range_key)
                 assert module._lasts(ref.expires_at, expires_at), (_key(item), ref.range_key)
                 assert module._expires_at(segments[at]) == ref.expires_at
-            kind = ("record", "write")[table]
-            counts += Counter(f"{kind} {name}" for name in item.keys() & {"body", "lists"})
-            counts["cut write"] += table == 1 and "segments" in item
+        kind = "write" if is_write else "record"
+        counts += Counter(f"{kind} {name}" for name in item.keys() & {"body", "lists"})
+        counts["cut write"] += is_write and "segments" in item
     return counts
 
 
@@ -6788,10 +6199,7 @@ SERDES: Final[dict[str, tuple[Callable[[], Any], Callable[[], Any]]]] = {
         JsonPlusSerializer,
         partial(JsonPlusSerializer, pickle_fallback=True),
     ),
-    "encrypted by another from some time on": (
-        JsonPlusSerializer,
-        lambda: _Foreign(_aes().cipher),
-    ),
+    "encrypted by another from some time on": (JsonPlusSerializer, lambda: _Foreign(_aes().cipher)),
 }
 # What a channel's list is in; it may be in something else at the next step.
 SHAPES: Final[dict[str, tuple[Callable[[list[Any]], Any], Callable[[Any], Any]]]] = {
@@ -6821,10 +6229,8 @@ class SaverMachine(RuleBasedStateMachine):
     def __init__(self, world: World, element_bytes: int, audited: Counter[str]) -> None:
         """Start with empty tables; count in *audited* what kinds of items there are."""
         super().__init__()
-        self.audited = audited
-        self.world = world
-        self.world.renew()
-        self.element_bytes = element_bytes
+        world.renew()
+        self.world, self.element_bytes, self.audited = world, element_bytes, audited
         self.savers: list[DynamoDBSaver] = []
         self.serdes: tuple[Callable[[], Any], Callable[[], Any]] = SERDES["plain"]
         self.model = Model(lambda: self.world.now)
@@ -6841,8 +6247,7 @@ class SaverMachine(RuleBasedStateMachine):
     )
     def begin(self, namespaces: tuple[str, ...], page_limit: int | None, serde: str) -> None:
         """Choose what the history is about."""
-        self.namespaces = namespaces
-        self.world.page_limit = page_limit
+        self.namespaces, self.world.page_limit = namespaces, page_limit
         self.serdes = SERDES[serde]
         self.savers = [self._saver(0), self._saver(1)]
 
@@ -6877,12 +6282,8 @@ class SaverMachine(RuleBasedStateMachine):
             checkpoint_id = self._new_id(thread_id, checkpoint_ns, id_from)
             checkpoint, new_versions = self._next(config, checkpoint_id, shape, changes)
             spelt = {**config["configurable"], "thread_id": self._spelt(thread_id, via)}
-            given = (
-                {"configurable": spelt},
-                checkpoint | {"channel_versions": _counts(checkpoint["channel_versions"])},
-                metadata,
-                _counts(new_versions),
-            )
+            counted = checkpoint | {"channel_versions": _counts(checkpoint["channel_versions"])}
+            given = ({"configurable": spelt}, counted, metadata, _counts(new_versions))
             expected = self.model.put(config, checkpoint, metadata, new_versions)
             for _ in range(1 + twice):
                 assert self._call(via, "put", *given) == expected
@@ -6936,9 +6337,8 @@ class SaverMachine(RuleBasedStateMachine):
         elif kind == "delete":
             self.model.delete_thread(thread_id)
             self._call(via, "delete_thread", self._spelt(thread_id, via))
-            assert not self.world.items(0, thread_id)
-            assert not self.world.items(1, thread_id)
-        elif target == thread_id or self.world.items(0, target) or self.world.items(1, target):
+            assert _both(self.world, thread_id) == [[], []]
+        elif target == thread_id or any(_both(self.world, target)):
             with pytest.raises(ValueError, match=r"has items already|are both"):
                 self._call(via, "copy_thread", thread_id, target)
         else:
@@ -6946,7 +6346,8 @@ class SaverMachine(RuleBasedStateMachine):
             self._call(via, "copy_thread", thread_id, target)
             self.to_check.add(target)
         self.to_check.add(thread_id)
-        self._forget_early()
+        # Nobody adds to writes that were deleted.
+        self.early = {k: each for k, each in self.early.items() if (*k, each) in self.model.writes}
 
     def ask_list(
         self,
@@ -7004,7 +6405,7 @@ class SaverMachine(RuleBasedStateMachine):
         if turn % 3 == 0:
             self.audited.update(_audit(self.world))
         for thread_id in sorted(to_check):
-            config: Any = {"configurable": {"thread_id": thread_id}}
+            config = _config(thread_id, ns=None)
             via = (turn % 2, turn % 3 == 0)
             found = sorted(map(_shown, self._call(via, "list", config)), key=itemgetter("config"))
             expected = sorted(map(_shown, self.model.list(config)), key=itemgetter("config"))
@@ -7035,11 +6436,8 @@ class SaverMachine(RuleBasedStateMachine):
     def _new_id(self, thread_id: str, checkpoint_ns: str, id_from: str) -> str:
         """Return an id whose writes came first, or that another namespace has, or a new one."""
         early = self.early.pop((thread_id, checkpoint_ns), None) if id_from == "early" else None
-        neighbours = [
-            key[2]
-            for key in self.model.keys(thread_id)
-            if id_from == "neighbour" and (checkpoint_ns, key[2]) not in self.used
-        ]
+        keys = self.model.keys(thread_id) if id_from == "neighbour" else []
+        neighbours = [key[2] for key in keys if (checkpoint_ns, key[2]) not in self.used]
         checkpoint_id = early or (neighbours or [_id(next(self.serial))])[0]
         self.used.add((checkpoint_ns, checkpoint_id))
         return checkpoint_id
@@ -7060,16 +6458,13 @@ class SaverMachine(RuleBasedStateMachine):
             versions[channel] = new_versions[channel] = f"{count}.{next(self.serial)}"
             old = values.pop(channel, None)
             if kind == "bring back":
-                thread_id = config["configurable"]["thread_id"]
-                past = [*self.model.list({"configurable": {"thread_id": thread_id}})]
+                past = [*self.model.list(_config(config["configurable"]["thread_id"], ns=None))]
                 values_then = past[operand % len(past)].checkpoint["channel_values"] if past else {}
                 old = values_then.get(channel)
-            if kind != "empty":
-                values[channel] = (
-                    operand
-                    if kind == "set"
-                    else SHAPES[shape][0](self._edited(kind, operand, _inner(old)))
-                )
+            if kind == "set":
+                values[channel] = operand
+            elif kind != "empty":
+                values[channel] = SHAPES[shape][0](self._edited(kind, operand, _inner(old)))
         return _checkpoint(checkpoint_id, values, versions), new_versions
 
     def _edited(self, kind: str, operand: Any, old: list[Any]) -> list[Any]:
@@ -7090,17 +6485,11 @@ class SaverMachine(RuleBasedStateMachine):
 
     def _delete_run(self, run_id: str, via: tuple[int, bool]) -> None:
         for thread_id in THREADS:
-            found = self.model.list(
-                {"configurable": {"thread_id": thread_id}}, filter={"run_id": run_id}
-            )
+            found = self.model.list(_config(thread_id, ns=None), filter={"run_id": run_id})
             if doomed := [_triple(each.config) for each in found]:
                 self.model.shrink(thread_id, doomed, self.world.now - GRACE)
                 self.to_check.add(thread_id)
         self._call(via, "delete_for_runs", [run_id])
-
-    def _forget_early(self) -> None:
-        """Nobody adds to writes that were deleted."""
-        self.early = {k: each for k, each in self.early.items() if (*k, each) in self.model.writes}
 
 
 def _counts(versions: Mapping[str, str]) -> dict[str, int]:
@@ -7153,7 +6542,7 @@ class Blade:
 
     def before_each(self, every: int, act: Callable[[DynamoDBSaver], Any]) -> Iterator[int]:
         """Do *act* with what is stored now again and again, cut off before another request."""
-        saved = [self._world.items(0), self._world.items(1)]
+        saved = _both(self._world)
         for left in self._world.slice(every):
             _restore(self._world, saved)
             self.arm(left)
@@ -7177,14 +6566,9 @@ class Blade:
         raise ConnectionClosedError(endpoint_url=request.url)
 
 
-def _put_special_write(saver: DynamoDBSaver, thread_id: str) -> None:
-    saver.put_writes(_newest_of(thread_id, "sub"), [("__interrupt__", _words(1600, 8))], "task")
-
-
 def _seen_latest(saver: DynamoDBSaver, thread_id: str) -> dict[str, Any]:
     """Return the newest of each namespace alone: a shrinking thread may show some of the rest."""
-    seen: dict[str, Any] = _seen(saver, thread_id, SUBGRAPHS)["latest"]
-    return seen
+    return dict(_seen(saver, thread_id, SUBGRAPHS)["latest"])
 
 
 _DIES, _DELETED, _FAILS = _ENDS = ("dies", "dies and the thread is deleted", "request fails")
@@ -7192,7 +6576,9 @@ _ALL: Final = [SUBGRAPHS]
 _PARTS: Final = [("",), SUBGRAPHS[:2], SUBGRAPHS[1:]]
 _CUT_CALLS: Final = _CALLS | {
     "grown put_writes": _grow_writes,
-    "special put_writes": _put_special_write,
+    "special put_writes": lambda saver, thread_id: saver.put_writes(
+        _newest_of(thread_id, "sub"), [(INTERRUPT, _words(1600, 8))], "task"
+    ),
 }
 
 # Of each call: in which namespaces and in which ways it is cut off; of these the one that the
@@ -7231,7 +6617,7 @@ def test_a_call_cut_off_at_any_request_shows_before_or_after(
     """Wherever a call is cut off, a thread is as before it or as after it; again, it ends right."""
     thread_id, call = "thread", _CUT_CALLS[name]
     _fill_world(world.saver(), thread_id, namespaces)
-    saved = [world.items(0), world.items(1)]
+    saved = _both(world)
     before = see(world.saver(), thread_id)
     call(world.saver(), thread_id)
     after = see(world.saver(), thread_id)
@@ -7256,8 +6642,7 @@ def test_a_call_cut_off_at_any_request_shows_before_or_after(
         if end == "dies and the thread is deleted":
             for each in (thread_id, f"{thread_id} copy"):
                 world.saver().delete_thread(each)
-            assert not world.items(0), f"cut off before request {left}"
-            assert not world.items(1), f"cut off before request {left}"
+            assert _both(world) == [[], []], f"cut off before request {left}"
         elif name != "copy_thread" or found == before:
             call(world.saver() if blade.dies else victim, thread_id)
             assert _seen_of_both(world.saver(), thread_id) == whole
@@ -7281,8 +6666,8 @@ def test_writes_of_both_kinds_cut_off_show_the_first_of_them(world: World) -> No
         blade.arm(left)
         with suppress(Cut):
             victim.put_writes(config, writes, f"task {left}")
-        found: Any = world.saver().get_tuple(config)
-        shown.append({c for task, c, _ in found.pending_writes if task == f"task {left}"})
+        writes_now = _read(world, config).pending_writes
+        shown.append({c for task, c, _ in writes_now if task == f"task {left}"})
 
     assert shown == [set(), {"a", "b"}, {"a", "b", "__resume__"}, {c for c, _ in writes}]
 
@@ -7302,15 +6687,14 @@ def test_a_checkpoint_half_deleted_is_hidden_from_every_question(
 
     for left in blade.before_each(1, lambda saver: getattr(saver, method)(argument)):
         saver = world.saver()
-        questions = [[saver.get_tuple(_config("thread", number))] for number in (1, 2)]
-        questions += [
-            [*saver.list(_config("thread"), before=_config("thread", 9))],
-            [*saver.list(_config("thread", 2))],
-            [*saver.list(_config("thread"))],
-        ]
-        for answer in questions:
-            for each in filter(None, map(_shown, answer)):
-                assert each == whole[each["config"]], f"cut off before request {left}"
+        answers = chain(
+            (saver.get_tuple(_config("thread", number)) for number in (1, 2)),
+            saver.list(_config("thread"), before=_config("thread", 9)),
+            saver.list(_config("thread", 2)),
+            saver.list(_config("thread")),
+        )
+        for each in filter(None, map(_shown, answers)):
+            assert each == whole[each["config"]], f"cut off before request {left}"
 
 
 @pytest.mark.usefixtures("small")
@@ -7327,8 +6711,7 @@ def test_a_clock_that_is_behind_hides_as_much(
 
     for left in blade.before_each(2, lambda saver: _CALLS[method](saver, "thread")):
         for checkpoint_ns in SUBGRAPHS:
-            found = map(_shown, world.saver().list(_config(thread_id, ns=checkpoint_ns)))
-            for each in found:
+            for each in map(_shown, world.saver().list(_config(thread_id, ns=checkpoint_ns))):
                 shown += 1
                 if method == "delete_thread":
                     assert each == whole[each["config"]], f"cut off before request {left}"
@@ -7343,23 +6726,20 @@ def test_a_clock_that_is_behind_hides_as_much(
 
 def _live(saver: DynamoDBSaver, namespaces: Sequence[str]) -> list[Any]:
     """Call every method, and return all that it shows on the way."""
-    thread_id = "thread"
-    _fill_world(saver, thread_id, namespaces)
-    _put_in(saver, thread_id)
-    _grow_writes(saver, thread_id)
-    seen: list[Any] = [_seen_of_both(saver, thread_id)]
-    saver.copy_thread(thread_id, f"{thread_id} copy")
-    seen.append(_seen_of_both(saver, thread_id))
-    seen.append(sorted(map(repr, map(_shown, saver.list(None)))))
-    seen.append(sorted(saver.threads()))
-    seen.append([*map(_shown, saver.list(_config(thread_id), filter={"step": 1}, limit=2))])
+    see = partial(_seen_of_both, saver, "thread")
+    _fill_world(saver, "thread", namespaces)
+    _put_in(saver, "thread")
+    _grow_writes(saver, "thread")
+    seen: list[Any] = [see()]
+    saver.copy_thread("thread", "thread copy")
+    seen += [see(), sorted(map(repr, map(_shown, saver.list(None)))), sorted(saver.threads())]
+    seen.append([*map(_shown, saver.list(_config("thread"), filter={"step": 1}, limit=2))])
     saver.delete_for_runs(["run-1"])
-    seen.append(_seen_of_both(saver, thread_id))
-    saver.prune([thread_id], grace_seconds=0)
-    seen.append(_seen_of_both(saver, thread_id))
-    saver.delete_thread(f"{thread_id} copy")
-    seen.append(_seen_of_both(saver, thread_id))
-    return seen
+    seen.append(see())
+    saver.prune(["thread"], grace_seconds=0)
+    seen.append(see())
+    saver.delete_thread("thread copy")
+    return [*seen, see()]
 
 
 @pytest.mark.usefixtures("small", "naps")
@@ -7369,17 +6749,12 @@ def test_every_call_ends_right_on_a_bad_day(world: World, kind: str) -> None:
     namespaces = SUBGRAPHS[: 2 if kind == "all kinds" else 3]
     expected = _live(world.saver(), namespaces)
     world.renew()
-    client = None
-    if kind == "a page of one item":
-        world.page_limit = 1
-    else:
-        client = Trouble(world, kind).client
+    is_paged = kind == "a page of one item"
+    world.page_limit = 1 if is_paged else None
+    client = None if is_paged else Trouble(world, kind).client
 
-    found = _live(world.saver(client), namespaces)
-
-    assert found == expected
-    for table in (0, 1):
-        assert {_key(item)[0] for item in world.items(table)} == {"thread"}
+    assert _live(world.saver(client), namespaces) == expected
+    assert [{_key(item)[0] for item in items} for items in _both(world)] == [{"thread"}] * 2
 
 
 @pytest.mark.usefixtures("small")
@@ -7446,8 +6821,8 @@ def test_a_write_whose_answer_was_lost_is_the_savers_own(world: World, kind: str
     saver.put_writes(config, [("x", "first"), ("y", None)], "task")
     saver.put_writes(config, [("x", "second"), ("y", 2), ("z", 3)], "task")
 
-    found: Any = world.saver().get_tuple(config)
-    assert found.pending_writes == [("task", "x", "first"), ("task", "y", None), ("task", "z", 3)]
+    writes = [("task", "x", "first"), ("task", "y", None), ("task", "z", 3)]
+    assert _read(world, config).pending_writes == writes
     assert len(world.items(1)) == 2
 
 
@@ -7468,8 +6843,8 @@ def test_a_thread_of_many_pages_asks_for_what_a_page_holds(
         namespace = f"{checkpoint_ns}{number}" if checkpoint_ns else ""
         saver.put(_config("thread", ns=namespace), _checkpoint(number), {}, {})
 
-    found = [*saver.list({"configurable": {"thread_id": "thread"}})]
-    again = [*saver.list({"configurable": {"thread_id": "thread"}}, limit=2**40)]
+    found = [*saver.list(_config("thread", ns=None))]
+    again = [*saver.list(_config("thread", ns=None), limit=2**40)]
 
     assert len(found) == len(again) == 20
     assert 1000 < max(limits) < 10_000
@@ -7484,10 +6859,6 @@ class Clock:
         self.busy = 0  # requests that a server is at work on
         self._wakes: list[float] = []
         self._change = threading.Condition()
-
-    def monotonic(self) -> float:
-        """Return the seconds since the start."""
-        return self.now
 
     def sleep(self, seconds: float) -> None:
         """Let time pass to the first who wakes, when nothing has happened for a millisecond."""
@@ -7507,7 +6878,7 @@ def _clock(monkeypatch: Patch) -> Clock:
     """Have botocore and the saver sleep by a clock of ours."""
     clock = Clock()
     monkeypatch.setattr(time, "sleep", clock.sleep)
-    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
     return clock
 
 
@@ -7521,12 +6892,7 @@ class Partition:
     """
 
     def __init__(
-        self,
-        world: World,
-        clock: Clock,
-        *,
-        attempts: int = 6,
-        answer_bytes: float = 16 * 1024 * 1024,
+        self, world: World, clock: Clock, *, attempts: int = 6, answer_bytes: float = 16 * 2**20
     ) -> None:
         """Make a client to which the partitions are open, without limits."""
         self.client = world.client(retries={"mode": "standard", "total_max_attempts": attempts})
@@ -7656,12 +7022,11 @@ def test_throttled_put_stores_a_value_of_any_size(
     world: World, partition: Partition, size: int
 ) -> None:
     """One partition takes 1 MB a second; put() of a larger value once left some of it undone."""
-    saver = world.saver(partition.client)
     partition.limit()
 
-    config = _put_noise(saver, 1, size * 1024 * 1024)
+    config = _put_noise(world.saver(partition.client), 1, size * 2**20)
 
-    assert _value_of(world.saver().get_tuple(config)) == _noise(size * 1024 * 1024)
+    assert _value_of(_read(world, config)) == _noise(size * 2**20)
     assert partition.refused > 1
 
 
@@ -7674,8 +7039,8 @@ def test_throttled_put_writes_stores_writes_of_any_size(world: World, partition:
 
     saver.put_writes(config, writes, "task")
 
-    found: Any = world.saver().get_tuple(config)
-    assert sorted(found.pending_writes) == sorted(("task", *write) for write in writes)
+    found = _read(world, config).pending_writes
+    assert sorted(found) == sorted(("task", *write) for write in writes)
     assert partition.refused > 1
 
 
@@ -7688,15 +7053,13 @@ def test_throttled_copy_and_deletion_leave_nothing_out(world: World, partition: 
         saver.put_writes(_config("thread", number), [("y", _noise(3000, number))], "task")
     expected = [*map(_shown, world.saver().list(_config("thread")))]
     partition.limit(300 / world.slowness, 900 / world.slowness)
-    refused = []
 
     saver.copy_thread("thread", "copy")
-    refused.append(partition.refused)
+    refused = [partition.refused]
     found = [*map(_shown, world.saver().list(_config("copy")))]
     saver.prune(["copy"], grace_seconds=0)
     refused.append(partition.refused)
-    kept = world.saver().get_tuple(_config("copy"))
-    kept_items = world.items(0, "copy")
+    kept, kept_items = _read(world, _config("copy")), world.items(0, "copy")
     saver.delete_thread("thread")
     refused.append(partition.refused)
 
@@ -7704,8 +7067,7 @@ def test_throttled_copy_and_deletion_leave_nothing_out(world: World, partition: 
     assert len(found) == count
     assert _value_of(kept) == _noise(6000, count - 1)
     assert 2 <= len(kept_items) <= 4
-    assert not world.items(0, "thread")
-    assert not world.items(1, "thread")
+    assert _both(world, "thread") == [[], []]
     assert 0 < refused[0] < refused[1] < refused[2]
 
 
@@ -7726,7 +7088,7 @@ def test_throttled_puts_of_single_items_are_all_done(world: World, partition: Pa
     assert partition.refused
 
 
-@pytest.mark.parametrize("answer_bytes", [300_000, 16 * 1024 * 1024])
+@pytest.mark.parametrize("answer_bytes", [300_000, 16 * 2**20])
 def test_reads_go_on_past_what_one_answer_holds(
     world: World, clock: Clock, answer_bytes: int
 ) -> None:
@@ -7734,24 +7096,22 @@ def test_reads_go_on_past_what_one_answer_holds(
     partition = Partition(world, clock, attempts=1, answer_bytes=answer_bytes)
     config = _put_noise(world.saver(partition.client), 1, 3_000_000)
 
-    found: Any = world.saver(partition.client).get_tuple(config)
-    listed = [*world.saver(partition.client).list(_config("thread"))]
+    found = [world.saver(partition.client).get_tuple(config)]
+    found += world.saver(partition.client).list(_config("thread"))
 
-    assert [_value_of(found), *map(_value_of, listed)] == [_noise(3_000_000)] * 2
+    assert [*map(_value_of, found)] == [_noise(3_000_000)] * 2
     assert bool(partition.refused) == (answer_bytes < 3_000_000)
 
 
 def test_throttled_reads_get_everything(world: World, partition: Partition) -> None:
     """A value larger than what a partition gives in a second is read, and so is a list of many."""
-    saver = world.saver(partition.client)
-    _put_noise(saver, 4, 1_000_000)
+    _put_noise(world.saver(partition.client), 4, 1_000_000)
     partition.limit(1000, 100)
 
-    found: Any = world.saver(partition.client).get_tuple(_config("thread"))
-    listed = [*world.saver(partition.client).list(_config("thread"))]
+    found = [world.saver(partition.client).get_tuple(_config("thread"))]
+    found += world.saver(partition.client).list(_config("thread"))
 
-    assert _value_of(found) == _noise(1_000_000, 3)
-    assert [*map(_value_of, listed)] == [_noise(1_000_000, n) for n in (3, 2, 1, 0)]
+    assert [*map(_value_of, found)] == [_noise(1_000_000, n) for n in (3, 3, 2, 1, 0)]
     assert partition.refused > 1
 
 
@@ -7759,23 +7119,21 @@ def test_throttling_without_end_ends_in_an_error(
     world: World, clock: Clock, partition: Partition
 ) -> None:
     """Where a partition takes nothing at all, a call ends after the client's attempts, and says so."""
-    saver = world.saver(partition.client)
     partition.limit(0, 0)
 
     with pytest.raises(DynamoDBSaverError) as caught:
-        _put_noise(saver, 1, 100_000)
+        _put_noise(world.saver(partition.client), 1, 100_000)
 
-    undone = re.search(r"left (\d+) items", str(caught.value))
-    assert undone
+    (undone,) = re.findall(r"left (\d+) items", str(caught.value))
     assert str(caught.value) == (
-        f"batch_write_item left {undone[1]} items of table {world.tables[0]!r} undone after 6 "
+        f"batch_write_item left {undone} items of table {world.tables[0]!r} undone after 6 "
         f"attempts: DynamoDB throttles, and took none for {clock.now:.1f} seconds; call again "
         f"later, or raise total_max_attempts in the retries of the client's config"
     )
     assert isinstance(caught.value.__cause__, ClientError)
     assert partition.sent["BatchWriteItem"] == 6
     assert clock.now < 32
-    assert 2 < int(undone[1]) <= 25
+    assert 2 < int(undone) <= 25
     assert not world.items(0)
 
 
@@ -7789,14 +7147,13 @@ def test_throttling_that_begins_amid_a_call_ends_in_an_error(
     with pytest.raises(DynamoDBSaverError, match="undone after") as caught:
         _put_noise(saver, 1, 3_000_000)
 
-    undone = re.search(r"left (\d+) items", str(caught.value))
-    assert undone
+    (undone,) = re.findall(r"left (\d+) items", str(caught.value))
     stored = len(world.items(0))
     partition.unlimit()
     _put_noise(saver, 1, 3_000_000)
     assert stored > 10
     # All the segments, and the checkpoint.
-    assert len(world.items(0)) == stored + int(undone[1]) + 1
+    assert len(world.items(0)) == stored + int(undone) + 1
 
 
 @pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
@@ -7810,7 +7167,8 @@ def test_nothing_goes_on_after_a_call_has_raised(
     client = world.client()
     saver = world.saver(client, max_workers=2)
     _put_noise(saver, 60, 100)
-    begun, ended, both = [0], [0], threading.Barrier(2)
+    begun, both = [0], threading.Barrier(2)
+    ended: list[str] = []
 
     def begin(**_: Any) -> None:
         begun[0] += 1
@@ -7823,17 +7181,16 @@ def test_nothing_goes_on_after_a_call_has_raised(
             raise error
         time.sleep(0.1)
 
-    def end(**_: Any) -> None:
-        ended[0] += 1
-
     client.meta.events.register("before-call.dynamodb.BatchWriteItem", begin)
-    client.meta.events.register("after-call.dynamodb.BatchWriteItem", end)
+    client.meta.events.register(
+        "after-call.dynamodb.BatchWriteItem", lambda model, **_: ended.append(model.name)
+    )
     keys = [{key: item[key] for key in TABLE_KEYS[0]} for item in world.items(0)]
 
     with pytest.raises(error):
         saver._store.checkpoints.batch_delete(keys)
 
-    assert begun == ended
+    assert begun == [len(ended)]
     left = len(world.items(0))
     saver.close()
     assert len(world.items(0)) == left > 0
@@ -7851,13 +7208,12 @@ def test_workers_never_wait_for_workers(max_workers: int) -> None:
     def outer(number: int) -> list[int]:
         return workers.side_by_side(inner, range(number))
 
+    def work() -> None:
+        answers.append(workers.side_by_side(outer, range(40)))
+        answers.append(workers.start(outer, 3).result())
+
     answers: list[Any] = []
-    thread = threading.Thread(
-        target=lambda: answers.extend(
-            [workers.side_by_side(outer, range(40)), workers.start(outer, 3).result()]
-        ),
-        daemon=True,
-    )
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(60)
 
@@ -7918,18 +7274,15 @@ def _fill_with_payload(saver: DynamoDBSaver, thread_id: str) -> None:
     long = PAYLOAD + _words(1600, 1)
     for number, value in ((1, PAYLOAD), (2, long)):
         checkpoint = _checkpoint(number, {"messages": [PAYLOAD, value]}, 1)
-        note = {"long": _words(3000, 2)} if number == 2 else {}
-        config = saver.put(
-            _config(thread_id, ns="sub"), checkpoint, metadata | note, {"messages": 1}
-        )
+        metadata |= {"long": _words(3000, 2)} if number == 2 else {}
+        config = saver.put(_config(thread_id, ns="sub"), checkpoint, metadata, {"messages": 1})
         saver.put_writes(config, [("x", value)], "task")
         saver.put_writes(config, [("x", PAYLOAD + _words(400, 3))], "another task")
         saver.put_writes(config, [("__interrupt__", value)], "task")
 
 
 def _assert_names_the_place(world: World, caught: DamagedCheckpointError, thread_id: str) -> None:
-    assert caught.thread_id == thread_id
-    assert caught.checkpoint_ns == "sub"
+    assert (caught.thread_id, caught.checkpoint_ns) == (thread_id, "sub")
     assert caught.checkpoint_id in (_id(1), _id(2))
     assert caught.table_name in world.tables
     for each in (caught.thread_id, "sub", caught.checkpoint_id, caught.table_name):
@@ -7937,8 +7290,18 @@ def _assert_names_the_place(world: World, caught: DamagedCheckpointError, thread
     cause: BaseException | None = caught
     while cause:
         assert PAYLOAD[:12] not in str(cause)
-        assert not cause.__cause__ or not isinstance(cause.__cause__, KeyError)
         cause = cause.__cause__
+        assert not isinstance(cause, KeyError)
+
+
+def _errors_of(*asks: Callable[[], object]) -> list[DamagedCheckpointError]:
+    """Return the error that each of the calls ends in."""
+    errors = []
+    for ask in asks:
+        with pytest.raises(DamagedCheckpointError) as caught:
+            ask()
+        errors.append(caught.value)
+    return errors
 
 
 @_short_and_long("every", 9, 1)
@@ -7948,12 +7311,11 @@ def _assert_names_the_place(world: World, caught: DamagedCheckpointError, thread
 def test_damage_is_told_and_never_shown(world: World, table: int, every: int) -> None:
     """A byte that is flipped, cut off or gone, in any item, ends in an error that says where."""
     _fill_with_payload(world.saver(), "thread")
-    wrong = []
-    items = world.items(table)
-    cases = [(item, *damage) for item in items for damage in _damages(item)]
+    saver, wrong = world.saver(), []
+    cases = [(item, *damage) for item in world.items(table) for damage in _damages(item)]
 
     for item, what, damaged in cases[:: every * world.slowness]:
-        world.plain.put_item(TableName=world.tables[table], Item=damaged)
+        _put_item(saver, damaged)
         try:
             _ask_everything(world.saver(), "thread")
         except DamagedCheckpointError as error:
@@ -7962,15 +7324,13 @@ def test_damage_is_told_and_never_shown(world: World, table: int, every: int) ->
             wrong.append(f"{what}: {error!r}")
         else:
             wrong.append(f"{what}: not told")
-        world.plain.put_item(TableName=world.tables[table], Item=item)
+        _put_item(saver, item)
 
     assert not wrong, "\n".join(sorted(set(wrong)))
     names = {what.partition(":")[0] for _, what, _ in cases}
     # Under encryption names differ each time: whether some are left beside lists is chance.
-    assert names - {"body", "segments"} == {
-        *("digest", "lists"),
-        *(("checkpoint", "segment"), ("writes",))[table],
-    }
+    of_table = ("checkpoint", "segment") if table == 0 else ("writes",)
+    assert names - {"body", "segments"} == {"digest", "lists", *of_table}
     _ask_everything(world.saver(), "thread")
 
 
@@ -7979,60 +7339,56 @@ def test_damage_is_told_and_never_shown(world: World, table: int, every: int) ->
 @pytest.mark.usefixtures("small", "serde")
 def test_a_segment_that_is_gone_is_told(world: World, every: int) -> None:
     """Whatever names a segment that is missing can't be read, and says so."""
-    _fill_with_payload(world.saver(), "thread")
+    saver = world.saver()
+    _fill_with_payload(saver, "thread")
     segments = [item for item in world.items(0) if "segment" in item]
     assert len(segments) > 10
 
     for item in segments[:: every * world.slowness]:
-        key = {name: item[name] for name in ("thread_id", "checkpoint_id")}
-        world.plain.delete_item(TableName=world.tables[0], Key=key)
+        _delete_item(saver, item)
         with pytest.raises(DamagedCheckpointError, match=r"Segment .* is missing") as caught:
             _ask_everything(world.saver(), "thread")
         _assert_names_the_place(world, caught.value, "thread")
-        world.plain.put_item(TableName=world.tables[0], Item=item)
+        _put_item(saver, item)
 
 
 @_short_and_long("every", 5, 1)
 @pytest.mark.usefixtures("small")
 def test_an_item_of_another_thread_is_told(world: World, every: int) -> None:
     """An item copied by hand to another thread, checkpoint or name is not taken for that one's."""
-    _fill_with_payload(world.saver(), "thread")
-    _fill_with_payload(world.saver(), "other")
-    items = [world.items(0, "thread"), world.items(1, "thread")]
-    moved = [[item | {"thread_id": {"S": "other"}} for item in items[0] if "checkpoint_ns" in item]]
-    hash_key = "thread_id_checkpoint_id_checkpoint_ns"
-    moved.append([
-        item | {hash_key: {"S": "other"}} for item in items[1]
-    ])  # fmt: skip
-    segments = [item for item in items[0] if "segment" in item]
-    moved[0] += [
-        a | {"thread_id": {"S": "other"}, "checkpoint_id": b["checkpoint_id"]}
+    saver = world.saver()
+    for thread_id in ("thread", "other"):
+        _fill_with_payload(saver, thread_id)
+    items, writes = _both(world, "thread")
+    to_other = {"thread_id": {"S": "other"}}
+    moved = [item | to_other for item in items if "checkpoint_ns" in item]
+    segments = [item for item in items if "segment" in item]
+    moved += [
+        a | to_other | {"checkpoint_id": b["checkpoint_id"]}
         for a, b in zip(segments, segments[1:] + segments[:1], strict=True)
     ]
+    moved_writes = [item | {TABLE_KEYS[1][0]: {"S": "other"}} for item in writes]
+    originals = {repr(_key(item)): item for item in chain(*_both(world, "other"))}
+    step = every * world.slowness
 
-    for number, table_name in enumerate(world.tables):
-        originals = {json.dumps(_key(item)): item for item in world.items(number, "other")}
-        for item in moved[number][:: every * world.slowness]:
-            if json.dumps(_key(item)) not in originals:
-                continue
-            world.plain.put_item(TableName=table_name, Item=item)
-            with pytest.raises(DamagedCheckpointError) as caught:
-                _ask_everything(world.saver(), "other")
-            _assert_names_the_place(world, caught.value, "other")
-            world.plain.put_item(TableName=table_name, Item=originals[json.dumps(_key(item))])
+    for item in moved[::step] + moved_writes[::step]:
+        if original := originals.get(repr(_key(item))):
+            _put_item(saver, item)
+            (error,) = _errors_of(partial(_ask_everything, world.saver(), "other"))
+            _assert_names_the_place(world, error, "other")
+            _put_item(saver, original)
 
 
 @pytest.mark.usefixtures("small")
 def test_a_segment_of_a_newer_version_says_so(world: World) -> None:
     """A first byte that this version does not know may be a newer one's."""
-    _fill_with_payload(world.saver(), "thread")
+    saver = world.saver()
+    _fill_with_payload(saver, "thread")
     item = next(item for item in world.items(0) if "segment" in item)
-    newer = item | {"segment": {"B": b"\x09" + item["segment"]["B"][1:]}}
-    world.plain.put_item(TableName=world.tables[0], Item=newer)
+    _put_item(saver, item | {"segment": {"B": b"\x09" + item["segment"]["B"][1:]}})
 
-    with pytest.raises(
-        DamagedCheckpointError, match=r"b'\\t': a format written by a newer version"
-    ):
+    told = r"b'\\t': a format written by a newer version"
+    with pytest.raises(DamagedCheckpointError, match=told):
         _ask_everything(world.saver(), "thread")
 
 
@@ -8042,17 +7398,15 @@ def test_a_segment_of_a_newer_version_says_so(world: World) -> None:
 def test_a_damaged_thread_can_be_deleted(world: World, every: int) -> None:
     """Whatever is damaged, delete_thread() leaves nothing."""
     _fill_with_payload(world.saver(), "thread")
-    saved = [world.items(0), world.items(1)]
-    damages = [list(_damages(item)) for items in saved for item in items]
+    saved = _both(world)
+    damages = [list(_damages(item)) for item in chain(*saved)]
 
     for number in range(0, max(map(len, damages)), every * world.slowness):
         _restore(world, saved)
         for damaged in (each[number % len(each)][1] for each in damages if each):
-            table = world.tables["task_id_idx" in damaged]
-            world.plain.put_item(TableName=table, Item=damaged)
+            _put_item(world.saver(), damaged)
         world.saver().delete_thread("thread")
-        assert not world.items(0)
-        assert not world.items(1)
+        assert _both(world) == [[], []]
 
 
 # -- Forgery --------------------------------------------------------------------------------------
@@ -8073,6 +7427,11 @@ def _in_record(**changes: Any) -> _Forge:
 
 def _in_write(**changes: Any) -> _Forge:
     return lambda _, w: _altered(w, **changes)
+
+
+def _writes_of(*content: Any) -> _Forge:
+    """Put writes that hold *content* in the place of ours."""
+    return _in_write(writes={"B": b"\0" + ormsgpack.packb([*content])})
 
 
 def _record(content: Any, type_: str = "msgpack", names: bytes | None = None) -> _Forge:
@@ -8154,23 +7513,19 @@ MALFORMED: Final[dict[str, _Forge]] = {
     "a negative range": _value(["msgpack", [0, -3, 2]], bytes(range(63))),
 }
 # Of a checkpoint's item and of one of its writes, what is put in place of one of them, or beside.
+# fmt: off
 FORGED: Final[dict[str, _Forge]] = MALFORMED | {
     "code in the checkpoint": _record([_BARE | {"ts": _call_of("ts")}, _META, {}]),
     "code in the metadata": _record([_BARE, _META | {"x": _call_of("m")}, {}]),
     "code for a record": _record(_call_of("record")),
-    "code in a value": _record(
-        [
-            _BARE | {"channel_versions": {"branch:to:x": 1}},
-            _META,
-            {"branch:to:x": ["msgpack", ormsgpack.packb([_call_of("value")])]},
-        ]
-    ),
+    "code in a value": _record([
+        _BARE | {"channel_versions": {"branch:to:x": 1}}, _META,
+        {"branch:to:x": ["msgpack", ormsgpack.packb([_call_of("value")])]},
+    ]),
     "code in layout 0": _layout_0(
         _BARE | {"channel_values": {"x": _call_of("value")}}, _META | {"y": _call_of("m")}
     ),
-    "code in writes": _in_write(
-        writes={"B": b"\0" + ormsgpack.packb([[0, "x", "msgpack", _call_of("w")]])}
-    ),
+    "code in writes": _writes_of([0, "x", "msgpack", _call_of("w")]),
     "a secret of no bytes": _record([_BARE, _META, {}, False, "secret"]),
     "a negative skip": _span(-1, 0, 1),
     "no skip": _span(),
@@ -8194,16 +7549,14 @@ FORGED: Final[dict[str, _Forge]] = MALFORMED | {
     "a name of a short length": _value(["null", [0, 0, 1]], b"x" * 20),
     "numbers for names": _record([_X, _META, {"x": 7}]),
     "a run that is a list": _record([_BARE, _META | {"run_id": []}, {}]),
-    "counters that are numbers": _record(
-        [_X | {"updated_channels": 7}, _META | {_COUNTERS: {"x": 7}}, {}]
-    ),
+    "counters that are numbers": _record([
+        _X | {"updated_channels": 7}, _META | {_COUNTERS: {"x": 7}}, {},
+    ]),
     "a bomb for a record": lambda c, _: _altered(c, checkpoint=_bomb()),
     "a bomb for writes": lambda _, w: _altered(w, writes=_bomb()),
     "a body of 20 bytes of names": _in_record(checkpoint=None, body={"B": b"x" * 20}),
     "neither a record nor a body": _in_record(checkpoint=None),
-    "writes of a range beyond the names": _in_write(
-        writes={"B": b"\0" + ormsgpack.packb([[0, "x", "null", [0, 0, 1]]])}
-    ),
+    "writes of a range beyond the names": _writes_of([0, "x", "null", [0, 0, 1]]),
     "its own parent": _in_record(parent_checkpoint_id={"S": _id(2)}),
     "a parent of 1,024 bytes": _in_record(parent_checkpoint_id={"S": "p" * 1024}),
     "control characters": lambda c, _: c | {"checkpoint_id": {"S": "1ef\x1b[2J\r\n\x00"}},
@@ -8239,7 +7592,8 @@ HARMLESS: Final = frozenset({
     "a write of all indices", "a write of strange indices", "nothing of a record",
     "a namespace of no number", "a pruned item of half a name", "nothing of a segment",
     "nothing of a write", "nothing of a write, and no index",
-})  # fmt: skip
+})
+# fmt: on
 
 
 @pytest.fixture
@@ -8255,41 +7609,41 @@ def test_a_forged_item_runs_no_code_and_is_told(
     world: World, command: Run, environment: Patch, run_of_code: list[str], name: str
 ) -> None:
     """No call that needs no values runs code, stops other threads, or fails in an unknown way."""
-    with world.saver() as saver:
-        for thread_id in ("thread", "other"):
-            config = _put(saver, _config(thread_id), 1, {"x": 1}, run_id=f"run of {thread_id}")
-            config = _put(saver, config, 2, {"x": 2}, run_id=f"run of {thread_id}")
-            saver.put_writes(config, [("x", 3)], "task")
+    saver = world.saver()
+    for thread_id in ("thread", "other"):
+        config = _put(saver, _config(thread_id), 1, {"x": 1}, run_id=f"run of {thread_id}")
+        config = _put(saver, config, 2, {"x": 2}, run_id=f"run of {thread_id}")
+        saver.put_writes(config, [("x", 3)], "task")
     (c,) = (item for item in world.items(0, "thread") if _id(2) in item["checkpoint_id"]["S"])
     (w,) = world.items(1, "thread")
     forged = FORGED[name](c, w)
-    _put_item(world.saver(), forged)
+    _put_item(saver, forged)
     for variable, each in zip(("CHECKPOINTS_TABLE", "WRITES_TABLE"), world.tables, strict=True):
         environment.setenv(variable, each)
     told: list[DamagedCheckpointError] = []
     unfinished: list[str] = []
 
-    def ask(call: Callable[[DynamoDBSaver], Any]) -> Any:
+    def ask(method: str, *args: Any, **options: Any) -> None:
         try:
-            return call(world.saver())
+            _sync(world.saver(), method, *args, **options)
         except DamagedCheckpointError as error:
             told.append(error)
         except DynamoDBSaverError as error:
             unfinished.append(str(error))
 
     check = world.saver().verify("thread")
-    ask(lambda saver: [*saver.history("thread")])
-    ask(lambda saver: saver.stats("thread"))
+    ask("history", "thread")
+    ask("stats", "thread")
     answers = [command(each, "thread") for each in ("show", "stats", "verify")]
-    ask(lambda saver: saver.copy_thread("thread", "copy"))
-    ask(lambda saver: saver.delete_for_runs(["run of other"], use_index=False))
+    ask("copy_thread", "thread", "copy")
+    ask("delete_for_runs", ["run of other"], use_index=False)
     assert not any(_id(1) in item["checkpoint_id"]["S"] for item in world.items(0, "other"))
-    ask(lambda saver: saver.prune(["thread"]))
-    ask(lambda saver: saver.prune(["thread"], grace_seconds=0))
+    ask("prune", ["thread"])
+    ask("prune", ["thread"], grace_seconds=0)
     if not name.startswith("code"):  # values are the serde's business
-        ask(lambda saver: [*saver.list(None)])
-        ask(lambda saver: saver.get_tuple(_config("thread")))
-        ask(lambda saver: saver.put_writes(_config("thread", 2), [("x", 1)], "task"))
+        ask("list", None)
+        ask("get_tuple", _config("thread"))
+        ask("put_writes", _config("thread", 2), [("x", 1)], "task")
     world.saver().delete_thread("thread")
 
     assert run_of_code == []
@@ -8328,12 +7682,12 @@ def test_a_bomb_takes_little_memory(world: World, name: str) -> None:
     """An item of 300 KB that would unpack to 300 MB is told of before it has."""
     saver = world.saver()
     saver.put_writes(_put(saver, _config("thread"), 2), [("x", 1)], "task")
-    (c,), (w,) = world.items(0), world.items(1)
+    (c,), (w,) = _both(world)
     _put_item(saver, FORGED[name](c, w))
     tracemalloc.start()
 
     with pytest.raises(DamagedCheckpointError, match="Compressed bytes are damaged"):
-        world.saver().get_tuple(_config("thread"))
+        _read(world)
 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -8348,16 +7702,13 @@ def test_list_returns_all_before_a_damaged_checkpoint(world: World) -> None:
         config = _put(saver, config, number, {"x": number})
     (item,) = (item for item in world.items(0) if item["checkpoint_id"]["S"] == _id(3))
     _put_item(saver, _layout_0(1, 2)(item, {}))
-    found: list[CheckpointTuple] = []
 
     listed = world.saver().list(None)
-    found += islice(listed, 5)
-
+    assert _numbers([*islice(listed, 5)]) == [8, 7, 6, 5, 4]
     with pytest.raises(DamagedCheckpointError) as caught:
         next(listed)
 
     assert caught.value.checkpoint_id == _id(3)
-    assert _numbers(found) == [8, 7, 6, 5, 4]
 
 
 @ONE_SERVER
@@ -8369,7 +7720,7 @@ def test_a_malformed_record_is_told_by_every_read(world: World, name: str) -> No
     reader, forged = world.saver(), MALFORMED[name](record, {})
     _put_item(reader, forged)
 
-    for ask in (
+    for error in _errors_of(
         lambda: reader.get_tuple(_config("thread")),
         lambda: reader.get_tuple(_config("thread", 2)),
         lambda: [*reader.list(_config("thread"))],
@@ -8378,9 +7729,7 @@ def test_a_malformed_record_is_told_by_every_read(world: World, name: str) -> No
         lambda: reader.copy_thread("thread", f"copy {uuid4()}"),
         lambda: reader.delete_for_runs(["run"]),
     ):
-        with pytest.raises(DamagedCheckpointError) as caught:
-            ask()
-        assert (caught.value.thread_id, caught.value.checkpoint_id) == ("thread", _id(2))
+        assert (error.thread_id, error.checkpoint_id) == ("thread", _id(2))
     (told,) = reader.verify("thread").damaged
     assert f"checkpoint {_id(2)!r}" in told
     # Which segments an item names, it says outside of its record.
@@ -8393,13 +7742,11 @@ def test_a_malformed_write_is_told(world: World) -> None:
     saver = world.saver()
     saver.put_writes(_put(saver, _config("thread"), 1), [("x", "a write")], "task")
     (write,) = world.items(1)
+
     for content in (7, [[0, "x"]], [["0", "x", "null", b""]], [[0, "x", "nonsense", b""]]):
         _put_item(saver, _altered(write, writes={"B": b"\0" + ormsgpack.packb(content)}))
-
-        with pytest.raises(DamagedCheckpointError) as caught:
-            world.saver().get_tuple(_config("thread"))
-
-        assert caught.value.table_name == world.tables[1]
+        (error,) = _errors_of(partial(_read, world))
+        assert error.table_name == world.tables[1]
 
 
 def test_a_forged_thread_stops_no_other(world: World) -> None:
@@ -8450,6 +7797,9 @@ def test_parents_in_a_circle_end_in_an_error(
 # -- Crowds ---------------------------------------------------------------------------------------
 
 
+_Do = Callable[[], Any]
+
+
 class Knock:
     """Lets somebody else in before one of a client's requests."""
 
@@ -8460,9 +7810,9 @@ class Knock:
         self.client.meta.events.register("before-send.dynamodb", self._send)
         self._lock = threading.Lock()
         self._left = -1
-        self._come_in: Callable[[], Any] = int
+        self._come_in: _Do = int
 
-    def arm(self, left: int, come_in: Callable[[], Any]) -> None:
+    def arm(self, left: int, come_in: _Do) -> None:
         """Call *come_in* before the request after *left* ones."""
         self._left, self._come_in = left, come_in
 
@@ -8471,13 +7821,7 @@ class Knock:
         """Say whether there was such a request."""
         return self._left < 0
 
-    def before_each(
-        self,
-        every: int,
-        begin: Callable[[], Any],
-        act: Callable[[], Any],
-        come_in: Callable[[], Any],
-    ) -> Iterator[int]:
+    def before_each(self, every: int, begin: _Do, act: _Do, come_in: _Do) -> Iterator[int]:
         """Do *act* again and again, and *come_in* before another of its requests each time."""
         for left in self._world.slice(every):
             begin()
@@ -8523,8 +7867,7 @@ class Site:
         world.now += 2 * GRACE
         self.old = config
         self.head = self.store(saver, 4, config, "C")
-        self._saved = [world.items(0), world.items(1)]
-        self._now = world.now
+        self._saved, self._now = _both(world), world.now
 
     def begin(self) -> None:
         """Go back to that state."""
@@ -8540,21 +7883,6 @@ class Site:
         return _put(saver, config, number, _lists(letters), run_id=f"run-{number}")
 
 
-def _store_again(site: Site, saver: DynamoDBSaver) -> None:
-    """Go on with what was lately garbage."""
-    site.store(saver, 10, site.head, "AB")
-
-
-def _fork(site: Site, saver: DynamoDBSaver) -> None:
-    """Go on from a checkpoint that is being deleted."""
-    site.store(saver, 11, site.old, "BD")
-
-
-def _write_again(site: Site, saver: DynamoDBSaver) -> None:
-    """Write a value as large as the one that was deleted with its checkpoint."""
-    saver.put_writes(site.head, [("x", _words(1600, 8))], "task")
-
-
 def _write_first(site: Site, saver: DynamoDBSaver) -> None:
     """Store a checkpoint's writes before it."""
     config = _config("thread", 12)
@@ -8564,51 +7892,48 @@ def _write_first(site: Site, saver: DynamoDBSaver) -> None:
     assert len(found.pending_writes) == 1
 
 
-def _prune_late(site: Site, saver: DynamoDBSaver) -> None:  # noqa: ARG001  a call as the others
-    saver.prune(["thread"])
-
-
-def _prune_twice(site: Site, saver: DynamoDBSaver) -> None:  # noqa: ARG001  a call as the others
+def _prune_twice(site: Site, saver: DynamoDBSaver) -> None:  # noqa: ARG001  an act as the others
     """Delete checkpoints, and then look for what nothing names any more."""
-    saver.prune(["thread"])
-    saver.prune(["thread"])
+    for _ in range(2):
+        saver.prune(["thread"])
 
 
-def _delete_run(site: Site, saver: DynamoDBSaver) -> None:  # noqa: ARG001  a call as the others
-    saver.delete_for_runs(["run-3"])
-
-
-def _copy(site: Site, saver: DynamoDBSaver) -> None:  # noqa: ARG001  a call as the others
-    saver.copy_thread("thread", "thread copy")
-
-
-_WRITERS: Final = (_store_again, _fork, _write_again, _write_first)
+_Acts = dict[str, Callable[[Site, DynamoDBSaver], Any]]
+_WRITERS: Final[_Acts] = {
+    # A run goes on with what was lately garbage, or from a checkpoint that is being deleted.
+    "store_again": lambda site, saver: site.store(saver, 10, site.head, "AB"),
+    "fork": lambda site, saver: site.store(saver, 11, site.old, "BD"),
+    # The value is as large as the one that was deleted with its checkpoint.
+    "write_again": lambda site, saver: saver.put_writes(
+        site.head, [("x", _words(1600, 8))], "task"
+    ),
+    "write_first": _write_first,
+}
+_OTHERS: Final[_Acts] = {
+    "prune": lambda _, saver: saver.prune(["thread"]),
+    "prune_twice": _prune_twice,
+    "copy": lambda _, saver: saver.copy_thread("thread", "thread copy"),
+    "delete_run": lambda _, saver: saver.delete_for_runs(["run-3"]),
+}
 _PAIRS: Final = [
-    pytest.param(_prune_late, _store_again, True, 3, id="_prune_late-_store_again-short"),
-    pytest.param(_copy, _fork, True, 5, id="_copy-_fork-short"),
-    pytest.param(_prune_twice, _write_again, False, 1, id="_prune_twice-_write_again-short"),
+    pytest.param("prune", "store_again", "inside", 3, id="prune-store_again-short"),
+    pytest.param("copy", "fork", "inside", 5, id="copy-fork-short"),
+    pytest.param("prune_twice", "write_again", "outside", 1, id="prune_twice-write_again-short"),
 ] + [
-    pytest.param(
-        other, writer, is_inside, 1, id=f"{other.__name__}-{writer.__name__}-{where}", marks=LONG
-    )
-    for other in (_prune_late, _prune_twice, _copy, _delete_run)
-    for writer in _WRITERS
-    for is_inside, where in ((True, "inside"), (False, "outside"))
+    pytest.param(*pair, 1, id="-".join(pair), marks=LONG)
+    for pair in itertools.product(_OTHERS, _WRITERS, ("inside", "outside"))
 ]
 
 
 @ENCRYPTED_IN_LONG
 @pytest.mark.usefixtures("small", "serde")
-@pytest.mark.parametrize(("other", "writer", "writer_is_inside", "every"), _PAIRS)
+@pytest.mark.parametrize(("other", "writer", "where", "every"), _PAIRS)
 def test_no_checkpoint_loses_a_segment_to_another_process(
-    world: World,
-    writer: Callable[[Site, DynamoDBSaver], None],
-    other: Callable[[Site, DynamoDBSaver], None],
-    writer_is_inside: bool,  # noqa: FBT001  a parameter of the test
-    every: int,
+    world: World, other: str, writer: str, where: str, every: int
 ) -> None:
     """Whichever request of the one the other comes before, all that is stored stays readable."""
-    outer, inner = (other, writer) if writer_is_inside else (writer, other)
+    acts = (_OTHERS[other], _WRITERS[writer])
+    outer, inner = acts if where == "inside" else acts[::-1]
     knock = Knock(world)
     site = Site(world, knock.client)
 
@@ -8634,82 +7959,57 @@ def test_a_copy_of_what_is_being_pruned_is_whole(world: World, every: int) -> No
     whole = {each["config"][1:]: each for each in _seen(world.saver(), "thread")["all"]}
 
     for left in knock.before_each(
-        every, site.begin, lambda: _copy(site, site.busy), lambda: site.warm.prune(["thread"])
+        every,
+        site.begin,
+        lambda: site.busy.copy_thread("thread", "thread copy"),
+        lambda: site.warm.prune(["thread"]),
     ):
         shown = _seen(world.saver(), "thread copy")["all"]
         assert shown, f"before request {left}"
         for each in shown:
-            before = whole[each["config"][1:]]
-            same = ("checkpoint", "values", "versions", "metadata", "writes")
-            assert [each[name] for name in same] == [before[name] for name in same], (
-                f"before request {left}"
-            )
+            for name in ("checkpoint", "values", "versions", "metadata", "writes"):
+                told = f"{name} before request {left}"
+                assert each[name] == whole[each["config"][1:]][name], told
 
 
-def _run(saver: DynamoDBSaver, thread_id: str, checkpoint_ns: str, steps: int = 3) -> Any:
-    """Do as a run of a graph does, and return what it should leave behind."""
+def _texts(thread_id: str, checkpoint_ns: str) -> list[str]:
+    """Return the list that a run of three steps ends with; each adds four."""
+    texts = [f"{thread_id} {checkpoint_ns} {step} {_words(60, step)}" for step in (1, 2, 3)]
+    return [text for text in texts for _ in range(4)]
+
+
+def _run(saver: DynamoDBSaver, thread_id: str, checkpoint_ns: str) -> None:
+    """Do as a run of a graph does, and see what it leaves behind."""
     config = _config(thread_id, ns=checkpoint_ns)
-    values: dict[str, Any] = {"messages": []}
-    for step in range(1, steps + 1):
-        values["messages"] += [f"{thread_id} {checkpoint_ns} {step} {_words(60, step)}"] * 4
-        config = _put(saver, config, step, values)
+    texts = _texts(thread_id, checkpoint_ns)
+    for step in (1, 2, 3):
+        config = _put(saver, config, step, {"messages": texts[: 4 * step]})
         saver.put_writes(config, [("x", f"{thread_id} {step}"), ("y", None)], "task")
-    found: Any = saver.get_tuple(_config(thread_id, ns=checkpoint_ns))
-    assert found.checkpoint["channel_values"] == values
-    assert [value for _, _, value in found.pending_writes] == [f"{thread_id} {steps}", None]
+    _check_run(saver.get_tuple(_config(thread_id, ns=checkpoint_ns)), thread_id, texts)
 
 
-async def _arun(saver: DynamoDBSaver, thread_id: str, checkpoint_ns: str, steps: int = 3) -> None:
+async def _arun(saver: DynamoDBSaver, thread_id: str, checkpoint_ns: str) -> None:
     """Do the same by the async methods."""
     config = _config(thread_id, ns=checkpoint_ns)
-    values: dict[str, Any] = {"messages": []}
-    for step in range(1, steps + 1):
-        values["messages"] += [f"{thread_id} {checkpoint_ns} {step} {_words(60, step)}"] * 4
-        checkpoint = _checkpoint(step, values)
+    texts = _texts(thread_id, checkpoint_ns)
+    for step in (1, 2, 3):
+        checkpoint = _checkpoint(step, {"messages": texts[: 4 * step]})
         child = _config(thread_id, step, ns=checkpoint_ns)
         # LangGraph sends a checkpoint and its first writes side by side.
         config, _ = await asyncio.gather(
             saver.aput(config, checkpoint, {"source": "loop", "step": step}, {"messages": step}),
             saver.aput_writes(child, [("x", f"{thread_id} {step}"), ("y", None)], "task"),
         )
-    found: Any = await saver.aget_tuple(_config(thread_id, ns=checkpoint_ns))
-    assert found.checkpoint["channel_values"] == values
-    assert [value for _, _, value in found.pending_writes] == [f"{thread_id} {steps}", None]
+    _check_run(await saver.aget_tuple(_config(thread_id, ns=checkpoint_ns)), thread_id, texts)
+
+
+def _check_run(found: Any, thread_id: str, texts: Sequence[str]) -> None:
+    assert found.checkpoint["channel_values"] == {"messages": texts}
+    assert [value for _, _, value in found.pending_writes] == [f"{thread_id} 3", None]
 
 
 # A value larger than what stays in an item, under the usual limits and the small ones.
 _LARGE: Final = [_words(90, number) for number in range(80)]
-
-
-def _begin_anew(world: World, saver: DynamoDBSaver) -> Any:  # noqa: ARG001  a call as the others
-    """Find nothing, as a new conversation does."""
-    assert saver.get_tuple(_config("thread")) is None
-    return _config("thread")
-
-
-def _copy_back(world: World, saver: DynamoDBSaver) -> Any:
-    """Have another process bring the thread back as it once was."""
-    world.saver().copy_thread("backup", "thread")
-    found: Any = saver.get_tuple(_config("thread"))
-    return found.config
-
-
-def _copy_back_here(world: World, saver: DynamoDBSaver) -> Any:  # noqa: ARG001  a call as the others
-    """Bring the thread back, and go on without a read."""
-    saver.copy_thread("backup", "thread")
-    return _config("thread", 1)
-
-
-def _import_elsewhere(world: World, saver: DynamoDBSaver) -> Any:
-    """Have another process copy the thread once more from where it came from."""
-    world.saver().copy_from(_origin(), ["thread"])
-    found: Any = saver.get_tuple(_config("thread"))
-    return found.config
-
-
-def _import_again(world: World, saver: DynamoDBSaver) -> Any:  # noqa: ARG001  a call as the others
-    saver.copy_from(_origin(), ["thread"])
-    return _config("thread", 1)
 
 
 def _origin() -> InMemorySaver:
@@ -8722,10 +8022,11 @@ def _origin() -> InMemorySaver:
 
 @pytest.mark.usefixtures("serde")
 @pytest.mark.parametrize(
-    "begin", [_begin_anew, _copy_back, _copy_back_here, _import_elsewhere, _import_again]
+    ("back", "is_here"),
+    [(None, False), ("copied", False), ("copied", True), ("imported", False), ("imported", True)],
 )
 def test_nothing_builds_on_a_thread_that_another_process_deleted(
-    world: World, begin: Callable[[World, DynamoDBSaver], Any]
+    world: World, back: str | None, *, is_here: bool
 ) -> None:
     """A thread that comes back under its id, with the same content, stores all that it names.
 
@@ -8739,7 +8040,14 @@ def test_nothing_builds_on_a_thread_that_another_process_deleted(
     _put(saver, config, 2, {"x": _LARGE})
     world.saver().delete_thread("thread")
 
-    config = begin(world, saver)
+    by = saver if is_here else world.saver()
+    if back == "copied":
+        by.copy_thread("backup", "thread")
+    elif back == "imported":
+        by.copy_from(_origin(), ["thread"])
+    if not is_here:  # of what it did itself, a process need read nothing
+        assert bool(saver.get_tuple(_config("thread"))) == bool(back)
+    config = _config("thread", 1 if back else None)
     _audit(world)
     # A fast node's writes come before their checkpoint.
     saver.put_writes(_config("thread", 5), [("x", _LARGE)], "task")
@@ -8749,13 +8057,7 @@ def test_nothing_builds_on_a_thread_that_another_process_deleted(
     _put(saver, config, 6, {"x": _LARGE, "y": [*_LARGE, "in another order"][::-1]})
 
     _audit(world)
-    found: Any = world.saver().get_tuple(_config("thread"))
-    assert found.checkpoint["channel_values"]["x"] == _LARGE
-
-
-def _read_if_whole(saver: DynamoDBSaver) -> None:
-    with suppress(DamagedCheckpointError):
-        saver.get_tuple(_config("thread"))
+    assert _value_of(_read(world)) == _LARGE
 
 
 @pytest.mark.usefixtures("serde")
@@ -8768,12 +8070,11 @@ def test_nothing_builds_on_what_was_read_during_a_deletion(world: World) -> None
         world.saver().delete_thread("thread")
         saver.put_writes(_put(saver, _config("thread"), 1, {"x": _LARGE}), [("x", _LARGE)], "task")
 
-    for _ in knock.before_each(
-        1,
-        begin,
-        lambda: saver.delete_thread("thread"),
-        lambda: _read_if_whole(saver),
-    ):
+    def read() -> None:
+        with suppress(DamagedCheckpointError):
+            saver.get_tuple(_config("thread"))
+
+    for _ in knock.before_each(1, begin, lambda: saver.delete_thread("thread"), read):
         saver.put_writes(_config("thread", 5), [("x", _LARGE)], "task")
         _put(saver, _config("thread", 1), 5, {"x": _LARGE})
         _audit(world)
@@ -8815,7 +8116,7 @@ def test_nothing_builds_on_a_call_that_outlives_a_deletion(
         goes_on.set()
         late.result(60)
 
-    found: Any = world.saver().get_tuple(_config("thread", 5))
+    found = _read(world, _config("thread", 5))
     assert found.checkpoint["channel_values"] == {"y": 1}
     assert found.pending_writes == [("task", "x", _LARGE)]
 
@@ -8823,19 +8124,16 @@ def test_nothing_builds_on_a_call_that_outlives_a_deletion(
 def test_nothing_builds_on_a_checkpoint_that_is_damaged(world: World) -> None:
     """What a checkpoint names is relied upon once it was all there: a put on it heals the thread."""
     _put(world.saver(), _config("thread"), 1, {"x": _LARGE})
+    saver = world.saver()
     for item in world.items(0):
         if "segment" in item:
-            world.plain.delete_item(
-                TableName=world.tables[0], Key={name: item[name] for name in TABLE_KEYS[0]}
-            )
-    saver = world.saver()
+            _delete_item(saver, item)
     with pytest.raises(DamagedCheckpointError, match="missing"):
         saver.get_tuple(_config("thread"))
 
     newest = _put(saver, _config("thread", 1), 2, {"x": _LARGE})
 
-    found: Any = world.saver().get_tuple(newest)
-    assert found.checkpoint["channel_values"] == {"x": _LARGE}
+    assert _read(world, newest).checkpoint["channel_values"] == {"x": _LARGE}
 
 
 @pytest.mark.usefixtures("serde")
@@ -8873,20 +8171,19 @@ def test_two_deletions_at_once_spare_what_a_put_builds_on(world: World, shared_b
         world.saver().delete_thread("thread")
         _put(world.saver(), _config("thread"), 1, {"y": 1}, run_id="run 2")
         world.saver().put_writes(config, [("x", _LARGE)], "task")
-    saved = [world.items(0), world.items(1)]
+    saved = _both(world)
     world.now += 2 * GRACE
 
     for left in itertools.count():
         _restore(world, saved)
         running, busy = world.saver(), world.saver(knock.client)
         assert running.get_tuple(config)
+        remove: _Do = partial(busy.prune, ["thread"])
         if shared_by == "two runs":
             _put(running, config, 2, {"x": _LARGE}, run_id="run 2")
+            remove = partial(busy.delete_for_runs, ["run 1"], use_index=False)
         knock.arm(left, lambda: world.saver().delete_for_runs(["run 2"], use_index=False))
-        if shared_by == "two runs":
-            busy.delete_for_runs(["run 1"], use_index=False)
-        else:
-            busy.prune(["thread"])
+        remove()
         has_knocked = knock.has_knocked
         knock.arm(-2, int)
         world.saver().prune(["thread"])
@@ -8931,14 +8228,14 @@ def test_a_put_keeps_what_its_parents_writes_stored(
 
     if meanwhile == "delete_thread" or (meanwhile == "prune at once" and number == 1):
         with pytest.raises(DamagedCheckpointError, match=r"Segment .* is missing"):
-            world.saver().get_tuple(_config("thread"))
+            _read(world)
     else:
-        found: Any = world.saver().get_tuple(_config("thread"))
+        found = _read(world)
         assert found.checkpoint["channel_values"] == {"x": [*_LARGE, 1, 2]}
         _audit(world)
         world.now += GRACE + 1
         world.saver().prune(["thread"])
-        assert world.saver().get_tuple(_config("thread")) == found
+        assert _read(world) == found
 
 
 @pytest.mark.usefixtures("small", "serde")
@@ -8957,8 +8254,7 @@ def test_a_special_write_that_is_replaced_stays_whole(world: World, channel: str
         knock.arm(left, lambda: world.saver().prune(["thread"]))
         world.saver(knock.client).put_writes(config, [(channel, value)], "task")
         _audit(world)
-        found: Any = world.saver().get_tuple(config)
-        assert found.pending_writes == [("task", channel, value)]
+        assert _read(world, config).pending_writes == [("task", channel, value)]
         world.now += 2 * GRACE
         if not knock.has_knocked:
             break
@@ -8982,7 +8278,6 @@ def test_two_calls_at_once_store_a_segment_once(
     saver = world.saver(client)
     config = _put(saver, _config("thread"), 1)
     sent: list[Any] = []
-    batches: list[Any] = []
     is_sent, is_second = threading.Event(), threading.Event()
 
     def send(request: Any, **_: Any) -> None:
@@ -8997,10 +8292,7 @@ def test_two_calls_at_once_store_a_segment_once(
             raise ConnectionClosedError(endpoint_url=request.url)
 
     client.meta.events.register(f"before-send.dynamodb.{operation}", send)
-    client.meta.events.register(
-        "before-call.dynamodb.BatchWriteItem", lambda **_: batches.append(1)
-    )
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with Requests(saver) as requests, ThreadPoolExecutor(2) as pool:
         first = pool.submit(saver.put_writes, config, [("x", _LARGE)], "task")
         assert is_sent.wait(60)
         second = pool.submit(_put, saver, config, 2, {"x": _LARGE})
@@ -9008,13 +8300,11 @@ def test_two_calls_at_once_store_a_segment_once(
         assert second.result(60) == _config("thread", 2)
 
     assert isinstance(error, ConnectionClosedError) == fails
-    assert len(batches) == 1 + (fails and operation == "BatchWriteItem")
+    assert requests.names.count("BatchWriteItem") == 1 + (fails and operation == "BatchWriteItem")
     assert not saver._store._storing
     _audit(world)
-    found: Any = world.saver().get_tuple(_config("thread"))
-    assert found.checkpoint["channel_values"] == {"x": _LARGE}
-    before: Any = world.saver().get_tuple(config)
-    assert before.pending_writes == ([] if fails else [("task", "x", _LARGE)])
+    assert _read(world).checkpoint["channel_values"] == {"x": _LARGE}
+    assert _read(world, config).pending_writes == ([] if fails else [("task", "x", _LARGE)])
 
 
 @pytest.mark.usefixtures("serde")
@@ -9028,8 +8318,7 @@ def test_segments_outlive_writes_and_checkpoints_that_name_them(world: World) ->
         config["configurable"]["ttl_seconds"] = (ttl or 100) * 2
         saver.put_writes(config, [("x", value[::-1] if number % 4 == 1 else value)], "task")
         _audit(world)
-        found: Any = world.saver().get_tuple(_config("thread"))
-        assert len(found.pending_writes) == 1
+        assert len(_read(world).pending_writes) == 1
         world.now += 130
         _sweep(saver, world.now)
         _audit(world)
@@ -9068,18 +8357,18 @@ def test_renewed_ancestors_keep_what_their_writes_name(world: World) -> None:
 def test_copy_from_between_writes_follows_the_source(world: World) -> None:
     """Whenever a thread is copied again, its checkpoints have the writes that the source shows."""
     origin = _origin()
-    with world.saver() as saver:
-        for number in range(2, 6):
-            assert saver.copy_from(origin, ["thread"]).threads == 1
-            config = _config("thread", number - 1)
-            origin.put_writes(config, [("x", [*_LARGE, number])], "task 2")
-            origin.put_writes(config, [(INTERRUPT, [*_LARGE, number])], "task 3")
-            if number % 2:
-                saver.copy_from(origin, ["thread"])
-            _put(origin, config, number, {"x": [*_LARGE, number]})
+    saver = world.saver()
+    for number in range(2, 6):
+        assert saver.copy_from(origin, ["thread"]).threads == 1
+        config = _config("thread", number - 1)
+        origin.put_writes(config, [("x", [*_LARGE, number])], "task 2")
+        origin.put_writes(config, [(INTERRUPT, [*_LARGE, number])], "task 3")
+        if number % 2:
             saver.copy_from(origin, ["thread"])
-            _audit(world)
-            assert _told(world.saver(), "thread") == _told(origin, "thread")
+        _put(origin, config, number, {"x": [*_LARGE, number]})
+        saver.copy_from(origin, ["thread"])
+        _audit(world)
+        assert _told(world.saver(), "thread") == _told(origin, "thread")
 
 
 @_short_and_long("runs", 8, 64)
@@ -9087,10 +8376,7 @@ def test_copy_from_between_writes_follows_the_source(world: World) -> None:
 @pytest.mark.parametrize("is_async", [False, True], ids=["threads", "coroutines"])
 @pytest.mark.parametrize("is_one_thread", [False, True], ids=["on many", "on one"])
 def test_runs_at_once_do_not_disturb_each_other(
-    world: World,
-    runs: int,
-    is_one_thread: bool,  # noqa: FBT001  a parameter of the test
-    is_async: bool,  # noqa: FBT001  a parameter of the test
+    world: World, runs: int, *, is_one_thread: bool, is_async: bool
 ) -> None:
     """Threads or coroutines at once, on one saver, store and read what they would alone."""
     saver = world.saver()
@@ -9102,7 +8388,7 @@ def test_runs_at_once_do_not_disturb_each_other(
     if is_async:
         asyncio.run(run_all())
     else:
-        with concurrent.futures.ThreadPoolExecutor(runs) as pool:
+        with ThreadPoolExecutor(runs) as pool:
             deque(pool.map(lambda place: _run(saver, *place), places), maxlen=0)
 
     found = sorted(_triple(each.config)[:2] for each in world.saver().list(None))
@@ -9134,18 +8420,12 @@ with DynamoDBSaver(os.environ["CHECKPOINTS_TABLE"], os.environ["WRITES_TABLE"]) 
 def test_processes_write_to_one_thread(world: World, count: int) -> None:
     """Processes that share a thread keep all that each stores, and one first write."""
     world.saver().put(_config("one"), _checkpoint("1f0"), {}, {})
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _PROCESS, str(number)],
-            env=world.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(count)
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes: Any = [
+        subprocess.Popen([sys.executable, "-c", _PROCESS, number], env=world.environment, **pipes)
+        for number in map(str, range(count))
     ]
     for process in processes:
-        assert process.stdout
         assert process.stdout.readline() == "ready\n"
     for process in processes:
         process.communicate("go\n", timeout=60)
@@ -9155,11 +8435,12 @@ def test_processes_write_to_one_thread(world: World, count: int) -> None:
     found = [each for each in listed if each.parent_config or each.metadata]
     assert len(found) == count * 5
     for each in found:
-        assert each.checkpoint["id"][4:] * 9000 == each.checkpoint["channel_values"]["x"][0]
-        assert each.pending_writes == [("task", "x", each.checkpoint["id"][4:])]
-    first: Any = world.saver().get_tuple(_config("one", "1f0"))
-    assert len({value for _, _, value in first.pending_writes}) == 1
-    assert [channel for _, channel, _ in first.pending_writes] == ["x", "y"]
+        number = each.checkpoint["id"][4:]
+        assert _value_of(each)[0] == number * 9000
+        assert each.pending_writes == [("task", "x", number)]
+    first = _read(world, _config("one", "1f0")).pending_writes
+    assert len({value for _, _, value in first}) == 1
+    assert [channel for _, channel, _ in first] == ["x", "y"]
 
 
 @_short_and_long("turns", 5, 30)
@@ -9172,20 +8453,20 @@ def test_two_savers_racing_for_a_write_agree_on_it(world: World, turns: int) -> 
     writers = set()
 
     for turn in range(turns):
-        barrier = threading.Barrier(2)
+        barrier, task_id = threading.Barrier(2), f"task {turn}"
 
-        def write(number: int, turn: int = turn, barrier: threading.Barrier = barrier) -> Any:
+        def write(number: int, task_id: str = task_id, barrier: Any = barrier) -> Any:
             writes = [(channel, number) for channel in "abc"[: 2 + number]]
             barrier.wait()
-            savers[number].put_writes(config, writes, f"task {turn}")
+            savers[number].put_writes(config, writes, task_id)
             return savers[number].get_tuple(config)
 
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(2) as pool:
             found = [
                 [
                     (channel, value)
                     for task, channel, value in each.pending_writes
-                    if task == f"task {turn}"
+                    if task == task_id
                 ]
                 for each in pool.map(write, range(2))
             ]
@@ -9214,19 +8495,15 @@ def test_two_savers_interleaved_for_a_write_agree_on_it(world: World, every: int
         world.saver().put_writes(config, first, task_id)
         knock.arm(left, lambda: world.saver().put_writes(config, third, task_id))  # noqa: B023  in this turn
         world.saver(knock.client).put_writes(config, second, task_id)
-        found: Any = world.saver().get_tuple(config)
-        mine = [channel for task, channel, _ in found.pending_writes if task == task_id]
+        found = [(c, v) for task, c, v in _read(world, config).pending_writes if task == task_id]
         longest = max(map(len, lists if knock.has_knocked else lists[:2]))
-        ordinary = [channel for channel in mine if channel != "__error__"]
+        ordinary = [channel for channel, _ in found if channel != "__error__"]
         assert len(ordinary) == len(set(ordinary)) in (longest, longest - 1)
-        by_channel = {c: v for task, c, v in found.pending_writes if task == task_id}
         for channel, value in first:
-            assert channel == "__error__" or by_channel[channel] == value
+            assert channel == "__error__" or dict(found)[channel] == value
         world.saver().put_writes(config, [("x", 0)] * 4, task_id)
-        again: Any = world.saver().get_tuple(config)
-        assert {c: v for t, c, v in again.pending_writes if t == task_id} | by_channel == {
-            c: v for t, c, v in again.pending_writes if t == task_id
-        }
+        again = {c: v for task, c, v in _read(world, config).pending_writes if task == task_id}
+        assert again | dict(found) == again
 
 
 @_short_and_long("steps", 6, 15)
@@ -9236,9 +8513,8 @@ def test_collection_while_runs_put_and_fork_takes_no_segment(
     world: World, grace: float, steps: int
 ) -> None:
     """Pruning takes nothing that a run names which puts, forks and brings back lists meanwhile."""
-    for saver in (world.saver(), world.saver()):
-        for number in range(4):
-            _run(saver, f"pruned {number}", "")
+    for saver, number in itertools.product((world.saver(), world.saver()), range(4)):
+        _run(saver, f"pruned {number}", "")
     stop = threading.Event()
     clock = itertools.count(int(world.now), 600)
 
@@ -9257,12 +8533,11 @@ def test_collection_while_runs_put_and_fork_takes_no_segment(
         saver = world.saver()
         configs = [_config(f"run {number}")]
         for step in range(1, steps + 1):
-            letters = "ABCDE"[step % 3 : step % 5 + 1] or "F"
-            values = _lists(letters)
+            values = _lists("ABCDE"[step % 3 : step % 5 + 1] or "F")
             parent = saver.get_tuple(configs[-2 if step % 4 == 0 else -1]) if step > 1 else None
             config = parent.config if parent else _config(f"run {number}")
             configs.append(_put(saver, config, step, values))
-            found: Any = world.saver().get_tuple(_config(f"run {number}"))
+            found = _read(world, _config(f"run {number}"))
             assert found.checkpoint["channel_values"] == values
 
     with concurrent.futures.ThreadPoolExecutor(5) as pool:
@@ -9318,8 +8593,7 @@ def test_a_pool_of_one_does_not_stall(world: World, durability: str, call: Call)
 def test_segments_of_a_thread_pruned_often_stay_few(world: World, steps: int) -> None:
     """Pruned every 50 minutes, a thread keeps what the last two hours named, and all is readable."""
     saver = world.saver()
-    config: Any = _config("thread")
-    counts = []
+    config, counts = _config("thread"), []
 
     for step in range(1, steps + 1):
         values = {"messages": [_words(60, 100 * step + number) for number in range(30)]}
@@ -9327,8 +8601,7 @@ def test_segments_of_a_thread_pruned_often_stay_few(world: World, steps: int) ->
         saver.prune(["thread"])
         world.now += 50 * 60
         counts.append(sum("segment" in item for item in world.items(0)))
-        shown: Any = world.saver().get_tuple(_config("thread"))
-        assert shown.checkpoint["channel_values"] == values
+        assert _read(world).checkpoint["channel_values"] == values
 
     assert counts[0] > 5
     assert max(counts) <= 6 * counts[0]
@@ -9358,10 +8631,7 @@ def _go_on(saver: DynamoDBSaver, thread_id: str) -> None:
 @pytest.mark.parametrize("run_is_inside", [True, False], ids=["inside", "outside"])
 @pytest.mark.parametrize("knows", ["knows the thread", "knows nothing"])
 def test_a_thread_deleted_under_a_run_is_gone_when_deleted_again(
-    world: World,
-    run_is_inside: bool,  # noqa: FBT001  a parameter of the test
-    knows: str,
-    every: int,
+    world: World, knows: str, every: int, *, run_is_inside: bool
 ) -> None:
     """What a run stores while another process deletes its thread, a second deletion finds."""
     knock = Knock(world)
@@ -9374,15 +8644,14 @@ def test_a_thread_deleted_under_a_run_is_gone_when_deleted_again(
         filler = savers["run"] if knows == "knows the thread" else world.saver()
         _fill_world(filler, "thread", SUBGRAPHS[:2])
 
-    calls = [
+    calls: list[_Do] = [
         lambda: _go_on(savers["run"], "thread"),
         lambda: savers["delete"].delete_thread("thread"),
     ]
     come_in, act = calls if run_is_inside else calls[::-1]
     for left in knock.before_each(every, begin, act, come_in):
         world.saver().delete_thread("thread")
-        assert not world.items(0), f"before request {left}"
-        assert not world.items(1), f"before request {left}"
+        assert _both(world) == [[], []], f"before request {left}"
 
 
 # -- Memory ---------------------------------------------------------------------------------------
@@ -9414,9 +8683,8 @@ with DynamoDBSaver(os.environ["CHECKPOINTS_TABLE"], os.environ["WRITES_TABLE"]) 
 
 def _stock(world: World, deaf_saver: DynamoDBSaver, count: int, namespaces: int) -> None:
     """Store a thread of so many checkpoints, each with writes and new segments, in few requests."""
-    configs: list[Any] = [
-        _config("thread", ns=f"sub:{number:04}" if number else "") for number in range(namespaces)
-    ]
+    names = ["", *(f"sub:{number:04}" for number in range(1, namespaces))]
+    configs: list[Any] = [_config("thread", ns=name) for name in names]
     for start in range(0, count, 500):
         with Requests(deaf_saver) as requests:
             for number in range(start, start + 500):
@@ -9432,15 +8700,11 @@ def _stock(world: World, deaf_saver: DynamoDBSaver, count: int, namespaces: int)
                 deaf_saver.put_writes(configs[at], [("messages", _words(300, number))], "task")
         sent: list[list[Item]] = [[], []]
         for _, params in requests.sent:
-            batches = params.get("RequestItems", {})
-            for name, each in batches.items():
-                sent[name == "writes"] += [put["PutRequest"]["Item"] for put in each]
-            if not batches:
-                sent[params["TableName"] == "writes"].append(params["Item"])
+            for item in _put_items(params) if "RequestItems" in params else [params["Item"]]:
+                sent["task_id_idx" in item].append(item)
         with world.saver() as saver:
-            saver._store.checkpoints.batch_put(
-                {repr(_key(item)): item for item in sent[0]}.values()
-            )
+            items = {repr(_key(item)): item for item in sent[0]}
+            saver._store.checkpoints.batch_put(items.values())
             saver._store.writes.batch_put(sent[1])
 
 
@@ -9453,15 +8717,14 @@ def test_a_long_thread_is_never_held_whole(
     # moto sorts the table for each of as many queries: there it is not 80 MB that are not held.
     count = 500 if world.slowness > 1 else 20_000
     _stock(world, deaf_saver, count, namespaces)
-    answers = {}
+    grown = {}
 
     for method in ("list", "copy_thread", "delete_thread"):
-        answers[method] = _python(
-            "-c", _PEAK, method, env=world.environment, timeout=1500
-        ).out.split()
+        done = _python("-c", _PEAK, method, env=world.environment, timeout=1500)
+        found, kilobytes = done.out.split()
+        assert method != "list" or found == str(count)
+        grown[method] = int(kilobytes) / 1024
 
-    assert answers["list"][0] == str(count)
-    grown = {method: int(kilobytes) / 1024 for method, (_, kilobytes) in answers.items()}
     assert {method: megabytes for method, megabytes in grown.items() if megabytes >= 50} == {}
     assert {item["thread_id"]["S"] for item in world.items(0)} == {"copy"}
 
@@ -9509,10 +8772,8 @@ def _plaintext(items: Iterable[Item]) -> bytes:
 
     def add(value: Any) -> None:
         if isinstance(value, Mapping):
-            for name, each in value.items():
-                add(name)
-                add(each)
-        elif isinstance(value, (list, set)):
+            value = list(chain.from_iterable(value.items()))
+        if isinstance(value, (list, set)):
             for each in value:
                 add(each)
         elif isinstance(value, bytes):
@@ -9522,8 +8783,7 @@ def _plaintext(items: Iterable[Item]) -> bytes:
         else:
             found.append(str(value).encode())
 
-    for item in items:
-        add(item)
+    add([*items])
     return b"\n".join(found)
 
 
@@ -9535,13 +8795,7 @@ class _Diary(TypedDict, total=False):
 
 def _diary(saver: DynamoDBSaver) -> Any:
     """Make a graph that sends, interrupts, fails and has a subgraph, each with a secret."""
-    inner = (
-        StateGraph(_Diary)
-        .add_node("keep", lambda _: {"entries": [SECRET + "subgraph"]})
-        .add_edge(START, "keep")
-        .compile(checkpointer=True)
-    )
-
+    keep = _in_a_row(_Diary, keep=lambda _: {"entries": [SECRET + "subgraph"]})
     asked: list[Any] = []
 
     def ask(state: Any) -> Any:
@@ -9554,16 +8808,11 @@ def _diary(saver: DynamoDBSaver) -> Any:
     def note(sent: Any) -> Any:
         return {"entries": [sent], "long": _words(20_000) + SECRET + "segment"}
 
-    builder: Any = StateGraph(_Diary)  # mypy finds no type of state in a node of Any
-    return (
-        builder.add_node("inner", inner)
-        .add_node("ask", ask)
-        .add_node("note", note)
-        .add_edge(START, "inner")
-        .add_edge("inner", "ask")
-        .add_conditional_edges("ask", lambda _: [Send("note", SECRET + "send")], ["note"])
-        .compile(checkpointer=saver)
-    )
+    # mypy finds no type of state in a node of Any.
+    builder: Any = _in_a_row(_Diary, inner=keep.compile(checkpointer=True), ask=ask)
+    builder.add_node("note", note)
+    builder.add_conditional_edges("ask", lambda _: [Send("note", SECRET + "send")], ["note"])
+    return builder.compile(checkpointer=saver)
 
 
 def _keep_diary(saver: DynamoDBSaver) -> Any:
@@ -9662,48 +8911,39 @@ def test_strict_msgpack_builds_what_is_allowed_and_nothing_else(
     endpoint: Endpoint, tables: Tables
 ) -> None:
     """With LANGGRAPH_STRICT_MSGPACK a state's type comes back as itself; no other's code runs."""
-    answers = [
-        json.loads(
-            subprocess.run(
-                [
-                    *(sys.executable, "-W", "error", "-c", _STRICT),
-                    *(*tables, endpoint.client_config["endpoint_url"], step),
-                ],
-                env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": strict},
-                check=True,
-                capture_output=True,
-                timeout=120,
-            ).stdout
-        )
-        for step, strict in (("write", "false"), ("read", "true"))
-    ]
+    answers: list[Any] = []
+    for step, strict in (("write", "false"), ("read", "true")):
+        argv = ("-W", "error", "-c", _STRICT, *tables, endpoint.client_config["endpoint_url"], step)
+        environment = {**os.environ, "LANGGRAPH_STRICT_MSGPACK": strict}
+        done = _python(*argv, env=environment, timeout=120)
+        assert done.code == 0, done.err
+        answers += done.rows
 
-    loose, strict = answers
+    loose, strictly = answers
     assert loose == {
-        "allowed": ["Allowed", "Allowed"],
-        "same": True,
-        "foreign": ["Foreign", "Foreign"],
-        "built": ["asked", "kept"],
-    }
-    assert strict["allowed"][0] == "Allowed"
-    assert strict["same"]
-    assert "Foreign" not in strict["foreign"]
-    assert strict["built"] == []
+        "allowed": ["Allowed"] * 2, "same": True, "foreign": ["Foreign"] * 2, "built": ["asked", "kept"],
+    }  # fmt: skip
+    assert strictly["allowed"][0] == "Allowed"
+    assert strictly["same"]
+    assert "Foreign" not in strictly["foreign"]
+    assert strictly["built"] == []
 
 
 _Told = Callable[[World], Any]
 
 
+def _later(tell: Callable[..., Any]) -> Callable[..., _Told]:
+    """Have a function of a world take all its other arguments before the world."""
+    return lambda *args, **kwargs: lambda world: tell(world, *args, **kwargs)
+
+
 def _secretive(world: World, **options: Any) -> DynamoDBSaver:
     """Make a saver by credentials that are secret."""
     client_config = {"endpoint_url": world.url, "region_name": "eu-central-1"}
-    credentials = {
-        "aws_access_key_id": "test",
-        "aws_secret_access_key": SECRET,
-        "aws_session_token": SECRET,
-    }
+    secrets = dict.fromkeys(("aws_secret_access_key", "aws_session_token"), SECRET)
+    client_config |= {"aws_access_key_id": "test", **secrets, **options}
     checkpoints, writes = world.tables
-    return DynamoDBSaver(checkpoints, writes, {**client_config, **credentials, **options})
+    return DynamoDBSaver(checkpoints, writes, client_config)
 
 
 def _secret_config(**configurable: Any) -> Any:
@@ -9728,94 +8968,76 @@ def _with(**configurable: Any) -> _Told:
     return lambda world: _tell_all(_secretive(world), _secret_config(**configurable))
 
 
-def _damaged(name: str, change: Callable[[bytes], bytes] | None) -> _Told:
-    """Damage the attribute of the items that have it, and read them."""
-
-    def tell(world: World) -> None:
-        saver = _secretive(world)
-        _tell_all(saver, _secret_config())
-        for number, table_name in enumerate(world.tables):
-            keys = (module._CHECKPOINTS_KEYS, module._WRITES_KEYS)[number]
-            for item in world.items(number):
-                key = {name: item[name] for name in keys}
-                if name in item and change:
-                    changed = item | {name: {"B": change(item[name]["B"])}}
-                    world.plain.put_item(TableName=table_name, Item=changed)
-                elif name in item:
-                    world.plain.delete_item(TableName=table_name, Key=key)
-        _ask_everything(_secretive(world), "thread")
-
-    return tell
+def _full(world: World) -> DynamoDBSaver:
+    """Make such a saver, and store a thread of secrets."""
+    saver = _secretive(world)
+    _tell_all(saver, _secret_config())
+    return saver
 
 
-def _troubled(kind: str, name: str) -> _Told:
-    def tell(world: World) -> None:
-        _tell_all(_secretive(world), _secret_config())
-        trouble = Trouble(world, kind, float("inf"), attempts=1)
-        try:
-            saver = world.saver(trouble.client)
-            if name == "put":
-                _tell_all(saver, _secret_config())
-            _CALLS[name](saver, "thread")
-        finally:
-            trouble.close()
+@_later
+def _damaged(world: World, name: str, change: Callable[[bytes], bytes] | None) -> None:
+    """Damage the attribute of the items that have it, or delete them, and read them."""
+    saver = _full(world)
+    for item in chain(*_both(world)):
+        if name in item and change:
+            _put_item(saver, item | {name: {"B": change(item[name]["B"])}})
+        elif name in item:
+            _delete_item(saver, item)
+    _ask_everything(_secretive(world), "thread")
 
-    return tell
+
+@_later
+def _troubled(world: World, kind: str, name: str) -> None:
+    _full(world)
+    trouble = Trouble(world, kind, float("inf"), attempts=1)
+    try:
+        saver = world.saver(trouble.client)
+        if name == "put":
+            _tell_all(saver, _secret_config())
+        _CALLS[name](saver, "thread")
+    finally:
+        trouble.close()
 
 
 def _scan_swapped(world: World) -> None:
     """Look for threads in the table of writes, which may not be described."""
-    _tell_all(_secretive(world), _secret_config())
+    _full(world)
     client = world.client()
-    client.meta.events.register(
-        "before-call.dynamodb.DescribeTable", _denied("AccessDeniedException")
-    )
+    denied = _denied("AccessDeniedException")
+    client.meta.events.register("before-call.dynamodb.DescribeTable", denied)
     with DynamoDBSaver(world.tables[1], world.tables[0], client=client) as saver:
         deque(saver.threads(), maxlen=0)
 
 
-def _called(name: str, *args: Any, **kwargs: Any) -> _Told:
+@_later
+def _called(world: World, name: str, *args: Any, **kwargs: Any) -> None:
     """Call a method of a saver whose thread holds secrets."""
-
-    def tell(world: World) -> None:
-        saver = _secretive(world)
-        _tell_all(saver, _secret_config())
-        answer = getattr(saver, name)(*args, **kwargs)
-        if isinstance(answer, Iterator):
-            deque(answer, maxlen=0)
-
-    return tell
+    _sync(_full(world), name, *args, **kwargs)
 
 
 def _made(*tables: Any, **options: Any) -> _Told:
     return lambda world: DynamoDBSaver(*(tables or world.tables), **options)
 
 
-def _set_up(table: int, ttl: Any = None, **differs: Any) -> _Told:
+@_later
+def _set_up(world: World, table: int, ttl: Any = None, **differs: Any) -> None:
     """Set up tables of which one is there already, and differs."""
-
-    def tell(world: World) -> None:
-        name = world.tables[table]
-        described = world.plain.describe_table(TableName=name)["Table"]
-        world.plain.delete_table(TableName=name)
-        same = {
-            each: described[each] for each in ("TableName", "KeySchema", "AttributeDefinitions")
-        }
-        world.plain.create_table(**{**same, "BillingMode": "PAY_PER_REQUEST", **differs})
-        if ttl:
-            world.plain.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
-        saver = world.saver(ttl_seconds=60)
-        saver.setup(run_index=True)
-
-    return tell
+    name = world.tables[table]
+    described = world.plain.describe_table(TableName=name)["Table"]
+    world.plain.delete_table(TableName=name)
+    same = {each: described[each] for each in ("TableName", "KeySchema", "AttributeDefinitions")}
+    world.plain.create_table(**{**same, "BillingMode": "PAY_PER_REQUEST", **differs})
+    if ttl:
+        world.plain.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
+    world.saver(ttl_seconds=60).setup(run_index=True)
 
 
 def _lineage_cut(world: World) -> None:
     """Rebuild a DeltaChannel whose ancestor is gone."""
     saver = _secretive(world)
     config = _put_deltas(saver, "thread")
-    key = {"thread_id": {"S": "thread"}, "checkpoint_id": {"S": _id(5)}}
-    world.plain.delete_item(TableName=world.tables[0], Key=key)
+    _delete_item(saver, module._checkpoints_key("thread", _id(5)))
     saver.get_delta_channel_history(config=config, channels=["delta"])
 
 
@@ -9828,26 +9050,24 @@ def _run_needed(world: World) -> None:
 
 def _copy_veiled(world: World) -> None:
     """Copy a thread that is being deleted."""
-    saver = _secretive(world)
-    _tell_all(saver, _secret_config())
+    saver = _full(world)
     saver._store.hide(saver._store.veils("thread", "deletion", "thread"))
     saver.copy_thread("thread", "copy")
 
 
-def _copy_from(target: Callable[[DynamoDBSaver], Any], *, is_shown: bool = True) -> _Told:
+@_later
+def _copy_from(
+    world: World, target: Callable[[DynamoDBSaver], Any], *, is_shown: bool = True
+) -> None:
     """Copy a thread of two checkpoints from another saver, after something is done in the target."""
-
-    def tell(world: World) -> None:
-        source: Any = InMemorySaver()
-        stored = _tell_all(source, _secret_config())
-        _tell_all(source, stored, id=_id(4))
-        saver = _secretive(world)
-        target(saver)
-        if not is_shown:
-            source.get_tuple = lambda _: None
-        saver.copy_from(source, ["thread"])
-
-    return tell
+    source: Any = InMemorySaver()
+    stored = _tell_all(source, _secret_config())
+    _tell_all(source, stored, id=_id(4))
+    saver = _secretive(world)
+    target(saver)
+    if not is_shown:
+        source.get_tuple = lambda _: None
+    saver.copy_from(source, ["thread"])
 
 
 def _go_on_apart(saver: DynamoDBSaver) -> None:
@@ -9856,45 +9076,28 @@ def _go_on_apart(saver: DynamoDBSaver) -> None:
     _tell_all(saver, stored, id=_id(3))
 
 
-def _no_table(world: World) -> None:
-    """Use a table that is not there."""
-    with DynamoDBSaver("none", "no-writes", client=world.plain) as saver:
+@_later
+def _on_tables(world: World, *names: str) -> None:
+    """Use tables that are not there, or take each table for the other."""
+    with DynamoDBSaver(*(names or world.tables[::-1]), client=world.plain) as saver:
         _tell_all(saver, _secret_config())
+
+
+@_later
+def _malformed(world: World, **attributes: Any) -> None:
+    """Put a record with other attributes, signed as ours are, and read it."""
+    saver = _full(world)
+    (item,) = (item for item in world.items(0) if "digest" in item)
+    _put_item(saver, _altered(item, **attributes))
+    _ask_everything(_secretive(world), "thread")
+    _secretive(world).get_tuple(_config("thread"))
 
 
 def _forged(type_: str, content: Any) -> _Told:
-    """Put a record that says what an attacker likes, and is signed as ours are, and read it."""
-
-    def tell(world: World) -> None:
-        _tell_all(_secretive(world), _secret_config())
-        (item,) = (item for item in world.items(0) if "digest" in item)
-        data = JsonPlusSerializer().dumps_typed(content)[1]
-        forged: Item = {"type": {"S": type_}, "checkpoint": {"B": b"\0" + data}}
-        item = {name: item[name] for name in item.keys() - {"segments", "lists", "body"}}
-        world.plain.put_item(TableName=world.tables[0], Item=module._signed(item | forged))
-        _ask_everything(_secretive(world), "thread")
-        _secretive(world).get_tuple(_config("thread"))
-
-    return tell
-
-
-def _malformed(**attributes: Any) -> _Told:
-    """Put a record with other attributes, signed as ours are, and read it."""
-
-    def tell(world: World) -> None:
-        _tell_all(saver := _secretive(world), _secret_config())
-        (item,) = (item for item in world.items(0) if "digest" in item)
-        _put_item(saver, _altered(item, **attributes))
-        _ask_everything(_secretive(world), "thread")
-
-    return tell
-
-
-def _swapped(world: World) -> None:
-    """Take each table for the other."""
-    checkpoints, writes = world.tables
-    with DynamoDBSaver(writes, checkpoints, client=world.plain) as saver:
-        _tell_all(saver, _secret_config())
+    """Put a record that says what an attacker likes."""
+    blob = b"\0" + JsonPlusSerializer().dumps_typed(content)[1]
+    none = dict.fromkeys(("segments", "lists", "body"))
+    return _malformed(type={"S": type_}, checkpoint={"B": blob}, **none)
 
 
 def _denied(error: Any) -> Any:
@@ -9905,30 +9108,24 @@ def _denied(error: Any) -> Any:
 
 def _index_denied(world: World) -> None:
     """Delete a run with credentials that may not query the index."""
-    _tell_all(_secretive(world), _secret_config())
+    _full(world)
     client = world.client()
     client.meta.events.register("before-call.dynamodb.Query", _denied("AccessDeniedException"))
     world.saver(client).delete_for_runs(["run"])
 
 
-def _attacked(name: str) -> _Told:
+@_later
+def _attacked(world: World, name: str) -> None:
     """Attack an encrypted thread, and read it."""
-
-    def tell(world: World) -> None:
-        ATTACKS[name](Attack(world))
-        deque(world.saver(serde=_aes()).list(_config("a")), maxlen=0)
-
-    return tell
+    ATTACKS[name](Attack(world))
+    deque(world.saver(serde=_aes()).list(_config("a")), maxlen=0)
 
 
-def _encrypted(name: str) -> _Told:
+@_later
+def _encrypted(world: World, name: str) -> None:
     """Store a thread that a cipher of that name encrypts, and read it without a key."""
-
-    def tell(world: World) -> None:
-        _put_secrets(world.saver(serde=EncryptedSerializer(_Named(name))), "a")
-        world.saver().get_tuple(_config("a"))
-
-    return tell
+    _put_secrets(world.saver(serde=EncryptedSerializer(_Named(name))), "a")
+    _read(world, _config("a"))
 
 
 def _in_plain_of_layout_0(world: World) -> None:
@@ -9943,91 +9140,63 @@ class _Unknown:
         return SECRET
 
 
+_SECRET_KEY: Final = {"aws_secret_access_key": SECRET}
+# fmt: off
 _TOLD: Final[tuple[_Told, ...]] = (
-    _with(thread_id=["thread"]),
-    _with(thread_id="\ud800"),
-    _with(thread_id="t" * 3000),
-    _with(thread_id=""),
+    *(_with(thread_id=each) for each in (["thread"], "\ud800", "t" * 3000, "", None)),
     lambda world: _tell_all(_secretive(world), _secret_config(), id=""),
-    _with(thread_id=None),
-    _with(checkpoint_id="a:::b"),
-    _with(ttl_seconds=0),
-    _with(checkpoint_ns=7),
+    _with(checkpoint_id="a:::b"), _with(ttl_seconds=0), _with(checkpoint_ns=7),
     lambda world: _tell_all(_secretive(world), _secret_config(), id="~"),
     lambda world: _tell_all(_secretive(world), _secret_config(), channel_values={"x": _Unknown()}),
     _called("put_writes", _config("thread", 2), [("x", SECRET)], ""),
     _called("list", _secret_config(), filter=[("note", SECRET)]),
     _called("list", _secret_config(), limit="1"),
-    _called("prune", "thread"),
-    _called("prune", ["thread"], strategy="none"),
+    _called("prune", "thread"), _called("prune", ["thread"], strategy="none"),
     _called("prune", ["thread"], grace_seconds=-1),
-    _called("copy_from", {"secret": SECRET}),
-    _called("copy_from", InMemorySaver(), ["gone"]),
+    _called("copy_from", {"secret": SECRET}), _called("copy_from", InMemorySaver(), ["gone"]),
     _scan_swapped,
     _copy_from(lambda saver: saver._store.hide(saver._store.veils("thread", "deletion", "thread"))),
-    _copy_from(_go_on_apart),
-    _copy_from(lambda _: None, is_shown=False),
+    _copy_from(_go_on_apart), _copy_from(lambda _: None, is_shown=False),
     _called("delete_for_runs", [1]),
-    _called("copy_thread", "thread", "thread"),
-    _called("copy_thread", "other", "thread"),
+    _called("copy_thread", "thread", "thread"), _called("copy_thread", "other", "thread"),
     _copy_veiled,
-    _damaged("checkpoint", lambda blob: blob[:-1]),
-    _damaged("writes", lambda blob: blob[:-1]),
-    _damaged("segment", lambda blob: blob[:-1]),
+    *(_damaged(name, lambda blob: blob[:-1]) for name in ("checkpoint", "writes", "segment")),
     _damaged("segment", lambda blob: b"\x07" + blob[1:]),
-    _damaged("segment", lambda _: b"\x00" + SECRET.encode()),
-    _damaged("segment", None),
-    _lineage_cut,
-    _run_needed,
-    _no_table,
+    _damaged("segment", lambda _: b"\x00" + SECRET.encode()), _damaged("segment", None),
+    _lineage_cut, _run_needed, _on_tables("none", "no-writes"),
     *(_troubled("ThrottlingException", name) for name in _CALLS),
     *(_troubled("time-out", name) for name in ("put", "get_tuple")),
     *(_troubled("all undone", name) for name in ("put", "get_tuple", "delete_thread")),
     _called("put_writes", _config("thread"), [("x", SECRET)], "task"),
-    _forged("nonsense", [SECRET]),
-    _forged("msgpack", SECRET),
-    _forged("msgpack", [SECRET, {}, {}]),
-    _forged("msgpack", [_BARE, {SECRET: 1}, {SECRET: ["null", [0, 7, 1]]}, False, b""]),
-    _forged("msgpack", [_BARE, {SECRET: 1}, {SECRET: ["null", [-1]]}, False, b""]),
-    _forged("msgpack", [_BARE, {SECRET: 1}, {SECRET: ["null", SECRET]}, False, b""]),
-    _forged("msgpack", [_BARE, {SECRET: 1}, {SECRET: [5, SECRET]}, False, b""]),
+    _forged("nonsense", [SECRET]), _forged("msgpack", SECRET), _forged("msgpack", [SECRET, {}, {}]),
+    *(
+        _forged("msgpack", [_BARE, {SECRET: 1}, {SECRET: value}, False, b""])
+        for value in (["null", [0, 7, 1]], ["null", [-1]], ["null", SECRET], [5, SECRET])
+    ),
     _malformed(checkpoint=_bomb()),
-    _attacked("a flipped first byte"),
-    _attacked("a flipped byte of a write"),
-    _attacked("a write of another task"),
-    _attacked("a write in plain"),
+    _attacked("a flipped first byte"), _attacked("a flipped byte of a write"),
+    _attacked("a write of another task"), _attacked("a write in plain"),
     _attacked("a write of layout 0"),
-    _encrypted("aes"),
-    _in_plain_of_layout_0,
-    _encrypted("a\0b"),
-    _swapped,
-    _index_denied,
-    _made("same", "same", client_config={"aws_secret_access_key": SECRET}),
-    _made(client_config={"aws_secret_access_key": SECRET}, cache_bytes=-1),
-    _made(client_config=SECRET),
-    _made(client=SECRET),
+    _encrypted("aes"), _in_plain_of_layout_0, _encrypted("a\0b"),
+    _on_tables(), _index_denied,
+    _made("same", "same", client_config=_SECRET_KEY), _made("", "writes", client_config=_SECRET_KEY),
+    _made(client_config=_SECRET_KEY, cache_bytes=-1), _made(client_config=_SECRET_KEY, max_workers=0),
+    _made(client=1, client_config=_SECRET_KEY), _made(client_config=SECRET), _made(client=SECRET),
     lambda world: _secretive(world, nonsense=SECRET),
     lambda world: _secretive(world, secretAccessKey=SECRET),
-    _made(client=1, client_config={"aws_secret_access_key": SECRET}),
-    _made("", "writes", client_config={"aws_secret_access_key": SECRET}),
-    _made(client_config={"aws_secret_access_key": SECRET}, max_workers=0),
     _set_up(
         1,
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
     ),
-    _set_up(
-        0,
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "run_id",
-                "KeySchema": [{"AttributeName": "thread_id", "KeyType": "HASH"}],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-    ),
+    _set_up(0, GlobalSecondaryIndexes=[{
+        "IndexName": "run_id",
+        "KeySchema": [{"AttributeName": "thread_id", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }]),
     _set_up(1, ttl={"Enabled": True, "AttributeName": "other"}),
 )
+# fmt: on
 
 
 def _raises() -> dict[int, str]:
@@ -10081,8 +9250,14 @@ def test_no_exception_or_log_tells_a_secret(
 # EncryptedSerializer: values are cut in plain, then each part is encrypted, bound to its place.
 
 
-def _secret_texts(count: int, size: int) -> list[str]:
-    return [f"{SECRET}message {number} {_words(size, number)}" for number in range(count)]
+def _is_small() -> bool:
+    """Say whether the module's limits are the small ones."""
+    return bool(module._INLINE_VALUE_BYTES < 100)
+
+
+def _secret_texts() -> list[str]:
+    size = 60 if _is_small() else 3000
+    return [f"{SECRET}message {number} {_words(size, number)}" for number in range(24)]
 
 
 def _put_secrets(saver: DynamoDBSaver, thread_id: str) -> RunnableConfig:
@@ -10091,8 +9266,7 @@ def _put_secrets(saver: DynamoDBSaver, thread_id: str) -> RunnableConfig:
     The second is rebuilt from the first, and the third from both. Under small limits there are
     lists of names, bodies in segments, and writes that are cut.
     """
-    size = 60 if module._INLINE_VALUE_BYTES < 100 else 3000
-    texts = _secret_texts(24, size)
+    texts = _secret_texts()
     config: RunnableConfig = _config(thread_id)
     for number in (1, 2, 3):
         values = {SECRET + "channel": texts[: number * 8], "delta": texts[::-1]}
@@ -10144,14 +9318,14 @@ def test_encryption_leaves_no_word_and_no_digest_of_one(world: World) -> None:
     _put_secrets(saver, "thread")
     encrypted = _stored(saver)
 
-    texts = _secret_texts(24, 60 if module._INLINE_VALUE_BYTES < 100 else 3000)
+    texts = _secret_texts()
     values = [*texts, texts, texts[::-1], *(texts[:end] for end in range(1, 24))]
     dumped = [JsonPlusSerializer().dumps_typed(value)[1] for value in values]
     digests = {hashlib.blake2b(data, digest_size=16).digest() for data in dumped}
     digests |= _segment_digests(in_plain)
     haystack = _plaintext(encrypted)
 
-    if module._INLINE_VALUE_BYTES < 100:
+    if _is_small():
         assert {"lists", "body", "segments"} <= set(chain.from_iterable(encrypted))
     assert any(form in _plaintext(in_plain) for form in _forms(SECRET.encode()))
     assert len(_segment_digests(in_plain)) > 9
@@ -10172,8 +9346,7 @@ def test_encryption_shares_no_segment_between_threads(world: World) -> None:
 
     a, b = (_segment_digests(world.items(0, thread_id)) for thread_id in ("a", "b"))
 
-    assert len(a) > 9
-    assert len(b) > 9
+    assert min(len(a), len(b)) > 9
     assert not a & b
 
 
@@ -10202,15 +9375,14 @@ def test_encryption_shares_segments_between_processes(world: World, endpoint: En
     _put(saver, _config("thread"), 1, {"messages": texts})
     before = _segment_digests(world.items(0))
 
-    client_config = {
-        name: value for name, value in endpoint.client_config.items() if isinstance(value, str)
-    }
+    client_config = {k: v for k, v in endpoint.client_config.items() if isinstance(v, str)}
     argv = [json.dumps(client_config), *world.tables, _id(2)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", _GO_ON, *argv], check=True, env=environment)
+    done = _python("-c", _GO_ON, *argv, env=environment)
     found = world.saver(serde=_aes(), clock=time.time).get_tuple(_config("thread"))
 
     after = _segment_digests(world.items(0))
+    assert done.code == 0, done.err
     assert found
     assert found.checkpoint["channel_values"]["messages"] == [*texts, "one more " * 20]
     assert len(before) > 5
@@ -10226,8 +9398,7 @@ class Attack:
 
     def __init__(self, world: World) -> None:
         """Store the threads."""
-        self.saver = world.saver(serde=_aes())
-        self.plain = world.saver()
+        self.saver, self.plain = world.saver(serde=_aes()), world.saver()
         self._world = world
         for thread_id in ("a", "b"):
             _put_secrets(self.saver, thread_id)
@@ -10260,10 +9431,7 @@ class Attack:
 
     def put(self, item: Item, **changes: Any) -> None:
         """Put an item, changed, and rightly signed; None takes an attribute away."""
-        forged = {name: value for name, value in (item | changes).items() if value is not None}
-        if "digest" in forged:
-            forged = module._signed(forged)
-        self.saver.client.put_item(TableName=self._world.tables["task_id_idx" in item], Item=forged)
+        _put_item(self.saver, _altered(item, **changes))
 
     def flip(self, item: Item, name: str, at: int = -1) -> None:
         """Change a bit of a byte."""
@@ -10320,15 +9488,14 @@ def _forge_body(attack: Attack) -> None:
     attack.put(item, body={"B": names})
 
 
-def _put_in_plain(attack: Attack) -> None:
-    checkpoint = _checkpoint(1, {"delta": ["forged"]})
-    metadata: Any = {"source": "loop", "step": 1}
-    attack.plain.put(_config("a"), checkpoint, metadata, checkpoint["channel_versions"])
-
-
 def _swap(attack: Attack, name: str, one: int, other: int) -> None:
     first, second = (attack.segment(attack.record(), name, at) for at in (one, other))
     attack.put(first, segment=second["segment"])
+
+
+def _move_write(attack: Attack, item: Item, place: str = "task:::0") -> None:
+    """Put a write at a task and a slot of checkpoint 1."""
+    attack.put(item | module._writes_key("a", f"{_id(1)}:::{place}"))
 
 
 def _cut_short(attack: Attack, item: Item, name: str, size: int) -> None:
@@ -10356,23 +9523,15 @@ ATTACKS: Final[dict[str, _Attacked]] = {
         a.record(ns="sub"), checkpoint_ns={"S": ""}, checkpoint_id={"S": _id(1)}
     ),
     "a record of another checkpoint": lambda a: a.put(a.record(2), checkpoint_id={"S": _id(1)}),
-    "a write of another thread": lambda a: a.put(
-        a.write(1, "b"), thread_id_checkpoint_id_checkpoint_ns={"S": "a"}
+    "a write of another thread": lambda a: _move_write(a, a.write(1, "b")),
+    "a write of another thread that names no segments": lambda a: _move_write(
+        a, a.write(1, "b", "tiny")
     ),
-    "a write of another thread that names no segments": lambda a: a.put(
-        a.write(1, "b", "tiny"), thread_id_checkpoint_id_checkpoint_ns={"S": "a"}
-    ),
-    "a write of another task": lambda a: a.put(
-        a.write(), task_id_idx={"S": f"{_id(1)}:::other:::0"}
-    ),
-    "a write of another slot": lambda a: a.put(
-        a.write(), task_id_idx={"S": f"{_id(1)}:::task:::7"}
-    ),
+    "a write of another task": lambda a: _move_write(a, a.write(), "other:::0"),
+    "a write of another slot": lambda a: _move_write(a, a.write(), "task:::7"),
     "a write of another index": lambda a: a.put(a.write(slot=-3), idx={"S": "-4"}),
     "a write of another path": lambda a: a.put(a.write(), task_path={"S": ""}),
-    "a write of another checkpoint": lambda a: a.put(
-        a.write(2), task_id_idx={"S": f"{_id(1)}:::task:::0"}
-    ),
+    "a write of another checkpoint": lambda a: _move_write(a, a.write(2)),
     "a segment of another name": lambda a: _swap(a, "segments", -1, -2),
     "a segment of another thread": lambda a: a.put(
         a.segment(a.record()), segment=a.segment(a.record(1, "b"))["segment"]
@@ -10395,7 +9554,7 @@ ATTACKS: Final[dict[str, _Attacked]] = {
     "lists in another order": lambda a: a.reverse(a.record(), "lists"),
     "segments for lists": lambda a: a.put(a.record(), segments=a.record()["lists"], lists=None),
     "no segments": lambda a: a.put(a.record(), segments=None, lists=None),
-    "a record in plain": _put_in_plain,
+    "a record in plain": lambda a: _put(a.plain, _config("a"), 1, {"delta": ["forged"]}),
     "a write in plain": lambda a: a.plain.put_writes(_config("a", 1), [("delta", 1)], "other"),
     "a segment in plain": lambda a: a.put(
         a.segment(a.record()), segment={"B": module._pack(b"x" * 99)}
@@ -10420,21 +9579,18 @@ def test_encryption_tells_what_is_not_as_it_was_stored(world: World, name: str) 
     attack.flip(attack.segment(attack.record(ns="sub")), "segment")
 
     reader = world.saver(serde=_aes())
-    for ask in (
+    for error in _errors_of(
         lambda: reader.get_tuple(_config("a", number)),
         lambda: [*reader.list(_config("a"))],
         lambda: reader.get_delta_channel_history(config=_config("a"), channels=["delta"]),
     ):
-        with pytest.raises(DamagedCheckpointError) as caught:
-            ask()
-        error = caught.value
         assert (error.thread_id, error.checkpoint_ns, error.checkpoint_id) == ("a", "", _id(number))
         is_told_how = "copy_from()" in str(error)
         # Of a body in another order the first byte may be any.
         assert is_told_how == (name in IN_PLAIN) or name == "a body in another order"
     check = reader.verify("a")
-    assert any(f"namespace '', checkpoint {_id(number)!r}" in told for told in check.damaged)
-    assert any(f"namespace 'sub', checkpoint {_id(1)!r}" in told for told in check.damaged)
+    for ns, at in (("", number), ("sub", 1)):
+        assert any(f"namespace {ns!r}, checkpoint {_id(at)!r}" in told for told in check.damaged)
     assert check.items["checkpoint"] == 4
     assert reader.verify("b").damaged == []
     with pytest.raises(DamagedCheckpointError):
@@ -10448,20 +9604,17 @@ def test_encryption_is_not_read_without_its_key(world: World, serde: Any) -> Non
     _put_secrets(world.saver(serde=_aes()), "a")
     reader = world.saver(serde=serde)
 
-    for ask in (
+    what = "Bytes can't be decrypted with this key" if serde else "give the saver the Encrypted"
+
+    for error in _errors_of(
         lambda: reader.get_tuple(_config("a")),
         lambda: [*reader.list(_config("a"))],
         lambda: reader.get_delta_channel_history(config=_config("a"), channels=["delta"]),
         lambda: [*reader.history("a")],
     ):
-        with pytest.raises(DamagedCheckpointError) as caught:
-            ask()
-        error = caught.value
         assert (error.thread_id, error.checkpoint_ns, error.checkpoint_id) == ("a", "", _id(3))
-        what = "Bytes can't be decrypted with this key" if serde else "give the saver the Encrypted"
         assert what in str(error)
-    check = reader.verify("a")
-    assert len(check.damaged) == 4 + 12
+    assert len(reader.verify("a").damaged) == 4 + 12
 
 
 def test_encryption_is_refused_in_a_plain_thread(world: World) -> None:
@@ -10514,13 +9667,13 @@ def test_encrypted_thread_is_pruned_with_its_key_alone(world: World) -> None:
     saver, plain = world.saver(serde=_aes()), world.saver()
     for thread_id in ("a", "b"):
         _put_secrets(saver, thread_id)
-    before = [sorted(map(repr, world.items(table))) for table in (0, 1)]
+    before = [sorted(map(repr, items)) for items in _both(world)]
     assert plain.stats("a").kinds["checkpoint"]["items"] == 4
 
     for remove in (partial(plain.prune, ["a"]), partial(plain.delete_for_runs, ["run-3"])):
         with pytest.raises(DamagedCheckpointError, match="give the saver the EncryptedSerializer"):
             remove()
-    untouched = [sorted(map(repr, world.items(table))) for table in (0, 1)] == before
+    untouched = [sorted(map(repr, items)) for items in _both(world)] == before
     world.now += 3 * GRACE
     saver.delete_for_runs(["run-3"])
     saver.prune(["b"])
@@ -10534,7 +9687,11 @@ def test_encrypted_thread_is_pruned_with_its_key_alone(world: World) -> None:
         assert check.damaged == []
         assert {each.split()[0] for each in check.orphans.values()} <= {"segment"}
     plain.delete_thread("a")
-    assert world.items(0, "a") == world.items(1, "a") == []
+    assert _both(world, "a") == [[], []]
+
+
+def _checkpoints_of(saver: DynamoDBSaver, thread_id: str) -> dict[tuple[str, ...], Any]:
+    return {key: checkpoint for key, (checkpoint, *_) in _told(saver, thread_id).items()}
 
 
 @pytest.mark.usefixtures("small")
@@ -10542,7 +9699,7 @@ def test_copy_from_encrypts_a_thread_and_changes_its_key(world: World) -> None:
     """A thread begun in plain is encrypted in new tables; from there another key takes it on."""
     client = world.plain
     _put_secrets(plain := world.saver(), "a")
-    before = _told(plain, "a")
+    before = _checkpoints_of(plain, "a")
 
     with _tables(client, make=True) as first, _tables(client, make=True) as second:
         one = DynamoDBSaver(*first, client=client, serde=_aes())
@@ -10551,10 +9708,7 @@ def test_copy_from_encrypts_a_thread_and_changes_its_key(world: World) -> None:
             one.copy_from(plain)
             two.copy_from(one)
             for saver in (one, two):
-                assert {key: each[0] for key, each in _told(saver, "a").items()} == {
-                    key: each[0] for key, each in before.items()
-                }
-                assert _told(saver, "a").keys() == before.keys()
+                assert _checkpoints_of(saver, "a") == before
                 assert saver.verify("a").damaged == []
                 assert SECRET.encode() not in _plaintext(_stored(saver))
         with (
@@ -10606,10 +9760,8 @@ def test_encryption_of_the_users_own_keeps_values_whole(world: World, serde: Any
     assert _told(reader, "a") == _told(reader, "copy")
     with world.saver() as plain:
         _put_secrets(plain, "plain")
-        assert _told(reader, "a").keys() == _told(plain, "plain").keys()
-        assert [each[0] for each in _told(reader, "a").values()] == [
-            each[0] for each in _told(plain, "plain").values()
-        ]
+        encrypted, in_plain = _checkpoints_of(reader, "a"), _checkpoints_of(plain, "plain")
+        assert [*encrypted.items()] == [*in_plain.items()]
         plain.delete_thread("plain")
     assert reader.verify("a").damaged == []
     assert SECRET.encode() not in _plaintext(_stored(saver))
@@ -10619,29 +9771,18 @@ def _put_layout_0(saver: DynamoDBSaver, serde: Any, thread_id: str = "old") -> A
     """Store a checkpoint and two writes as release 0.1.0 did, by a serde."""
     checkpoint = _checkpoint(1, {"messages": [SECRET, _words(3000)], "x": SECRET})
     type_, data = serde.dumps_typed(checkpoint)
-    client = saver.client
-    client.put_item(
-        TableName=saver.checkpoints_table_name,
-        Item={
-            **module._checkpoints_key(thread_id, _id(1)),
-            "checkpoint_ns": {"S": ""},
-            "parent_checkpoint_id": {"NULL": True},
-            "type": {"S": type_},
-            "checkpoint": {"B": data},
-            "metadata": {"B": serde.dumps_typed({"source": "loop", "step": 1, "user": SECRET})[1]},
-        },
-    )
+    metadata = serde.dumps_typed({"source": "loop", "step": 1, "user": SECRET})[1]
+    item = {
+        **module._checkpoints_key(thread_id, _id(1)),
+        "checkpoint_ns": {"S": ""}, "parent_checkpoint_id": {"NULL": True},
+        "type": {"S": type_}, "checkpoint": {"B": data}, "metadata": {"B": metadata},
+    }  # fmt: skip
+    _put_item(saver, item)
     for idx, (channel, value) in enumerate([("x", SECRET), ("messages", None)]):
         type_, data = serde.dumps_typed(value)
-        client.put_item(
-            TableName=saver.writes_table_name,
-            Item={
-                **module._writes_key(f"{thread_id}:::{_id(1)}:::", f"task:::{idx}"),
-                "channel": {"S": channel},
-                "type": {"S": type_},
-                "value": {"B": data},
-            },
-        )
+        key = module._writes_key(f"{thread_id}:::{_id(1)}:::", f"task:::{idx}")
+        write = {"channel": {"S": channel}, "type": {"S": type_}, "value": {"B": data}}
+        _put_item(saver, key | write)
     return _config(thread_id, 1)
 
 
@@ -10681,14 +9822,11 @@ def test_plain_layout_0_is_refused_under_encryption(world: World) -> None:
     saver = world.saver(serde=_aes())
     config = _put_layout_0(saver, JsonPlusSerializer())
 
-    for ask in (lambda: saver.get_tuple(config), lambda: [*saver.list(_config("old"))]):
-        with pytest.raises(
-            DamagedCheckpointError, match=r"copy_from\(\) into new tables"
-        ) as caught:
-            ask()
-        assert (caught.value.thread_id, caught.value.checkpoint_id) == ("old", _id(1))
+    for error in _errors_of(lambda: saver.get_tuple(config), lambda: [*saver.list(_config("old"))]):
+        assert "copy_from() into new tables" in str(error)
+        assert (error.thread_id, error.checkpoint_id) == ("old", _id(1))
     assert len(saver.verify("old").damaged) == 3
-    assert world.saver().get_tuple(config)
+    assert _read(world, config)
 
 
 class _Named(_Scrambler):
@@ -10713,7 +9851,6 @@ def test_encryption_takes_ciphers_of_any_name(world: World, name: str) -> None:
     """A cipher of the user's own gets back the name that it gave."""
     serde = EncryptedSerializer(_Named(name))
     _put_secrets(world.saver(serde=serde), "a")
-
     reader = world.saver(serde=serde)
 
     assert len(_told(reader, "a")) == 4
@@ -10742,13 +9879,9 @@ def test_encryption_refuses_a_cipher_whose_name_would_not_come_back(
 def _layout() -> dict[str, tuple[str, str, set[str], set[str]]]:
     """Parse the module's table of items: table, pattern of the range key, attributes, optional."""
     documented: dict[str, tuple[str, str, set[str], set[str]]] = {}
-    lines = (module.__doc__ or "").partition("-----------  ")[2].partition("\n\n")[0]
-    rows: list[list[str]] = []
-    for line in lines.splitlines()[1:]:
-        if line.startswith("     "):
-            rows[-1][-1] += " " + line.strip()
-        else:
-            rows.append(re.split(r" {1,}", line.strip(), maxsplit=3))
+    text = (module.__doc__ or "").partition("-----------  ")[2].partition("\n\n")[0]
+    lines = re.sub(r"\n {5,}", " ", text).splitlines()[1:]
+    rows = [re.split(r" {1,}", line.strip(), maxsplit=3) for line in lines]
     for table, name, range_key, words in rows:
         if words != "the same":
             required = {word for word in words.split() if not word.endswith("?")}
@@ -10776,8 +9909,7 @@ def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: Ma
     many = {f"channel {number}": _words(5000, number) for number in range(60)}
     for saver, thread_id in zip(savers, "ab", strict=True):
         for ns in ("", "child"):
-            stored = _put(saver, _config(thread_id, ns=ns), 1, {"text": "x" * 2000})
-            _put(saver, stored, 2)
+            _put(saver, _put(saver, _config(thread_id, ns=ns), 1, {"text": "x" * 2000}), 2)
         saver.prune([thread_id])
         for ns in ("", "child"):
             stored = _put(saver, _config(thread_id, 2, ns=ns), 3, large=random.randbytes(500_000))
@@ -10785,16 +9917,15 @@ def test_documents_describe_every_item(lone_saver: DynamoDBSaver, make_saver: Ma
             saver.put_writes(stored, [("text", 1), (ERROR, 2)], "task")
             _put(saver, stored, 5, many)
         large = [("text", random.randbytes(500_000))]
-        saver.put_writes(_config(thread_id, 9), large, "task")
-        saver.put_writes(_config(thread_id, 9), [(ERROR, large)], "task")
-        saver.put_writes(_config(thread_id, 5), [*many.items()], "task")
+        for at, writes in ((9, large), (9, [(ERROR, large)]), (5, [*many.items()])):
+            saver.put_writes(_config(thread_id, at), writes, "task")
         saver._store.hide(saver._store.veils(thread_id, "deletion", thread_id))
     documented = _layout()
     found = set()
 
     for item in _stored(lone_saver):
         is_write = "task_id_idx" in item
-        range_key = item["task_id_idx" if is_write else "checkpoint_id"]["S"]
+        range_key = _key(item)[1]
         names = [
             name
             for name, (table, pattern, _, _) in documented.items()
@@ -10830,6 +9961,12 @@ def _code(text: str, language: str, part: str) -> str:
     return str(block)
 
 
+def _run_code(code: str, **given: Any) -> dict[str, Any]:
+    """Run a document's code with the names that are given; return all its names."""
+    exec(code, given)  # noqa: S102  it is ours
+    return given
+
+
 @pytest.fixture
 def aws_environment(endpoint: Endpoint, monkeypatch: Patch) -> None:
     """Name the server by nothing but variables, as the README does."""
@@ -10847,22 +9984,16 @@ def test_documents_first_screen_keeps_a_conversation(no_tables: Tables) -> None:
         for part in ("saver.setup()", "async with")
     )
     printed: list[str] = []
-    given: dict[str, Any] = {"print": printed.append}
 
-    exec(code, given)  # noqa: S102  it is ours
+    given = _run_code(code, print=printed.append)
     once = list(printed)
-    asyncio.run(_main_of(later, given))
-    exec(code, given)  # noqa: S102  the same
+    asyncio.run(_run_code(later, **given)["main"]())
+    _run_code(code, **given)
 
     assert once == README.partition("```text\n")[2].partition("```")[0].splitlines()
     more = ["human: hello again", "ai: Message 3 has arrived."]
     more += ["human: hello", "ai: Message 5 has arrived."]
     assert printed[len(once) :] == [*once, *more]
-
-
-def _main_of(code: str, given: dict[str, Any]) -> Any:
-    exec(code, given)  # noqa: S102  it is ours
-    return given["main"]()
 
 
 def test_documents_first_page_stays_short() -> None:
@@ -10884,9 +10015,8 @@ def test_documents_first_figures_are_those_of_the_page_about_costs() -> None:
 
 def _anchors(text: str) -> set[str]:
     """Return the anchors of a document's headings, as GitHub makes them."""
-    headings = re.findall(
-        r"^#+ (.*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
-    )
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)", prose, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
@@ -10919,18 +10049,19 @@ def test_documents_name_the_options_and_their_defaults() -> None:
 
 def test_documents_name_the_limits() -> None:
     """The README's limits are the module's."""
-    rows = dict(
-        re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", README.partition("## Limits")[2], re.MULTILINE)
-    )
-    index = module._MAX_RANGE_KEY_BYTES, module._MAX_HASH_KEY_BYTES
+    limits = README.partition("## Limits")[2]
+    rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", limits, re.MULTILINE)
 
-    numbers = {name: re.findall(r"\d[\d,]*", text) for name, text in rows.items()}
+    numbers = {name: re.findall(r"\d[\d,]*", text) for name, text in rows}
 
-    assert numbers["`thread_id`"] == [f"{module._MAX_HASH_KEY_BYTES:,}", f"{index[0]:,}"]
-    assert numbers["`run_id`"] == [f"{index[1]:,}"]
-    assert numbers["`checkpoint_ns`, `task_path`"] == [f"{module._MAX_TEXT_BYTES:,}"]
-    assert numbers["`checkpoint_id`"] == [f"{module._MAX_CHECKPOINT_KEY_BYTES}"]
-    assert numbers["`task_id`"] == [f"{module._MAX_TASK_ID_BYTES}"]
+    for name, *limit in (
+        ("thread_id", module._MAX_HASH_KEY_BYTES, module._MAX_RANGE_KEY_BYTES),
+        ("run_id", module._MAX_HASH_KEY_BYTES),
+        ("checkpoint_ns`, `task_path", module._MAX_TEXT_BYTES),
+        ("checkpoint_id", module._MAX_CHECKPOINT_KEY_BYTES),
+        ("task_id", module._MAX_TASK_ID_BYTES),
+    ):
+        assert numbers[f"`{name}`"] == [f"{each:,}" for each in limit], name
     assert f"unpacked to {module._MAX_BODY_BYTES >> 20} MB" in DOCUMENTS["docs/security.md"]
 
 
@@ -10971,10 +10102,8 @@ def test_documents_name_tables_by_arn(
     ):
         assert code.count(shown) == 1
         code = code.replace(shown, ours)
-    given: dict[str, Any] = {"DynamoDBSaver": DynamoDBSaver}
-    exec(code, given)  # noqa: S102  it is ours
 
-    with given["saver"] as saver:
+    with _run_code(code, DynamoDBSaver=DynamoDBSaver)["saver"] as saver:
         if "takes no ARN for a name" in endpoint.quirks:
             with pytest.raises(ClientError, match="Invalid table/index name"):
                 _put(saver, _config(thread_id), 1)
@@ -10992,20 +10121,18 @@ def test_documents_show_the_settings_of_the_agent_server() -> None:
     assert _code(DOCUMENTS["docs/agent-server.md"], "json", "checkpointer") == example
 
 
-@pytest.mark.usefixtures("aws_environment")
-def test_documents_prune_on_a_schedule(lone_saver: DynamoDBSaver, monkeypatch: Patch) -> None:
+def test_documents_prune_on_a_schedule(
+    endpoint: Endpoint, lone_saver: DynamoDBSaver, monkeypatch: Patch
+) -> None:
     """The function that prunes leaves each thread its newest checkpoint, and ends before its time."""
     for thread_id in ("a", "b", "c"):
         for number in (1, 2):
             _put(lone_saver, _config(thread_id), number)
-    for name, table in zip(
-        ("CHECKPOINTS_TABLE", "WRITES_TABLE"), _tables_of(lone_saver), strict=True
-    ):
-        monkeypatch.setenv(name, table)
+    for name, value in endpoint.environment(_tables_of(lone_saver)).items():
+        monkeypatch.setenv(name, value)
     left = iter([300_000, 119_999, *[900_000] * 3])
     context = SimpleNamespace(get_remaining_time_in_millis=lambda: next(left))
-    given: dict[str, Any] = {}
-    exec(_code(OPERATING, "python", "def handler"), given)  # noqa: S102  it is ours
+    given = _run_code(_code(OPERATING, "python", "def handler"))
 
     with given["saver"]:
         given["handler"]({}, context)
@@ -11022,8 +10149,8 @@ def test_documents_count_the_units_of_requests(
     """The hooks of the document print what each request consumed."""
     printed: list[tuple[Any, ...]] = []
     saver = make_saver(client_config=endpoint.client_config)
-    given = {"print": lambda *args: printed.append(args), "Any": Any, "saver": saver}
-    exec(_code(OPERATING, "python", "ReturnConsumedCapacity"), given)  # noqa: S102  it is ours
+    code = _code(OPERATING, "python", "ReturnConsumedCapacity")
+    _run_code(code, print=lambda *args: printed.append(args), Any=Any, saver=saver)
 
     saver.get_tuple(_put(saver, _config(thread_id), 1, {"text": "x" * 2000}))
 
@@ -11040,51 +10167,50 @@ def test_documents_change_a_key(
     code = _code(DOCUMENTS["docs/security.md"], "python", "new.copy_from")
     for name, pair in (("", tables), ("-2", no_tables)):
         code = code.replace(f'"checkpoints{name}", "writes{name}"', repr(pair)[1:-1])
-    given: dict[str, Any] = {
-        "DynamoDBSaver": DynamoDBSaver,
-        "EncryptedSerializer": EncryptedSerializer,
-        "old_key": b"o" * 32,
-        "new_key": b"n" * 32,
-    }
-    serde = EncryptedSerializer.from_pycryptodome_aes(key=given["old_key"])
-    with DynamoDBSaver(*tables, client=lone_saver.client, serde=serde) as first:
+    keys = {"old_key": b"o" * 32, "new_key": b"n" * 32}
+    options: Any = {"client": lone_saver.client, "serde": _aes(keys["old_key"])}
+    with DynamoDBSaver(*tables, **options) as first:
         stored = _put(first, _config(thread_id), 1, {"text": "secret"})
 
-    exec(code, given)  # noqa: S102  it is ours
+    given = _run_code(
+        code, DynamoDBSaver=DynamoDBSaver, EncryptedSerializer=EncryptedSerializer, **keys
+    )
 
     with given["old"], given["new"] as new:
         found = new.get_tuple(stored)
         assert found
         assert found.checkpoint["channel_values"] == {"text": "secret"}
-        with (
-            DynamoDBSaver(*no_tables, client=lone_saver.client, serde=serde) as wrong,
-            pytest.raises(DamagedCheckpointError),
-        ):
+        with DynamoDBSaver(*no_tables, **options) as wrong, pytest.raises(DamagedCheckpointError):
             wrong.get_tuple(stored)
 
 
-def _described(saver: DynamoDBSaver) -> list[dict[str, Any]]:
-    """Return what setup() has made of both tables, in the words of DynamoDB."""
+class _Made(NamedTuple):
+    """What setup() makes of a table, in the words of DynamoDB."""
+
+    billing: str
+    keys: list[str]
+    types: dict[str, str]
+    ttl: str
+    indexes: list[list[str]]  # each: its name, its keys, its projection
+
+
+def _described(saver: DynamoDBSaver) -> list[_Made]:
+    """Return what setup() has made of both tables."""
+
+    def keys(of: Any) -> list[str]:
+        return [each["AttributeName"] for each in of["KeySchema"]]
+
     found = []
     for name in _tables_of(saver):
         table = saver.client.describe_table(TableName=name)["Table"]
-        types = [(a["AttributeName"], a["AttributeType"]) for a in table["AttributeDefinitions"]]
-        found.append(
-            {
-                "billing": table["BillingModeSummary"]["BillingMode"],
-                "keys": [each["AttributeName"] for each in table["KeySchema"]],
-                "types": dict(types),
-                "ttl": _expiry_of(saver.client, name)["AttributeName"],
-                "indexes": [
-                    [
-                        each["IndexName"],
-                        *(key["AttributeName"] for key in each["KeySchema"]),
-                        each["Projection"]["ProjectionType"],
-                    ]
-                    for each in table.get("GlobalSecondaryIndexes", ())
-                ],
-            }
-        )
+        types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
+        ttl = _expiry_of(saver.client, name)["AttributeName"]
+        indexes = [
+            [each["IndexName"], *keys(each), each["Projection"]["ProjectionType"]]
+            for each in table.get("GlobalSecondaryIndexes", ())
+        ]
+        billing = table["BillingModeSummary"]["BillingMode"]
+        found.append(_Made(billing, keys(table), types, ttl, indexes))
     return found
 
 
@@ -11112,18 +10238,11 @@ def test_documents_terraform_makes_what_setup_makes(set_up_saver: DynamoDBSaver)
         own = dict(re.findall(r'^  (\w+) += "(\w+)"', text, re.MULTILINE))
         (ttl,) = block(text, "ttl")
         assert ttl.pop("enabled") == "true"
-        found.append(
-            {
-                "billing": own["billing_mode"],
-                "keys": [own["hash_key"], own["range_key"]],
-                "types": {each["name"]: each["type"] for each in block(text, "attribute")},
-                "ttl": ttl["attribute_name"],
-                "indexes": [
-                    [each["name"], each["hash_key"], each["range_key"], each["projection_type"]]
-                    for each in block(text, "global_secondary_index")
-                ],
-            }
-        )
+        keys = [own["hash_key"], own["range_key"]]
+        types = {each["name"]: each["type"] for each in block(text, "attribute")}
+        names = itemgetter("name", "hash_key", "range_key", "projection_type")
+        indexes = [[*names(each)] for each in block(text, "global_secondary_index")]
+        found.append(_Made(own["billing_mode"], keys, types, ttl["attribute_name"], indexes))
 
     assert found == _described(set_up_saver)
 
@@ -11171,25 +10290,15 @@ def test_documents_cdk_makes_what_setup_makes(
 
     found = []
     for table in made:
-        keys = [table.options["partition_key"], table.options["sort_key"]]
-        index_keys = [each[key] for each in table.indexes for key in ("partition_key", "sort_key")]
-        found.append(
-            {
-                "billing": table.options["billing"],
-                "keys": [name for name, _ in keys],
-                "types": dict(keys + index_keys),
-                "ttl": table.options["time_to_live_attribute"],
-                "indexes": [
-                    [
-                        each["index_name"],
-                        each["partition_key"][0],
-                        each["sort_key"][0],
-                        each["projection_type"],
-                    ]
-                    for each in table.indexes
-                ],
-            }
-        )
+        options, types = table.options, [table.options["partition_key"], table.options["sort_key"]]
+        keys, indexes = [name for name, _ in types], []
+        for index in table.indexes:
+            index_keys = [index["partition_key"], index["sort_key"]]
+            types += index_keys
+            names = [name for name, _ in index_keys]
+            indexes.append([index["index_name"], *names, index["projection_type"]])
+        ttl = options["time_to_live_attribute"]
+        found.append(_Made(options["billing"], keys, dict(types), ttl, indexes))
     assert found == _described(set_up_saver)
 
 
@@ -11263,13 +10372,13 @@ def test_documents_name_the_actions_of_a_method(
     with Requests(saver) as requests:
         CALLS_OF[method](saver)
 
-    asked: tuple[set[str], set[str]] = (set(), set())
+    asked: defaultdict[str, set[str]] = defaultdict(set)
     for name, params in requests.sent:
         for table in params.get("RequestItems") or [params.get("TableName", tables[0])]:
-            asked[tables.index(table)].add(name)
-    documented = _documented_actions(method)
-    assert asked[0] <= documented[0]
-    assert asked[1] <= documented[1]
+            asked[table].add(name)
+    for table, documented in zip(tables, _documented_actions(method), strict=True):
+        assert asked[table] <= documented
+    assert asked.keys() <= {*tables}
 
 
 def test_documents_commands_are_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -11305,8 +10414,8 @@ def test_documents_name_the_sessions_of_nox() -> None:
     named = {name for names in called for name in names.split()}
     named |= set(re.findall(r"session: \[?(\w+)", workflow))
 
-    assert named >= {"tests", "lowest", "newest", "constraints", "pythons", "lint", "types"}
-    assert "build" in named
+    most = {"tests", "lowest", "newest", "constraints", "pythons", "lint", "types", "build"}
+    assert named >= most
     assert named - set(re.findall(r"^@nox\.session.*\ndef (\w+)", noxfile, re.MULTILINE)) == set()
     pythons = re.findall(r"Python :: (3\.\d+)", (FOLDER / "pyproject.toml").read_text())
     assert f"python: {json.dumps(pythons)}" in workflow
@@ -11331,19 +10440,15 @@ def _leading_keys(given: Any) -> Iterator[str]:
     """Return the hash keys that a request names, wherever they stand in it."""
     if isinstance(given, dict):
         for name, value in given.items():
-            if name in (TABLE_KEYS[0][0], TABLE_KEYS[1][0], ":h"):
-                yield value["S"]
-            else:
-                yield from _leading_keys(value)
+            is_key = name in (TABLE_KEYS[0][0], TABLE_KEYS[1][0], ":h")
+            yield from [value["S"]] if is_key else _leading_keys(value)
     elif isinstance(given, list):
         yield from chain.from_iterable(map(_leading_keys, given))
 
 
 def test_documents_policy_for_tenants_fits_the_keys(lone_saver: DynamoDBSaver) -> None:
     """All that a tenant's saver asks for lies under the leading keys that the document grants."""
-    blocks = re.findall(r"```json\n(.*?)```", INFRASTRUCTURE, re.DOTALL)
-    policies = [json.loads(each) for each in blocks]
-    (statement,) = next(p["Statement"] for p in policies if "Condition" in p["Statement"][0])
+    (statement,) = json.loads(_code(INFRASTRUCTURE, "json", '"Condition"'))["Statement"]
     (pattern,) = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
     thread_id = pattern.replace("*", "thread")
 
@@ -11417,9 +10522,8 @@ def test_documents_lambda_template_makes_the_tables_that_setup_makes(
     """Both tables of the template have the keys and the attribute of expiry that the saver has."""
     template = (LAMBDA / "template.yaml").read_text()
     tables = template.split("Type: AWS::DynamoDB::Table")[1:]
-    names = _tables_of(lone_saver)
 
-    for name, lines in zip(names, tables, strict=True):
+    for name, lines in zip(_tables_of(lone_saver), tables, strict=True):
         table = lone_saver.client.describe_table(TableName=name)["Table"]
         keys = [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]]
         assert re.findall(r"AttributeName: (\w+), KeyType: (\w+)", lines) == keys
@@ -11430,617 +10534,238 @@ def test_documents_lambda_template_makes_the_tables_that_setup_makes(
 # -- Golden ---------------------------------------------------------------------------------------
 # Items as they were first stored, never edited: a change that these do not outlive is a new layout.
 
+
+def _wire(text: str) -> Any:
+    """Read DynamoDB's own JSON, in which bytes are base64; lines may end anywhere in a string."""
+
+    def typed(value: Any) -> Any:
+        return {"B": base64.b64decode(value["B"])} if "B" in value else value
+
+    return json.loads(text, strict=False, object_hook=typed)
+
+
 # What layout 1 stores, as it was first stored: "many" and "body" with the limits of SMALL, and
 # "sealed" with an EncryptedSerializer.
-GOLDEN: Final[list[list[dict[str, Any]]]] = [
-    [
-        {
-            "checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
-            "thread_id": {"S": "golden"},
-            "checkpoint": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\x9b\nv\x0c\xc4\x1e\x88\xd5\xba`\xc2\x0cDX\xc0\xb8P`\x08t\xf5N,\x8e\x86\xb8\x16\xc3U\x8d+`q\xc1\x88\xea*"
-                b"\xcc\x94q\xa0\x059a\x81\x93\x11#<\x1d-+*\xcd\x8b\xcfLY\n\xa4t\r\x11\x86N\x82'T\xdeIK3Rsr\xf2\x97\x96d\xa4\x16\xa5\x1e:\xc2"
-                b"\x00\x00\x0b\xf6P\x83"
-            },
-            "checkpoint_ns": {"S": ""},
-            "digest": {"B": b":\t&o\xf6\xa2\xa5I\xf5\xaa\xf5\xb3\xe6UT+"},
-            "run_id": {"S": "run-1"},
-            "type": {"S": "msgpack"},
-        },
-        {
-            "checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000002"},
-            "thread_id": {"S": "golden"},
-            "checkpoint": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\x9b\nv\x0c\xc4\x1e\x88\xd5\xba`\xc2\x0cDX\xc0\xb8P`\x04t\xf5N,\x8e\x86\xb8\x16\xc3U\x8d+`q\xc1\x84\xea*"
-                b"\xcc\x94q\xa0\x199a\x81\x93\x11\x13<\x1d!\xcc\x99\x04O\x9b\xbc\x93\x96f\xa4\xe6\xe4\xe4/-\xc9H-J=t\x84\x01\x00$\xd6K\x06"
-            },
-            "checkpoint_ns": {"S": ""},
-            "digest": {"B": b"\xab\x96\xe2\x896yh\xf6\x9a\xf9\x06j\xd1|\xea%"},
-            "parent_checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
-            "type": {"S": "msgpack"},
-        },
-        {
-            "checkpoint_id": {"S": "~c4:body:1f000000-0000-6000-8000-000000000001"},
-            "thread_id": {"S": "golden"},
-            "body": {
-                "B": b"\xa3\x08\x01\x92\xde\x12\x15\xd0\xf5\xbds\xf7\xb8\x81\xdeM\x00\x00\x00\x00\x00\xfbpL'\x9a#\xc8BcLE&9\xe6D_\x00\x00\x00\x00\x00"
-            },
-            "checkpoint_ns": {"S": "body"},
-            "digest": {"B": b"\xd63\xa0\xa0:E\xe3\xa1[~\xe6Q\xe9h\xfb\xfe"},
-            "type": {"S": "msgpack"},
-        },
-        {
-            "checkpoint_id": {"S": "~c4:many:1f000000-0000-6000-8000-000000000001"},
-            "thread_id": {"S": "golden"},
-            "checkpoint": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\x9b\nv\x0c\xc4\x1e\x88\xd5\xba`\xc2\x0cDX\xc0\xb8P`\x08t\xf5N,\x8e\x86\xb8\x16\xc3U\x8dK\x81\x96\x94\xa42\xa2"
-                b":\t3Y\x1ch\x04\xa7\x1bF\xa8\xfa)\xf0\x04\xc8\xde\xb4\xa4$1'{\xced\x06\x06\x96#lKJJ\x8b\xf2x\x0e\x1da\x00\x00PI@\x10"
-            },
-            "checkpoint_ns": {"S": "many"},
-            "digest": {"B": b"B\xbb?\xf3\xd7\x96\xb58\xd2\x9f\xd7k\x99\xc5\xc2\x0f"},
-            "lists": {"B": b"\xf1n\x8e\xafa?\x13\xb5x\xb8Tc\xd6M\x15 \x00\x00\x00\x00\x00"},
-            "segments": {
-                "B": b"\xaa\xb13\xcc/\xa7\xf3\x0c\x8d\xb1\x0f\xbf\x0f\x95L\xf6\x00\x00\x00\x00\x00\x17o\x1b+\x11FY\x06\x0c\xbd\x8c\xacS)r\xaa\x00\x00\x00"
-                b"\x00\x00\n\x9d7\x95&\xd81\xbe\xc2\xb8\x01\xd1r3F4\x00\x00\x00\x00\x00"
-            },
-            "type": {"S": "msgpack"},
-        },
-        {
-            "checkpoint_id": {"S": "~c5:sub:1:1f000000-0000-6000-8000-000000000001"},
-            "thread_id": {"S": "golden"},
-            "checkpoint": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\x9b\nv\x0c\xc4\x1e\x88\xd5\xba`\xc2\x0cDX\xc0\xb8P`\x08t\xf5N,\x8e\x86\xb8\x16\xc3U\xcd+`q\xc1\xb8\xa4$"
-                b'\xb5\xa2\x84qI^~^*#\xaa\x0b1S\xc9\x81fh"\x83\xa4/p\x9a\xfa\x0fKT\x8d\x0b\x88r\xa9\x11\xc2\xeeI\xf0\xf4\xcc>qiFjNN>\xd81p\xe1'
-                b"\xc9\x0c\x0c\x10\x87M\x04\xa7\xf5CG\x18\x00S$cp"
-            },
-            "checkpoint_ns": {"S": "sub:1"},
-            "digest": {"B": b"\xb9\xad\x8b\xc1\xdc\x87\xe7\x91<!m\xe7\x84DBy"},
-            "segments": {
-                "B": b"_\x8d0\x987\x16\xdba\xd6\xb9u\x0e\x12\xe9\x06\xef\x00\x00\x00\x00\x00"
-            },
-            "type": {"S": "msgpack"},
-        },
-        {
-            "checkpoint_id": {"S": "~s0a9d379526d831bec2b801d172334634"},
-            "thread_id": {"S": "golden"},
-            "segment": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\xbbi\x0b\r/\x05CC\x85$\x92\x01\x00\xf5\xe1\x17\xc2"
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "~s176f1b2b114659060cbd8cac532972aa"},
-            "thread_id": {"S": "golden"},
-            "segment": {
-                "B": b'\x01x}\x95\xd0\xdd\x00\xbbi\x03\r/\x05\x0b\x85L\x92\x01B\xb7\xa5B\x16\xc9\xe0\xa6-L\xb7\xa1\x81B"\xc9\x00\x00n1I\xaa'
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "~s2b587eedddc9719b09230b3111fa55ab"},
-            "thread_id": {"S": "golden"},
-            "segment": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\xbbi\x03\r/\x05\x03\x85D\x92\x01B\xb7\xa1B\x12\xc9\x00\xa1\xdbH!\x99d\x80\xd0m\xac\x90B2@\xe86QH%\x19\x00\x00\xb0"
-                b"\xc1v\xcb"
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "~s40273cacd488a7bcb0d75d126aba757e"},
-            "thread_id": {"S": "golden"},
-            "segment": {
-                "B": b'\x01x}\x95\xd0\xdd\x00\xbbi\x03\r/\x05\x0b\x85L\x92\x01B\xb7\xa5B\x16\xc9\xe0\xa6-L\xb7\xa1\x81B"\xc9\x00I\xbb\xa1B\x12\xc9`E~^\xaaB.'
-                b"0\xc5\x00\x00\x06oe("
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "~s5f8d30983716db61d6b9750e12e906ef"},
-            "thread_id": {"S": "golden"},
-            "segment": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\xbb\xc5z\xa7b\x14\x8c\x82Q0\nF\xc1\xb0\x03\x00\xf5\xb0\xc0\xfa"
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "~sa3080192de1215d0f5bd73f7b881de4d"},
-            "thread_id": {"S": "golden"},
-            "segment": {
-                "B": b'\x00\x01x}\x95\xd0\xdd\x00m\x94\xb9\x8d\x100\x10EY\xfa! A\xb4c{\xec\xf19\xbe\xcfl[@\xa2\x00\x02\x8a@"@\x88*\xa8\x06\xb3\x0bH\x08\x1c'
-                b"\x8c\xe4d\xe6\xfd?\xdf~\xff\x04\xf3<\xe7y\xf4\xab\xa7\xf2\xe6gy\xfb\xfb\xfa\xeb\xbc\xbe\xd4\x9f\xfe\x03\xfdL\xfb\x0f\xd5\xe3\x87\xf5\xf0"
-                b"7\xce\xbf\x91\xf8\xf2\xf8\x91\xe2\xcd\xd5\xf7\x97\x9f\rdN\x96\xdf\xcdp\xe1\x07\xa8\xbc\x93;|\xea\xbb\xb0!S\xb6\x91sU\xbcI^\xf7\x8a\x91f"
-                b'\xd5\x07\\\x83\xc0K\x8b\xd3\xd4\x94\xfc\xd8\xa1\xf0\x9a\xcf\xd0\xae\xdc\x95\x01o\x80n\n\x1f\xe7\x98\xda\xd9\xb9A"\x86\x84\xcc'
-                b'\xd9\xb8\x0b\xe5\xc2W\x9f\xdd9\x91oki8\x03a\xd9L\x80\xd6\xc2<!\x08apH\xb6\t"\xa33+Z\xd9\xa9\x1b5\xce\xec\xa3)\xb2\x8ci\xac\xdb\xef'
-                b"\xb3\xad\xba'\xaf\x11r\x17e\xf5\x16d7\xfd8\xb7\xab\x04X\x1d\xc6)6\x02;\x99\xb6\x9fC\xa1\xc6\x84\x0e\x96\xf5i\xb9EtEK\xd6e\xa8\xd1P\xec\""
-                b"\xa2\xee\xd7\x96\xe5\x13Q\xf5\x14v\x9d\x1b\xe3\x1e\x00\x9e#/}\xc9Z.\xa1\xda.\x9c!=\x19e*\x8b\x9e\x99L\xfc\xf4#\x90w\rn\r\x84"
-                b"\x15\xab\xe0\xc5\xf3}\xb9&\x9f\xde\xc4\x8dp\xdf\x8b\xe4\xca\xe8\xa6IZ\x86\xacE\x19\xb6\x18>\x0cG\xe5\x98Q\xb3\xb3\xfc\xba\x87R\x8cY4j/"
-                b"=\x9e\x13\xf1\x18\xcbl E\x0c\x85\xe3W|\xa2V\xeat\xe6@\xcd|\xac\xdc\x06\x10\x8d>\xd2*U1\xb0b\xc4\x9cK`\xbd\x11\x95\xdb\x90cU\xed\x04\x1b"
-                b"J"
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "~saab133cc2fa7f30c8db10fbf0f954cf6"},
-            "thread_id": {"S": "golden"},
-            "segment": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\xbbi\x03\r/\x05S\x854\x92\x01B\xb7\x99B:\xc9\x00\xa1\xdb\\!\x83d\x00\x00\xc3\x8eI\xab"
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "~sf16e8eaf613f13b578b85463d64d1520"},
-            "thread_id": {"S": "golden"},
-            "segment": {"B": b"\x00+X~\xed\xdd\xc9q\x9b\t#\x0b1\x11\xfaU\xab\x00\x00\x00\x00\x00"},
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "~sfb704c279a23c842634c452639e6445f"},
-            "thread_id": {"S": "golden"},
-            "segment": {
-                "B": b"\x00\xcbY\x006\x1d\x19\xc7R\x8a\xa6\x10`\xa9\xb3\x99\x1f\xc7\xa3\xda*\x01m\x18\xb4*\xae\xc0X\xf0\x1a\x8c\x19\xec\x0e\xd8ui\xebN\xb2^s1"
-                b"\xf4F\xbc*\xf6\x1cy\xedXy\xf3-k\xbe!\\y\x07\x8b\x8eNJ\xb5\x82Z\xc7\x83\x12F \xc6\xd5\x9c#k\xf8\xcd\x0f\xe5\xa94:\xbf\xe7d\xac\xae\x90"
-                b"\x98\xdbc\x9e\xeb\x0f\x95]s\xf3\x91w\\Y\x03\xe6\xeb#%\xa7\x12\xd3~\xe7\x19\x10w\xd5,\x14\x87e+v\xa3\xfe\xee\xcf\xbf\xf9\xf0\xf0\xf5\xdb"
-                b"\x8b\x1f\x9d*a\xa0"
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
-            "thread_id": {"S": "sealed"},
-            "checkpoint": {
-                "B": b"\x02aes\x00j?0u\x02\xfb[\x1e\xdf\xfa\xd3h\xf7\x91\xbd\xe4(\x12l\xfd\xc5\xaaa>/\x1d#\xad\xe8y\xac-\x83\xbcs7\xccv\xd8\xd4\xc4&\xe9"
-                b'\xa7\xa00v\xb3HuM\xac\xfc\xbc\xf2@\x83h\x8a\xfa\xfb,\xdd\x04t\xaf\xba\xaa\xc8\xdd\xd7XR\xe5\x16"J\x12&I\x15\xdc\xe0\xd2\xcb\xe2\x1f'
-                b"\xb1\xd6U\xdc\r\xe5H\x10Z\xa5\x13l\xe4\xa7\x16\x07\x87B\xe1\x02\n'r\x80\xca\xd1S\xf5\xd9\x10\xfb\x1e\xbb@G<\\\xc0\x9b\xb8\xfe\x9a}\xb1"
-                b"\x98\x89\x1d\x0cp\xddPy"
-            },
-            "checkpoint_ns": {"S": ""},
-            "digest": {"B": b"\xe9\x89\xddb\xe6?\xcb]\xff\xc1\xab\xf4\xaeb\xe4\xa7"},
-            "segments": {
-                "B": b"KeGJ~\x1f\xe2-\xe51\xa1\x9e\xb6\x85\xc0\xd7\x00\x00\x00\x00\x00\xf5U\x13\xfe\x9d6\x96\x86[\xf8\x7f3E\xde\xe8\x02\x00\x00\x00\x00\x00"
-            },
-            "type": {"S": "msgpack"},
-        },
-        {
-            "checkpoint_id": {"S": "~s4b65474a7e1fe22de531a19eb685c0d7"},
-            "thread_id": {"S": "sealed"},
-            "segment": {
-                "B": b"\x02aes\x00\x888\xb7\xd5t\xd7\xb4e#+\x12\xbd\x7f\x94\xcf\x9b'\xe8\x0b\xb0t<\xa5\x9bJNW\xbb0\x98r\x85c\x1d#@\x82\xe0\xd4\xf6?\xcc\x96"
-                b"i\xcbB)\x93\x85\xc3\xe5\xea\xcf\xcc\xc6\xc5\x802\x9a\x9e\x8e\x8d\r\xea\x06\xc5\x97\xb8Q_\x919\xb17\xa8\xf2\xb8\x82s\x9ba\x9d)Y%"
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-        {
-            "checkpoint_id": {"S": "~sf55513fe9d3696865bf87f3345dee802"},
-            "thread_id": {"S": "sealed"},
-            "segment": {
-                "B": b"\x02aes\x00\xc0X\xd1{\xdbN<\xc2\x98\x9c\xe7\xd2 \x0c\xfaC\x01\x84oy\x02\x90\x83\n\xd73\x8b\xab\xe3\x00 9\x97}\x99\xa2#\xd0\x1c\xc6m\xd0Z"
-                b"2\xb6X\\#\xa8+u\xc2L\x1c\x171\xe0\xaf'\x84\xc7\x87E\xbb\xea\x8e\xddR\t\x9a}"
-            },
-            "stored_at": {"N": "1700000000"},
-        },
-    ],
-    [
-        {
-            "task_id_idx": {"S": "1f000000-0000-6000-8000-000000000002:::task-1:::-3"},
-            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
-            "digest": {"B": b"@\x1d\x187\xc5Xq\xc9\xe4[\xd4\x100\x06+\xf2"},
-            "idx": {"S": "-3"},
-            "stored_at": {"N": "1700000000"},
-            "task_path": {"S": "path-1"},
-            "type": {"S": "msgpack"},
-            "writes": {"B": b"\x00\x91\x94\xfd\xad__interrupt__\xa7msgpack\xc4\x02\x91\x01"},
-        },
-        {
-            "task_id_idx": {"S": "1f000000-0000-6000-8000-000000000002:::task-1:::0"},
-            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
-            "digest": {"B": b"3\xe3\xbd\xc3\x1f\x9f\xb0\xde\xa6V>\xbc\xa6\r\xde\xe1"},
-            "idx": {"S": "0,2"},
-            "stored_at": {"N": "1700000000"},
-            "task_path": {"S": "path-1"},
-            "type": {"S": "msgpack"},
-            "writes": {
-                "B": b"\x01x}\x95\xd0\xdd\x00\x9b4\x85a\x05,\xc4\xe0\x11\xcf\xb641\x1d\x18\x9eS\x98\x96\xe4\xe5\xe7\xa5B\x93\x00\x00\x89\xe0\x120"
-            },
-        },
-        {
-            "task_id_idx": {"S": "1f000000-0000-6000-8000-000000000003:::task-2:::0"},
-            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
-            "digest": {"B": b"\x17\xb6\xba>\xd0k\xf5\xa3\xd5\x89\x9d\xb4\x0f\xdew\xfb"},
-            "idx": {"S": "0"},
-            "stored_at": {"N": "1700000000"},
-            "task_path": {"S": ""},
-            "type": {"S": "msgpack"},
-            "writes": {"B": b"\x00\x91\x94\x00\xa8messages\xa7msgpack\xc4\x06\xa5early"},
-        },
-        {
-            "task_id_idx": {"S": "~c4:many:1f000000-0000-6000-8000-000000000001:::task-1:::0"},
-            "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
-            "digest": {"B": b"\xd0\xfe\x13\xeeu\xa4\xe2\x8d\xcb'\x1cjG!\xa3\x1d"},
-            "idx": {"S": "0"},
-            "segments": {
-                "B": b"+X~\xed\xdd\xc9q\x9b\t#\x0b1\x11\xfaU\xab\x00\x00\x00\x00\x00\xaa\xb13\xcc/\xa7\xf3\x0c\x8d\xb1\x0f\xbf\x0f\x95L\xf6\x00\x00\x00"
-                b"\x00\x00@'<\xac\xd4\x88\xa7\xbc\xb0\xd7]\x12j\xbau~\x00\x00\x00\x00\x00"
-            },
-            "stored_at": {"N": "1700000000"},
-            "task_path": {"S": ""},
-            "type": {"S": "msgpack"},
-            "writes": {
-                "B": b"\x00\x91\x96\x00\xa5state\xa7msgpack\xc4\x07\x82\xa4talk\x9d\x93\x00\x00\x03\xc4\x06\xa4turn\r"
-            },
-        },
-        {
-            "task_id_idx": {"S": "1f000000-0000-6000-8000-000000000001:::task-1:::0"},
-            "thread_id_checkpoint_id_checkpoint_ns": {"S": "sealed"},
-            "digest": {"B": b"\x99\x15\x03\x80\x01P)dI\xc5U\xa8\xacRs4"},
-            "idx": {"S": "0"},
-            "stored_at": {"N": "1700000000"},
-            "task_path": {"S": ""},
-            "type": {"S": "msgpack"},
-            "writes": {
-                "B": b"\x02aes\x00\xc9\xb7w\xe1[\x19Q\xa1\xee\x94 )\x0c\xfe \x11*\x14\x00@\x96!v\x19(\x17*\x1b\x8d\x88\xc0H/\x96\x90\xc8\xa1K:p\xb3\xad\x17"
-                b"\xd0\xd0\x9a\xb1\x9eAy\xb1q\x05\xd8\xf2\x8d\x8f\x1b\xf9y-6\xef\xffg\xdd\x8dy&\xeb\x83P\x9c\x8aJ"
-            },
-        },
-    ],
-]
+GOLDEN: Final[list[list[Item]]] = _wire("""[[
+{"checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"}, "thread_id": {"S": "golden"}, "checkpoint": {"B": "AXh9ldDdAJsKdgzEHojVumDC
+ DERYwLhQYAh09U4sjoa4FsNVjStgccGI6irMlHGgBTlhgZMRIzwdLSsqzYvPTFkKpHQNEYZOgidU3klLM1JzcvKXlmSkFqUeOsIAAAv2UIM="}, "checkpoint_ns": {"S": ""},
+ "digest": {"B": "Ogkmb/aipUn1qvWz5lVUKw=="}, "run_id": {"S": "run-1"}, "type": {"S": "msgpack"}},
+{"checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000002"}, "thread_id": {"S": "golden"}, "checkpoint": {"B": "AXh9ldDdAJsKdgzEHojVumDC
+ DERYwLhQYAR09U4sjoa4FsNVjStgccGE6irMlHGgGTlhgZMREzwdIcyZBE+bvJOWZqTm5OQvLclILUo9dIQBACTWSwY="}, "checkpoint_ns": {"S": ""},
+ "digest": {"B": "q5biiTZ5aPaa+QZq0XzqJQ=="}, "parent_checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"},
+ "type": {"S": "msgpack"}},
+{"checkpoint_id": {"S": "~c4:body:1f000000-0000-6000-8000-000000000001"}, "thread_id": {"S": "golden"}, "body": {"B": "owgBkt4SFdD1vXP3uIHeT
+ QAAAAAA+3BMJ5ojyEJjTEUmOeZEXwAAAAAA"}, "checkpoint_ns": {"S": "body"}, "digest": {"B": "1jOgoDpF46FbfuZR6Wj7/g=="},
+ "type": {"S": "msgpack"}},
+{"checkpoint_id": {"S": "~c4:many:1f000000-0000-6000-8000-000000000001"}, "thread_id": {"S": "golden"}, "checkpoint": {"B": "AXh9ldDdAJsKdgz
+ EHojVumDCDERYwLhQYAh09U4sjoa4FsNVjUuBlpSkMqI6CTNZHGgEpxtGqPop8ATI3rSkJDEne85kBgaWI2xLSkqL8ngOHWEAAFBJQBA="},
+ "checkpoint_ns": {"S": "many"}, "digest": {"B": "Qrs/89eWtTjSn9drmcXCDw=="}, "lists": {"B": "8W6Or2E/E7V4uFRj1k0VIAAAAAAA"},
+ "segments": {"B": "qrEzzC+n8wyNsQ+/D5VM9gAAAAAAF28bKxFGWQYMvYysUylyqgAAAAAACp03lSbYMb7CuAHRcjNGNAAAAAAA"}, "type": {"S": "msgpack"}},
+{"checkpoint_id": {"S": "~c5:sub:1:1f000000-0000-6000-8000-000000000001"}, "thread_id": {"S": "golden"}, "checkpoint": {"B": "AXh9ldDdAJsKdg
+ zEHojVumDCDERYwLhQYAh09U4sjoa4FsNVzStgccG4pCS1ooRxSV5+XiojqgsxU8mBZmgig6QvcJr6D0tUjQuIcqkRwu5J8PTMPnFpRmpOTj7YMXDhyQwMEIdNBKf1Q0cYAFMkY
+ 3A="}, "checkpoint_ns": {"S": "sub:1"}, "digest": {"B": "ua2LwdyH55E8IW3nhERCeQ=="}, "segments": {"B": "X40wmDcW22HWuXUOEukG7wAAAAAA"},
+ "type": {"S": "msgpack"}},
+{"checkpoint_id": {"S": "~s0a9d379526d831bec2b801d172334634"}, "thread_id": {"S": "golden"},
+ "segment": {"B": "AXh9ldDdALtpCw0vBUNDhSSSAQD14RfC"}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "~s176f1b2b114659060cbd8cac532972aa"}, "thread_id": {"S": "golden"},
+ "segment": {"B": "AXh9ldDdALtpAw0vBQuFTJIBQrelQhbJ4KYtTLehgUIiyQAAbjFJqg=="}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "~s2b587eedddc9719b09230b3111fa55ab"}, "thread_id": {"S": "golden"}, "segment": {"B": "AXh9ldDdALtpAw0vBQOFRJIBQrehQ
+ hLJAKHbSCGZZIDQbayQQjJA6DZRSCUZAACwwXbL"}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "~s40273cacd488a7bcb0d75d126aba757e"}, "thread_id": {"S": "golden"}, "segment": {"B": "AXh9ldDdALtpAw0vBQuFTJIBQrelQ
+ hbJ4KYtTLehgUIiyQBJu6FCEslgRX5eqkIuMMUAAAZvZSg="}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "~s5f8d30983716db61d6b9750e12e906ef"}, "thread_id": {"S": "golden"},
+ "segment": {"B": "AXh9ldDdALvFeqdiFIyCUTAKRsGwAwD1sMD6"}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "~sa3080192de1215d0f5bd73f7b881de4d"}, "thread_id": {"S": "golden"}, "segment": {"B": "AAF4fZXQ3QBtlLmNEDAQRVn6ISBBt
+ GN77PE5vs9sW0CiAAKKQCJAiCqoBrMLSAgcjORk5v0/337/BPM853n0q6fy5md5+/v667y+1J/+A/1M+w/V44f18DfOv5H48viR4s3V95efDWROlt/NcOEHqLyTO3zqu7AhU7aRc1W8
+ SV73ipFm1Qdcg8BLi9PUlPzYofCaz9Cu3JUBb4BuCh/nmNrZuUEihoTM2bgL5cJXn905kW9raTgDYdlMgNbCPCEIYXBItgkiozMrWtmpGzXO7KMpsoxprNvvs626J68Rchdl9RZkN/0
+ 4t6sEWB3GKTYCO5m2n0OhxoQOlvVpuUV0RUvWZajRUOwiou7XluUTUfUUdp0b4x4AniMvfclaLqHaLpwhPRllKouemUz89COQdw1uDYQVq+DF8325Jp/exI1w34vkyuimSVqGrEUZth
+ g+DEflmFGzs/y6h1KMWTRqLz2eE/EYy2wgRQyF41d8olbqdOZAzXys3AYQjT7SKlUxsGLEnEtgvRGV25BjVe0EG0o="}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "~saab133cc2fa7f30c8db10fbf0f954cf6"}, "thread_id": {"S": "golden"},
+ "segment": {"B": "AXh9ldDdALtpAw0vBVOFNJIBQreZQjrJAKHbXCGDZAAAw45Jqw=="}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "~sf16e8eaf613f13b578b85463d64d1520"}, "thread_id": {"S": "golden"},
+ "segment": {"B": "ACtYfu3dyXGbCSMLMRH6VasAAAAAAA=="}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "~sfb704c279a23c842634c452639e6445f"}, "thread_id": {"S": "golden"}, "segment": {"B": "AMtZADYdGcdSiqYQYKmzmR/Ho9oqA
+ W0YtCquwFjwGowZ7A7YdWnrTrJeczH0Rrwq9hx57Vh58y1rviFceQeLjk5KtYJax4MSRiDG1Zwja/jND+WpNDq/52SsrpCY22Oe6w+VXXPzkXdcWQPm6yMlpxLTfucZEHfVLBSHZSt2
+ o/7uz7/58PD124sfnSphoA=="}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "1f000000-0000-6000-8000-000000000001"}, "thread_id": {"S": "sealed"}, "checkpoint": {"B": "AmFlcwBqPzB1AvtbHt/602j3
+ kb3kKBJs/cWqYT4vHSOt6HmsLYO8czfMdtjUxCbpp6AwdrNIdU2s/LzyQINoivr7LN0EdK+6qsjd11hS5RYiShImSRXc4NLL4h+x1lXcDeVIEFqlE2zkpxYHh0LhAgoncoDK0VP12RD
+ 7HrtARzxcwJu4/pp9sZiJHQxw3VB5"}, "checkpoint_ns": {"S": ""}, "digest": {"B": "6YndYuY/y13/wav0rmLkpw=="}, "segments": {"B": "S2VHSn4f4i3lMa
+ GetoXA1wAAAAAA9VUT/p02loZb+H8zRd7oAgAAAAAA"}, "type": {"S": "msgpack"}},
+{"checkpoint_id": {"S": "~s4b65474a7e1fe22de531a19eb685c0d7"}, "thread_id": {"S": "sealed"}, "segment": {"B": "AmFlcwCIOLfVdNe0ZSMrEr1/lM+bJ
+ +gLsHQ8pZtKTle7MJhyhWMdI0CC4NT2P8yWactCKZOFw+Xqz8zGxYAymp6OjQ3qBsWXuFFfkTmxN6jyuIJzm2GdKVkl"}, "stored_at": {"N": "1700000000"}},
+{"checkpoint_id": {"S": "~sf55513fe9d3696865bf87f3345dee802"}, "thread_id": {"S": "sealed"}, "segment": {"B": "AmFlcwDAWNF72048wpic59IgDPpDA
+ YRveQKQgwrXM4ur4wAgOZd9maIj0BzGbdBaMrZYXCOoK3XCTBwXMeCvJ4THh0W76o7dUgmafQ=="}, "stored_at": {"N": "1700000000"}}
+], [
+{"task_id_idx": {"S": "1f000000-0000-6000-8000-000000000002:::task-1:::-3"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
+ "digest": {"B": "QB0YN8VYccnkW9QQMAYr8g=="}, "idx": {"S": "-3"}, "stored_at": {"N": "1700000000"}, "task_path": {"S": "path-1"},
+ "type": {"S": "msgpack"}, "writes": {"B": "AJGU/a1fX2ludGVycnVwdF9fp21zZ3BhY2vEApEB"}},
+{"task_id_idx": {"S": "1f000000-0000-6000-8000-000000000002:::task-1:::0"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
+ "digest": {"B": "M+O9wx+fsN6mVj68pg3e4Q=="}, "idx": {"S": "0,2"}, "stored_at": {"N": "1700000000"}, "task_path": {"S": "path-1"},
+ "type": {"S": "msgpack"}, "writes": {"B": "AXh9ldDdAJs0hWEFLMTgEc+2NDEdGJ5TmJbk5eelQpMAAIngEjA="}},
+{"task_id_idx": {"S": "1f000000-0000-6000-8000-000000000003:::task-2:::0"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"},
+ "digest": {"B": "F7a6PtBr9aPViZ20D953+w=="}, "idx": {"S": "0"}, "stored_at": {"N": "1700000000"}, "task_path": {"S": ""},
+ "type": {"S": "msgpack"}, "writes": {"B": "AJGUAKhtZXNzYWdlc6dtc2dwYWNrxAalZWFybHk="}},
+{"task_id_idx": {"S": "~c4:many:1f000000-0000-6000-8000-000000000001:::task-1:::0"},
+ "thread_id_checkpoint_id_checkpoint_ns": {"S": "golden"}, "digest": {"B": "0P4T7nWk4o3LJxxqRyGjHQ=="}, "idx": {"S": "0"},
+ "segments": {"B": "K1h+7d3JcZsJIwsxEfpVqwAAAAAAqrEzzC+n8wyNsQ+/D5VM9gAAAAAAQCc8rNSIp7yw110Sarp1fgAAAAAA"},
+ "stored_at": {"N": "1700000000"}, "task_path": {"S": ""}, "type": {"S": "msgpack"},
+ "writes": {"B": "AJGWAKVzdGF0Zadtc2dwYWNrxAeCpHRhbGudkwAAA8QGpHR1cm4N"}},
+{"task_id_idx": {"S": "1f000000-0000-6000-8000-000000000001:::task-1:::0"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "sealed"},
+ "digest": {"B": "mRUDgAFQKWRJxVWorFJzNA=="}, "idx": {"S": "0"}, "stored_at": {"N": "1700000000"}, "task_path": {"S": ""},
+ "type": {"S": "msgpack"}, "writes": {"B": "AmFlcwDJt3fhWxlRoe6UICkM/iARKhQAQJYhdhkoFyobjYjASC+WkMihSzpws60X0NCasZ5BebFxBdjyjY8b+XktNu//Z92N
+ eSbrg1Cciko="}}
+]]""")
 
 
 def test_items_of_layout_1_are_read(lone_saver: DynamoDBSaver) -> None:
     """The golden items read back as the checkpoints and pending writes that they were made of."""
-    for table, items in zip(_tables_of(lone_saver), GOLDEN, strict=True):
-        for item in items:
-            lone_saver.client.put_item(TableName=table, Item=item)
+    for item in chain(*GOLDEN):
+        _put_item(lone_saver, item)
     talk = [f"message {number} {'abcdefghij'[number % 10] * 50}" for number in range(12)]
+    state = {"talk": [*talk, "one more"], "turn": 13}
+    again = [("task-1", INTERRUPT, [1]), ("task-1", "messages", "again"), ("task-1", "none", None)]
 
-    newest, oldest = lone_saver.list({"configurable": {"thread_id": "golden", "checkpoint_ns": ""}})
-    in_namespaces = {
-        ns: lone_saver.get_tuple(_config("golden", ns=ns)) for ns in ("sub:1", "many", "body")
-    }
-    with DynamoDBSaver(
-        *_tables_of(lone_saver), client=lone_saver.client, serde=_aes()
-    ) as encrypting:
+    newest, oldest = lone_saver.list(_config("golden"))
+    sub, many, body = (
+        lone_saver.get_tuple(_config("golden", ns=ns)) for ns in ("sub:1", "many", "body")
+    )
+    with _beside(lone_saver, serde=_aes()) as encrypting:
         sealed = encrypting.get_tuple(_config("sealed"))
 
-    assert oldest.checkpoint["channel_values"] == {"messages": ["hello", "there"]}
+    for found, values, writes in (
+        (oldest, {"messages": ["hello", "there"]}, []),
+        (newest, {"messages": ["hello", "there"]}, again),
+        (sub, {"messages": ["hello"], "text": "x" * 1500, "none": None}, []),
+        (many, {"state": {"talk": talk, "turn": 12}}, [("task-1", "state", state)]),
+        (body, {"x": 1}, []),
+        (sealed, {"talk": talk[:4]}, [("task-1", "talk", "a write")]),
+    ):
+        assert found is not None
+        assert found.checkpoint["channel_values"] == values
+        assert found.pending_writes == writes
     assert oldest.metadata["run_id"] == "run-1"
     assert oldest.parent_config is None
     assert newest.parent_config == oldest.config
-    assert newest.checkpoint["channel_values"] == {"messages": ["hello", "there"]}
-    assert newest.pending_writes == [
-        ("task-1", INTERRUPT, [1]),
-        ("task-1", "messages", "again"),
-        ("task-1", "none", None),
-    ]
-    values = {
-        ns: found and found.checkpoint["channel_values"] for ns, found in in_namespaces.items()
-    }
-    assert values == {
-        "sub:1": {"messages": ["hello"], "text": "x" * 1500, "none": None},
-        "many": {"state": {"talk": talk, "turn": 12}},
-        "body": {"x": 1},
-    }
-    assert in_namespaces["many"] is not None
-    state = {"talk": [*talk, "one more"], "turn": 13}
-    assert in_namespaces["many"].pending_writes == [("task-1", "state", state)]
-    assert sealed is not None
-    assert sealed.checkpoint["channel_values"] == {"talk": talk[:4]}
-    assert sealed.pending_writes == [("task-1", "talk", "a write")]
     for thread_id in ("golden", "sealed"):
         lone_saver.delete_thread(thread_id)
     assert _stored(lone_saver) == []
 
 
 # By LangGraph 0.2.53, of checkpoint format 1: stopped before the tasks that "plan" has sent.
-ORDER_CHECKPOINTS: Final[list[dict[str, Any]]] = [
-    {
-        "thread_id": {"S": "order"},
-        "checkpoint_id": {"S": "1f1e68fd-fe91-6cba-bfff-07e38d56503d"},
-        "checkpoint_ns": {"S": ""},
-        "parent_checkpoint_id": {"NULL": True},
-        "type": {"S": "msgpack"},
-        "checkpoint": {
-            "B": (
-                b"\x87\xa1v\x01\xa2ts\xd9 2026-11-22T16:15:03.650399+00:00\xa2id\xd9$1f1e68fd-f"
-                b"e91-6cba-bfff-07e38d56503d\xaechannel_values\x81\xa9__start__\x81\xa5items"
-                b"\x90\xb0channel_versions\x81\xa9__start__\x01\xadversions_seen\x81\xa9__input"
-                b"__\x80\xadpending_sends\x90"
-            )
-        },
-        "metadata": {
-            "B": (
-                b"\x86\xa6source\xa5input\xa6writes\x81\xa9__start__\x81\xa5items\x90\xa6run_id"
-                b"\xa3run\xa9thread_id\xa5order\xa4step\xff\xa7parents\x80"
-            )
-        },
-    },
-    {
-        "thread_id": {"S": "order"},
-        "checkpoint_id": {"S": "1f1e68fd-fec0-6a50-8000-9941d630cfd5"},
-        "checkpoint_ns": {"S": ""},
-        "parent_checkpoint_id": {"S": "1f1e68fd-fe91-6cba-bfff-07e38d56503d"},
-        "type": {"S": "msgpack"},
-        "checkpoint": {
-            "B": (
-                b"\x87\xa1v\x01\xa2ts\xd9 2026-11-22T16:15:03.669580+00:00\xa2id\xd9$1f1e68fd-f"
-                b"ec0-6a50-8000-9941d630cfd5\xaechannel_values\x82\xa5items\x90\xaastart:plan"
-                b"\xa9__start__\xb0channel_versions\x83\xa9__start__\x02\xa5items\x02\xaastart:"
-                b"plan\x02\xadversions_seen\x82\xa9__input__\x80\xa9__start__\x81\xa9__start__"
-                b"\x01\xadpending_sends\x90"
-            )
-        },
-        "metadata": {
-            "B": (
-                b"\x86\xa6source\xa4loop\xa6writes\xc0\xa6run_id\xa3run\xa9thread_id\xa5order"
-                b"\xa4step\x00\xa7parents\x80"
-            )
-        },
-    },
-    {
-        "thread_id": {"S": "order"},
-        "checkpoint_id": {"S": "1f1e68fd-fedc-612f-8001-c24683aece03"},
-        "checkpoint_ns": {"S": ""},
-        "parent_checkpoint_id": {"S": "1f1e68fd-fec0-6a50-8000-9941d630cfd5"},
-        "type": {"S": "msgpack"},
-        "checkpoint": {
-            "B": (
-                b"\x87\xa1v\x01\xa2ts\xd9 2026-11-22T16:15:03.680820+00:00\xa2id\xd9$1f1e68fd-f"
-                b"edc-612f-8001-c24683aece03\xaechannel_values\x82\xa5items\x92\xa3ham\xa4eggs"
-                b"\xa4plan\xa4plan\xb0channel_versions\x84\xa9__start__\x02\xa5items\x03\xaasta"
-                b"rt:plan\x03\xa4plan\x03\xadversions_seen\x83\xa9__input__\x80\xa9__start__"
-                b"\x81\xa9__start__\x01\xa4plan\x81\xaastart:plan\x02\xadpending_sends\x92\xc7%"
-                b"\x01\x93\xaflanggraph.types\xa4Send\x92\xa3fry\x81\xa4item\xa3ham\xc7&\x01"
-                b"\x93\xaflanggraph.types\xa4Send\x92\xa3fry\x81\xa4item\xa4eggs"
-            )
-        },
-        "metadata": {
-            "B": (
-                b"\x86\xa6source\xa4loop\xa6writes\x81\xa4plan\x81\xa5items\x92\xa3ham\xa4eggs"
-                b"\xa6run_id\xa3run\xa9thread_id\xa5order\xa4step\x01\xa7parents\x80"
-            )
-        },
-    },
-]
-ORDER_WRITES: Final[list[dict[str, Any]]] = [
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "order:::1f1e68fd-fe91-6cba-bfff-07e38d56503d:::"
-        },
-        "task_id_idx": {"S": "2a580cbb-4783-93ab-28cd-feef12a67753:::0"},
-        "channel": {"S": "items"},
-        "value": {"B": b"\x90"},
-    },
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "order:::1f1e68fd-fe91-6cba-bfff-07e38d56503d:::"
-        },
-        "task_id_idx": {"S": "2a580cbb-4783-93ab-28cd-feef12a67753:::1"},
-        "channel": {"S": "start:plan"},
-        "value": {"B": b"\xa9__start__"},
-    },
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"
-        },
-        "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::0"},
-        "channel": {"S": "plan"},
-        "value": {"B": b"\xa4plan"},
-    },
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"
-        },
-        "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::1"},
-        "channel": {"S": "items"},
-        "value": {"B": b"\x92\xa3ham\xa4eggs"},
-    },
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"
-        },
-        "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::2"},
-        "channel": {"S": "__pregel_tasks"},
-        "value": {"B": (b"\xc7%\x01\x93\xaflanggraph.types\xa4Send\x92\xa3fry\x81\xa4item\xa3ham")},
-    },
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"
-        },
-        "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::3"},
-        "channel": {"S": "__pregel_tasks"},
-        "value": {
-            "B": (b"\xc7&\x01\x93\xaflanggraph.types\xa4Send\x92\xa3fry\x81\xa4item\xa4eggs")
-        },
-    },
-]
-
+ORDER_CHECKPOINTS: Final[list[Item]] = _wire("""[
+{"thread_id": {"S": "order"}, "checkpoint_id": {"S": "1f1e68fd-fe91-6cba-bfff-07e38d56503d"}, "checkpoint_ns": {"S": ""},
+ "parent_checkpoint_id": {"NULL": true}, "type": {"S": "msgpack"}, "checkpoint": {"B": "h6F2AaJ0c9kgMjAyNi0xMS0yMlQxNjoxNTowMy42NTAzOTkrMDA6
+ MDCiaWTZJDFmMWU2OGZkLWZlOTEtNmNiYS1iZmZmLTA3ZTM4ZDU2NTAzZK5jaGFubmVsX3ZhbHVlc4GpX19zdGFydF9fgaVpdGVtc5CwY2hhbm5lbF92ZXJzaW9uc4GpX19zdGFydF9
+ fAa12ZXJzaW9uc19zZWVugalfX2lucHV0X1+ArXBlbmRpbmdfc2VuZHOQ"}, "metadata": {"B": "hqZzb3VyY2WlaW5wdXSmd3JpdGVzgalfX3N0YXJ0X1+BpWl0ZW1zkKZydW5
+ faWSjcnVuqXRocmVhZF9pZKVvcmRlcqRzdGVw/6dwYXJlbnRzgA=="}},
+{"thread_id": {"S": "order"}, "checkpoint_id": {"S": "1f1e68fd-fec0-6a50-8000-9941d630cfd5"}, "checkpoint_ns": {"S": ""},
+ "parent_checkpoint_id": {"S": "1f1e68fd-fe91-6cba-bfff-07e38d56503d"}, "type": {"S": "msgpack"}, "checkpoint": {"B": "h6F2AaJ0c9kgMjAyNi0xM
+ S0yMlQxNjoxNTowMy42Njk1ODArMDA6MDCiaWTZJDFmMWU2OGZkLWZlYzAtNmE1MC04MDAwLTk5NDFkNjMwY2ZkNa5jaGFubmVsX3ZhbHVlc4KlaXRlbXOQqnN0YXJ0OnBsYW6pX19z
+ dGFydF9fsGNoYW5uZWxfdmVyc2lvbnODqV9fc3RhcnRfXwKlaXRlbXMCqnN0YXJ0OnBsYW4CrXZlcnNpb25zX3NlZW6CqV9faW5wdXRfX4CpX19zdGFydF9fgalfX3N0YXJ0X18BrXB
+ lbmRpbmdfc2VuZHOQ"}, "metadata": {"B": "hqZzb3VyY2WkbG9vcKZ3cml0ZXPApnJ1bl9pZKNydW6pdGhyZWFkX2lkpW9yZGVypHN0ZXAAp3BhcmVudHOA"}},
+{"thread_id": {"S": "order"}, "checkpoint_id": {"S": "1f1e68fd-fedc-612f-8001-c24683aece03"}, "checkpoint_ns": {"S": ""},
+ "parent_checkpoint_id": {"S": "1f1e68fd-fec0-6a50-8000-9941d630cfd5"}, "type": {"S": "msgpack"}, "checkpoint": {"B": "h6F2AaJ0c9kgMjAyNi0xM
+ S0yMlQxNjoxNTowMy42ODA4MjArMDA6MDCiaWTZJDFmMWU2OGZkLWZlZGMtNjEyZi04MDAxLWMyNDY4M2FlY2UwM65jaGFubmVsX3ZhbHVlc4KlaXRlbXOSo2hhbaRlZ2dzpHBsYW6k
+ cGxhbrBjaGFubmVsX3ZlcnNpb25zhKlfX3N0YXJ0X18CpWl0ZW1zA6pzdGFydDpwbGFuA6RwbGFuA612ZXJzaW9uc19zZWVug6lfX2lucHV0X1+AqV9fc3RhcnRfX4GpX19zdGFydF9
+ fAaRwbGFugapzdGFydDpwbGFuAq1wZW5kaW5nX3NlbmRzksclAZOvbGFuZ2dyYXBoLnR5cGVzpFNlbmSSo2ZyeYGkaXRlbaNoYW3HJgGTr2xhbmdncmFwaC50eXBlc6RTZW5kkqNmcn
+ mBpGl0ZW2kZWdncw=="}, "metadata": {"B": "hqZzb3VyY2WkbG9vcKZ3cml0ZXOBpHBsYW6BpWl0ZW1zkqNoYW2kZWdnc6ZydW5faWSjcnVuqXRocmVhZF9pZKVvcmRlcqRzdG
+ VwAadwYXJlbnRzgA=="}}
+]""")
+ORDER_WRITES: Final[list[Item]] = _wire("""[
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "order:::1f1e68fd-fe91-6cba-bfff-07e38d56503d:::"},
+ "task_id_idx": {"S": "2a580cbb-4783-93ab-28cd-feef12a67753:::0"}, "channel": {"S": "items"}, "value": {"B": "kA=="}},
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "order:::1f1e68fd-fe91-6cba-bfff-07e38d56503d:::"},
+ "task_id_idx": {"S": "2a580cbb-4783-93ab-28cd-feef12a67753:::1"}, "channel": {"S": "start:plan"}, "value": {"B": "qV9fc3RhcnRfXw=="}},
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"},
+ "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::0"}, "channel": {"S": "plan"}, "value": {"B": "pHBsYW4="}},
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"},
+ "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::1"}, "channel": {"S": "items"}, "value": {"B": "kqNoYW2kZWdncw=="}},
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"},
+ "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::2"}, "channel": {"S": "__pregel_tasks"},
+ "value": {"B": "xyUBk69sYW5nZ3JhcGgudHlwZXOkU2VuZJKjZnJ5gaRpdGVto2hhbQ=="}},
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "order:::1f1e68fd-fec0-6a50-8000-9941d630cfd5:::"},
+ "task_id_idx": {"S": "a9a15f15-bd97-4f7c-9aca-c1bc21e8dab3:::3"}, "channel": {"S": "__pregel_tasks"}, "value": {"B": "xyYBk69sYW5nZ3JhcGgud
+ HlwZXOkU2VuZJKjZnJ5gaRpdGVtpGVnZ3M="}}
+]""")
 # By LangGraph 1.2.22, of checkpoint format 4: two of three parallel tasks have failed.
-REPORT_CHECKPOINTS: Final[list[dict[str, Any]]] = [
-    {
-        "thread_id": {"S": "report"},
-        "checkpoint_id": {"S": "1f1e68a3-d519-606c-bfff-c00d97e01597"},
-        "checkpoint_ns": {"S": ""},
-        "parent_checkpoint_id": {"NULL": True},
-        "type": {"S": "msgpack"},
-        "checkpoint": {
-            "B": (
-                b"\x87\xa1v\x04\xa2ts\xd9 2026-11-22T15:34:43.382672+00:00\xa2id\xd9$1f1e68a3-d"
-                b"519-606c-bfff-c00d97e01597\xaechannel_values\x81\xa9__start__\x81\xa5lines"
-                b"\x91\xa6report\xb0channel_versions\x81\xa9__start__\x01\xadversions_seen\x81"
-                b"\xa9__input__\x80\xb0updated_channels\x91\xa9__start__"
-            )
-        },
-        "metadata": {"B": b"\x83\xa6source\xa5input\xa4step\xff\xa7parents\x80"},
-    },
-    {
-        "thread_id": {"S": "report"},
-        "checkpoint_id": {"S": "1f1e68a3-d52a-6929-8000-8bc7e2ecc81c"},
-        "checkpoint_ns": {"S": ""},
-        "parent_checkpoint_id": {"S": "1f1e68a3-d519-606c-bfff-c00d97e01597"},
-        "type": {"S": "msgpack"},
-        "checkpoint": {
-            "B": (
-                b"\x87\xa1v\x04\xa2ts\xd9 2026-11-22T15:34:43.389858+00:00\xa2id\xd9$1f1e68a3-d"
-                b"52a-6929-8000-8bc7e2ecc81c\xaechannel_values\x84\xa5lines\x91\xa6report\xaebr"
-                b"anch:to:news\xc0\xb0branch:to:stocks\xc0\xb1branch:to:weather\xc0\xb0channel_"
-                b"versions\x85\xa9__start__\x02\xa5lines\x02\xaebranch:to:news\x02\xb0branch:to"
-                b":stocks\x02\xb1branch:to:weather\x02\xadversions_seen\x82\xa9__input__\x80"
-                b"\xa9__start__\x81\xa9__start__\x01\xb0updated_channels\x94\xaebranch:to:news"
-                b"\xb0branch:to:stocks\xb1branch:to:weather\xa5lines"
-            )
-        },
-        "metadata": {"B": b"\x83\xa6source\xa4loop\xa4step\x00\xa7parents\x80"},
-    },
-]
-REPORT_WRITES: Final[list[dict[str, Any]]] = [
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"
-        },
-        "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::0"},
-        "channel": {"S": "lines"},
-        "value": {"B": b"\x91\xa6report"},
-    },
-    {
-        "type": {"S": "null"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"
-        },
-        "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::1"},
-        "channel": {"S": "branch:to:news"},
-        "value": {"B": b""},
-    },
-    {
-        "type": {"S": "null"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"
-        },
-        "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::2"},
-        "channel": {"S": "branch:to:stocks"},
-        "value": {"B": b""},
-    },
-    {
-        "type": {"S": "null"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"
-        },
-        "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::3"},
-        "channel": {"S": "branch:to:weather"},
-        "value": {"B": b""},
-    },
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"
-        },
-        "task_id_idx": {"S": "87428ad6-9959-66f8-2a26-222d142b481e:::0"},
-        "channel": {"S": "lines"},
-        "value": {"B": b"\x91\xa4news"},
-    },
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"
-        },
-        "task_id_idx": {"S": "87428ad6-9959-66f8-2a26-222d142b481e:::1"},
-        "channel": {"S": "sources"},
-        "value": {"B": b"\x91\xa5paper"},
-    },
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"
-        },
-        "task_id_idx": {"S": "9340081d-51ab-3459-9478-246afb41474b:::0"},
-        "channel": {"S": "__error__"},
-        "value": {"B": b"\xb4RuntimeError('down')"},
-    },
-    {
-        "type": {"S": "msgpack"},
-        "thread_id_checkpoint_id_checkpoint_ns": {
-            "S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"
-        },
-        "task_id_idx": {"S": "f8b87b5e-0f5e-b4af-8eb4-443762ffed52:::0"},
-        "channel": {"S": "__error__"},
-        "value": {"B": b"\xb4RuntimeError('down')"},
-    },
-]
+REPORT_CHECKPOINTS: Final[list[Item]] = _wire("""[
+{"thread_id": {"S": "report"}, "checkpoint_id": {"S": "1f1e68a3-d519-606c-bfff-c00d97e01597"}, "checkpoint_ns": {"S": ""},
+ "parent_checkpoint_id": {"NULL": true}, "type": {"S": "msgpack"}, "checkpoint": {"B": "h6F2BKJ0c9kgMjAyNi0xMS0yMlQxNTozNDo0My4zODI2NzIrMDA6
+ MDCiaWTZJDFmMWU2OGEzLWQ1MTktNjA2Yy1iZmZmLWMwMGQ5N2UwMTU5N65jaGFubmVsX3ZhbHVlc4GpX19zdGFydF9fgaVsaW5lc5GmcmVwb3J0sGNoYW5uZWxfdmVyc2lvbnOBqV9
+ fc3RhcnRfXwGtdmVyc2lvbnNfc2VlboGpX19pbnB1dF9fgLB1cGRhdGVkX2NoYW5uZWxzkalfX3N0YXJ0X18="},
+ "metadata": {"B": "g6Zzb3VyY2WlaW5wdXSkc3RlcP+ncGFyZW50c4A="}},
+{"thread_id": {"S": "report"}, "checkpoint_id": {"S": "1f1e68a3-d52a-6929-8000-8bc7e2ecc81c"}, "checkpoint_ns": {"S": ""},
+ "parent_checkpoint_id": {"S": "1f1e68a3-d519-606c-bfff-c00d97e01597"}, "type": {"S": "msgpack"}, "checkpoint": {"B": "h6F2BKJ0c9kgMjAyNi0xM
+ S0yMlQxNTozNDo0My4zODk4NTgrMDA6MDCiaWTZJDFmMWU2OGEzLWQ1MmEtNjkyOS04MDAwLThiYzdlMmVjYzgxY65jaGFubmVsX3ZhbHVlc4SlbGluZXORpnJlcG9ydK5icmFuY2g6
+ dG86bmV3c8CwYnJhbmNoOnRvOnN0b2Nrc8CxYnJhbmNoOnRvOndlYXRoZXLAsGNoYW5uZWxfdmVyc2lvbnOFqV9fc3RhcnRfXwKlbGluZXMCrmJyYW5jaDp0bzpuZXdzArBicmFuY2g
+ 6dG86c3RvY2tzArFicmFuY2g6dG86d2VhdGhlcgKtdmVyc2lvbnNfc2VlboKpX19pbnB1dF9fgKlfX3N0YXJ0X1+BqV9fc3RhcnRfXwGwdXBkYXRlZF9jaGFubmVsc5SuYnJhbmNoOn
+ RvOm5ld3OwYnJhbmNoOnRvOnN0b2Nrc7FicmFuY2g6dG86d2VhdGhlcqVsaW5lcw=="}, "metadata": {"B": "g6Zzb3VyY2WkbG9vcKRzdGVwAKdwYXJlbnRzgA=="}}
+]""")
+REPORT_WRITES: Final[list[Item]] = _wire("""[
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"},
+ "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::0"}, "channel": {"S": "lines"}, "value": {"B": "kaZyZXBvcnQ="}},
+{"type": {"S": "null"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"},
+ "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::1"}, "channel": {"S": "branch:to:news"}, "value": {"B": ""}},
+{"type": {"S": "null"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"},
+ "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::2"}, "channel": {"S": "branch:to:stocks"}, "value": {"B": ""}},
+{"type": {"S": "null"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "report:::1f1e68a3-d519-606c-bfff-c00d97e01597:::"},
+ "task_id_idx": {"S": "47dde8a7-5765-6e20-85e0-587279ad91c1:::3"}, "channel": {"S": "branch:to:weather"}, "value": {"B": ""}},
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"},
+ "task_id_idx": {"S": "87428ad6-9959-66f8-2a26-222d142b481e:::0"}, "channel": {"S": "lines"}, "value": {"B": "kaRuZXdz"}},
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"},
+ "task_id_idx": {"S": "87428ad6-9959-66f8-2a26-222d142b481e:::1"}, "channel": {"S": "sources"}, "value": {"B": "kaVwYXBlcg=="}},
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"},
+ "task_id_idx": {"S": "9340081d-51ab-3459-9478-246afb41474b:::0"}, "channel": {"S": "__error__"},
+ "value": {"B": "tFJ1bnRpbWVFcnJvcignZG93bicp"}},
+{"type": {"S": "msgpack"}, "thread_id_checkpoint_id_checkpoint_ns": {"S": "report:::1f1e68a3-d52a-6929-8000-8bc7e2ecc81c:::"},
+ "task_id_idx": {"S": "f8b87b5e-0f5e-b4af-8eb4-443762ffed52:::0"}, "channel": {"S": "__error__"},
+ "value": {"B": "tFJ1bnRpbWVFcnJvcignZG93bicp"}}
+]""")
+ORDER_IDS: Final = [each["checkpoint_id"]["S"] for each in ORDER_CHECKPOINTS]
+REPORT_IDS: Final = [each["checkpoint_id"]["S"] for each in REPORT_CHECKPOINTS]
+ORDER_TASKS: Final = [each["task_id_idx"]["S"].partition(":::")[0] for each in ORDER_WRITES]
+REPORT_TASKS: Final = [each["task_id_idx"]["S"].partition(":::")[0] for each in REPORT_WRITES]
+SENDS: Final = [Send("fry", {"item": "ham"}), Send("fry", {"item": "eggs"})]
 
 
 @pytest.fixture
 def old_saver(lone_saver: DynamoDBSaver) -> DynamoDBSaver:
     """Make a saver whose tables hold the two threads, and no more."""
-    for table, items in (
-        (lone_saver.checkpoints_table_name, ORDER_CHECKPOINTS + REPORT_CHECKPOINTS),
-        (lone_saver.writes_table_name, ORDER_WRITES + REPORT_WRITES),
-    ):
-        for item in items:
-            lone_saver.client.put_item(TableName=table, Item=item)
+    for item in ORDER_CHECKPOINTS + ORDER_WRITES + REPORT_CHECKPOINTS + REPORT_WRITES:
+        _put_item(lone_saver, item)
     return lone_saver
 
 
-ORDER_IDS: Final = [each["checkpoint_id"]["S"] for each in ORDER_CHECKPOINTS]
-SENDS: Final = [Send("fry", {"item": "ham"}), Send("fry", {"item": "eggs"})]
-
-
-def _old_config(thread_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
-    configurable = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
-    return {
-        "configurable": {name: value for name, value in configurable.items() if value is not None}
-    }
-
-
-@SYNC_AND_ASYNC
 def test_layout_0_is_read_latest(call: Call, old_saver: DynamoDBSaver) -> None:
     """The newest checkpoint has its values, its metadata, its parent and its parent's sends."""
-    found = call(old_saver, "get_tuple", _old_config("order"))
+    found = call(old_saver, "get_tuple", _config("order"))
 
+    checkpoint: Any = {
+        "v": 1,
+        "id": ORDER_IDS[2],
+        "ts": "2026-11-22T16:15:03.680820+00:00",
+        "channel_values": {"items": ["ham", "eggs"], "plan": "plan", TASKS: SENDS},
+        "channel_versions": {"__start__": 2, "items": 3, "start:plan": 3, "plan": 3, TASKS: 3},
+        "versions_seen": {
+            "__input__": {}, "__start__": {"__start__": 1}, "plan": {"start:plan": 2},
+        },
+        "pending_sends": SENDS,
+    }  # fmt: skip
+    metadata: Any = {
+        "source": "loop", "step": 1, "parents": {}, "run_id": "run", "thread_id": "order",
+        "writes": {"plan": {"items": ["ham", "eggs"]}},
+    }  # fmt: skip
     assert found == CheckpointTuple(
-        _old_config("order", ORDER_IDS[2]),
-        {  # type: ignore[typeddict-item]  # of the old format
-            "v": 1,
-            "id": ORDER_IDS[2],
-            "ts": "2026-11-22T16:15:03.680820+00:00",
-            "channel_values": {"items": ["ham", "eggs"], "plan": "plan", TASKS: SENDS},
-            "channel_versions": {"__start__": 2, "items": 3, "start:plan": 3, "plan": 3, TASKS: 3},
-            "versions_seen": {
-                "__input__": {},
-                "__start__": {"__start__": 1},
-                "plan": {"start:plan": 2},
-            },
-            "pending_sends": SENDS,
-        },
-        {
-            "source": "loop",
-            "step": 1,
-            "parents": {},
-            "run_id": "run",
-            "thread_id": "order",  # type: ignore[typeddict-unknown-key]
-            "writes": {"plan": {"items": ["ham", "eggs"]}},
-        },
-        _old_config("order", ORDER_IDS[1]),
-        [],
+        _config("order", ORDER_IDS[2]), checkpoint, metadata, _config("order", ORDER_IDS[1]), []
     )
 
 
-ORDER_TASKS: Final = [each["task_id_idx"]["S"].partition(":::")[0] for each in ORDER_WRITES]
-REPORT_TASKS: Final = [each["task_id_idx"]["S"].partition(":::")[0] for each in REPORT_WRITES]
-
-
-@SYNC_AND_ASYNC
 def test_layout_0_is_read_by_id(call: Call, old_saver: DynamoDBSaver) -> None:
     """A checkpoint without a parent has none, and pending writes are in the order of their task."""
-    first, second = (
-        call(old_saver, "get_tuple", _old_config("order", each)) for each in ORDER_IDS[:2]
-    )
+    configs = [_config("order", each) for each in ORDER_IDS[:2]]
+    first, second = (call(old_saver, "get_tuple", each) for each in configs)
 
-    assert first.config == _old_config("order", ORDER_IDS[0])
+    assert first.config == configs[0]
     assert first.parent_config is None
     assert first.checkpoint["channel_values"] == {"__start__": {"items": []}}
     assert first.metadata["step"] == -1
@@ -12050,7 +10775,7 @@ def test_layout_0_is_read_by_id(call: Call, old_saver: DynamoDBSaver) -> None:
         (ORDER_TASKS[2], TASKS, SENDS[0]),
         (ORDER_TASKS[2], TASKS, SENDS[1]),
     ]
-    assert call(old_saver, "get_tuple", _old_config("report")).pending_writes == [
+    assert call(old_saver, "get_tuple", _config("report")).pending_writes == [
         (REPORT_TASKS[4], "lines", ["news"]),
         (REPORT_TASKS[4], "sources", ["paper"]),
         (REPORT_TASKS[6], ERROR, "RuntimeError('down')"),
@@ -12058,45 +10783,38 @@ def test_layout_0_is_read_by_id(call: Call, old_saver: DynamoDBSaver) -> None:
     ]
 
 
-REPORT_IDS: Final = [each["checkpoint_id"]["S"] for each in REPORT_CHECKPOINTS]
-
-
-@SYNC_AND_ASYNC
 def test_layout_0_writes_that_come_again(call: Call, old_saver: DynamoDBSaver) -> None:
     """An ordinary write that stands stays, a special one is replaced, and what lacked is added."""
-    config = _old_config("report", REPORT_IDS[-1])
+    config = _config("report", REPORT_IDS[-1])
     again = [("lines", ["again"]), ("sources", ["again"]), ("more", 1)]
-
     call(old_saver, "put_writes", config, again, REPORT_TASKS[4])
     call(old_saver, "put_writes", config, [(ERROR, "again")], REPORT_TASKS[6])
-
-    expected = [
-        (REPORT_TASKS[4], "lines", ["news"]),
-        (REPORT_TASKS[4], "sources", ["paper"]),
-        (REPORT_TASKS[4], "more", 1),
-        (REPORT_TASKS[6], ERROR, "again"),
-        (REPORT_TASKS[7], ERROR, "RuntimeError('down')"),
-    ]
-    assert call(old_saver, "get_tuple", config).pending_writes == expected
-    assert call(old_saver, "get_tuple", _old_config("report")).pending_writes == expected
-    assert call(old_saver, "list", config)[0].pending_writes == expected
     call(old_saver, "copy_thread", "report", "copy")
-    assert call(old_saver, "get_tuple", _old_config("copy")).pending_writes == expected
+
+    configs = (config, _config("report"), _config("copy"))
+    read = [call(old_saver, "get_tuple", each) for each in configs]
+    for found in (*read, call(old_saver, "list", config)[0]):
+        assert found.pending_writes == [
+            (REPORT_TASKS[4], "lines", ["news"]),
+            (REPORT_TASKS[4], "sources", ["paper"]),
+            (REPORT_TASKS[4], "more", 1),
+            (REPORT_TASKS[6], ERROR, "again"),
+            (REPORT_TASKS[7], ERROR, "RuntimeError('down')"),
+        ]
 
 
-@SYNC_AND_ASYNC
 def test_layout_0_is_listed(call: Call, old_saver: DynamoDBSaver) -> None:
     """The list has the old checkpoints as get_tuple has them, newest first, and filters them."""
     for thread_id, ids in (("order", ORDER_IDS), ("report", REPORT_IDS)):
         listed = call(old_saver, "list", {"configurable": {"thread_id": thread_id}})
-
         assert [each.checkpoint["id"] for each in listed] == ids[::-1]
         assert listed == [call(old_saver, "get_tuple", each.config) for each in listed]
+
+    second = _config("order", ORDER_IDS[1])
     (listed,) = call(old_saver, "list", None, filter={"source": "loop", "run_id": "run", "step": 0})
-    assert listed.config == _old_config("order", ORDER_IDS[1])
-    before = _old_config("order", ORDER_IDS[1])
-    (listed,) = call(old_saver, "list", _old_config("order"), before=before)
-    assert listed.config == _old_config("order", ORDER_IDS[0])
+    assert listed.config == second
+    (listed,) = call(old_saver, "list", _config("order"), before=second)
+    assert listed.config == _config("order", ORDER_IDS[0])
 
 
 class Order(TypedDict, total=False):
@@ -12116,13 +10834,10 @@ def _order() -> Builder:
     builder.add_node("plan", lambda _: {"items": ["ham", "eggs"]})
     builder.add_node("fry", lambda state: {"done": [state["item"]]})
     builder.add_node("serve", lambda _: {"done": ["served"]})
-    builder.add_edge(START, "plan")
     builder.add_conditional_edges("plan", send, ["fry"])
-    builder.add_edge("fry", "serve")
-    return builder
+    return builder.add_edge(START, "plan").add_edge("fry", "serve")
 
 
-@CALLS_AND_DURABILITIES
 def test_layout_0_thread_goes_on(old_saver: DynamoDBSaver, call: Call, durability: str) -> None:
     """A graph runs what the old saver's run had sent, once, and stores it beside the old items."""
     graph = _order().compile(checkpointer=old_saver)
@@ -12134,11 +10849,9 @@ def test_layout_0_thread_goes_on(old_saver: DynamoDBSaver, call: Call, durabilit
 
     assert answer == {"items": ["ham", "eggs"], "done": ["ham", "eggs", "served"]}
     assert again["done"] == ["ham", "eggs", "served"] * 2
-    history = call(graph, "get_state_history", config)
-    assert [each.config["configurable"]["checkpoint_id"] for each in history[-3:]] == ORDER_IDS[
-        ::-1
-    ]
-    assert [each.values.get("done") for each in history[-3:]] == [[], [], []]
+    oldest = call(graph, "get_state_history", config)[-3:]
+    assert [each.config["configurable"]["checkpoint_id"] for each in oldest] == ORDER_IDS[::-1]
+    assert [each.values.get("done") for each in oldest] == [[], [], []]
 
 
 class Report(TypedDict, total=False):
@@ -12161,96 +10874,80 @@ def _report(broken: Collection[str]) -> Builder:
 
     builder: Builder = StateGraph(Report)
     for name, source in (("news", "paper"), ("stocks", "exchange"), ("weather", "station")):
-        builder.add_node(name, node(name, source))
-        builder.add_edge(START, name)
+        builder.add_node(name, node(name, source)).add_edge(START, name)
     return builder
 
 
-@CALLS_AND_DURABILITIES
 def test_layout_0_failed_tasks_go_on(old_saver: DynamoDBSaver, call: Call, durability: str) -> None:
     """A task that failed under the old saver keeps all that it writes when it succeeds.
 
     The old saver stored an error at the index of the task's first write, and that write was lost.
     """
-    config = {"configurable": {"thread_id": "report"}}
+
+    def resume(*broken: str) -> Any:
+        graph = _report(broken).compile(checkpointer=old_saver)
+        return call(graph, "invoke", None, _config("report", ns=None), durability=durability)
+
     with pytest.raises(RuntimeError, match="down"):
-        call(
-            _report({"weather"}).compile(checkpointer=old_saver),
-            "invoke",
-            None,
-            config,
-            durability=durability,
-        )
+        resume("weather")
 
-    graph = _report(()).compile(checkpointer=old_saver)
-    answer = call(graph, "invoke", None, config, durability=durability)
-
-    assert answer == {
+    assert resume() == {
         "lines": ["report", "news", "stocks", "weather"],
         "sources": ["paper", "exchange", "station"],
     }
 
 
-@SYNC_AND_ASYNC
 def test_layout_0_thread_is_copied(call: Call, old_saver: DynamoDBSaver) -> None:
     """A copy of an old thread has its checkpoints and its pending writes."""
     call(old_saver, "copy_thread", "order", "copy")
 
-    copies = call(old_saver, "list", _old_config("copy"))
-
+    copies = call(old_saver, "list", _config("copy"))
     assert copies == [
         each._replace(
-            config=_old_config("copy", each.checkpoint["id"]),
+            config=_config("copy", each.checkpoint["id"]),
             parent_config=each.parent_config
-            and _old_config("copy", each.parent_config["configurable"]["checkpoint_id"]),
+            and _config("copy", each.parent_config["configurable"]["checkpoint_id"]),
         )
-        for each in call(old_saver, "list", _old_config("order"))
+        for each in call(old_saver, "list", _config("order"))
     ]
 
 
-_OLD: Final = ("order", "report")
-
-
-@CALLS_AND_DURABILITIES
 def test_layout_0_is_copied_to_other_tables(
     old_saver: DynamoDBSaver, make_saver: MakeSaver, call: Call, durability: str
 ) -> None:
     """The old tables, read by a saver of ours, are a source; what had been sent runs once."""
     with _tables(old_saver.client, make=True) as tables:
         call(make_saver(tables), "copy_from", old_saver)
-        told = {each: (_told(make_saver(tables), each), _told(old_saver, each)) for each in _OLD}
-        graph = _order().compile(checkpointer=make_saver(tables))
-        config: RunnableConfig = {"configurable": {"thread_id": "order"}}
-        answer = call(graph, "invoke", None, config, durability=durability)
+        for thread_id, size in (("order", 3), ("report", 2)):
+            told = _told(make_saver(tables), thread_id)
+            assert told == _told(old_saver, thread_id)
+            assert len(told) == size
 
-    assert all(ours == theirs for ours, theirs in told.values())
-    assert [len(ours) for ours, _ in told.values()] == [3, 2]
+        graph = _order().compile(checkpointer=make_saver(tables))
+        answer = call(graph, "invoke", None, _config("order", ns=None), durability=durability)
+
     assert answer == {"items": ["ham", "eggs"], "done": ["ham", "eggs", "served"]}
 
 
-@SYNC_AND_ASYNC
 def test_layout_0_thread_is_deleted(call: Call, old_saver: DynamoDBSaver) -> None:
     """Nothing stays of old threads that are deleted, as a whole or by their run."""
     call(old_saver, "delete_thread", "report")
     assert {_owner(each) for each in _stored(old_saver)} == {"'order'"}
 
     call(old_saver, "delete_for_runs", ["run"])
-
     assert call(old_saver, "list", None) == []
     assert [each for each in _stored(old_saver) if "stored_at" not in each] == []
 
 
-@SYNC_AND_ASYNC
 def test_layout_0_thread_is_pruned(call: Call, old_saver: DynamoDBSaver) -> None:
     """Of an old thread the newest checkpoint stays, with its writes."""
-    kept = call(old_saver, "get_tuple", _old_config("report"))
+    kept = call(old_saver, "get_tuple", _config("report"))
 
     call(old_saver, "prune", ["report"])
 
-    assert call(old_saver, "list", _old_config("report")) == [kept]
+    assert call(old_saver, "list", _config("report")) == [kept]
 
 
-@SYNC_AND_ASYNC
 def test_run_index_does_not_see_what_layout_0_keeps_in_the_metadata(
     call: Call, old_saver: DynamoDBSaver
 ) -> None:
