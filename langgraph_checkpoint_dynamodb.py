@@ -49,8 +49,8 @@ Rules:
     and is deleted after it: no reader sees a hole.
  3. A write item holds one call's ordinary writes; ``idx`` lists them, as "0" or "0..2,4". The first
     stands under 0, a later one under an index above all before it: each index keeps its first
-    value. A special write (error, scheduled, interrupt, resume) has an item of its own, and the
-    last value stays.
+    value until that expires. A special write (error, scheduled, interrupt, resume) has an item of
+    its own, and the last value stays.
  4. A namespace of over 512 bytes, or that starts with "#", stands in keys as "#" and its digest. So
     does in the writes table a thread's id that holds ":::", as the keys of layout 0 do, or that
     looks like such a digest.
@@ -168,6 +168,10 @@ _MAX_TEXT_BYTES: Final = 64 * 1024
 # So many bytes of a record or write are unpacked from an item at most: an item of 400 KB may
 # otherwise take a gigabyte of memory. Larger ones are stored in segments.
 _MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+# A larger record or write is refused: it is joined and decrypted in one piece.
+_MAX_LARGE_BODY_BYTES: Final = 256 * 1024 * 1024
+# An item of 400 KB could name segments of 5 TB.
+_MAX_VALUE_BYTES: Final = 10 * 1024**3
 _MAX_NAMESPACE_KEY_BYTES: Final = 512
 # A value of at most this size stays in the record: a segment of its own would cost a write unit
 # and a read unit to save one.
@@ -218,7 +222,7 @@ _MAX_SEARCHES: Final = 8
 # number divides the start of a name, or it has so many: large lists first, then small ones.
 _MAX_NAMES: Final = 48
 _LIST_NAMES: Final = ((256, 512), (32, 64))
-# Values repeat names at most so often together: 10 GB of values, but no forged record of more.
+# The values of a forged item repeat its names so often at most.
 _MAX_REPEATED_NAMES: Final = 1_000_000
 # The digest, and five bytes for the second when it expires.
 _REF_BYTES: Final = 16 + 5
@@ -548,7 +552,11 @@ class _Table:
         return answer.get("Item")
 
     def put(
-        self, item: _Item, condition: str | None = None, values: _Item | None = None
+        self,
+        item: _Item,
+        condition: str | None = None,
+        values: _Item | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> _Item | None:
         """Put an item and return None; where *condition* fails, return the item that stands.
 
@@ -560,6 +568,8 @@ class _Table:
             parameters["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         if values:
             parameters["ExpressionAttributeValues"] = values
+        if names:
+            parameters["ExpressionAttributeNames"] = names
         try:
             self.call("put_item", **parameters)
         except ClientError as error:
@@ -1347,6 +1357,8 @@ class _Codec:
 
     def dumps(self, value: Any) -> tuple[str, bytes]:
         type_, data = self._serde.dumps_typed(value)
+        if len(data) > _MAX_VALUE_BYTES:
+            raise ValueError(f"A value has {len(data):,} bytes, and may have {_MAX_VALUE_BYTES:,}")
         return type_, bytes(data)
 
     def loads(self, type_: str, data: bytes, place: _Place) -> Any:
@@ -1660,6 +1672,12 @@ def _encode_content(
 ) -> _Item:
     """Return *item* with what a record or writes hold, and with the names of segments."""
     type_, data = sealer.codec.dumps(content)
+    if len(data) > _MAX_LARGE_BODY_BYTES:
+        what = {"checkpoint": "A checkpoint's metadata take", "writes": "Writes take"}[name]
+        raise ValueError(
+            f"{what} {len(data):,} bytes, and may take {_MAX_LARGE_BODY_BYTES:,}; put what is "
+            f"large into a channel"
+        )
     lists, rest = _listed(list(named), sealer)
     item = item | {"type": {"S": type_}}
     for attribute, refs in (("lists", lists), ("segments", rest)):
@@ -1718,11 +1736,11 @@ def _encode_value(value: _Value, named: dict[_Ref, int]) -> list[Any]:
 
 
 class _Numbered:
-    """The names of an item, by number; so many may be asked for, as they may repeat."""
+    """The names of an item, by number; as they may repeat, so many more may be asked for."""
 
     def __init__(self, named: Sequence[_Ref]) -> None:
         self._named = named
-        self._left = _MAX_REPEATED_NAMES
+        self._left = len(named) + _MAX_REPEATED_NAMES
 
     def range(self, first: int, count: int) -> Sequence[_Ref]:
         self._left -= count
@@ -1747,8 +1765,10 @@ def _decode_span(content: Any, numbered: _Numbered) -> _Span:
     return _Span(skip, tuple(chain.from_iterable(numbered.range(*pair) for pair in pairs)))
 
 
-def _joined(value: _Value, segments: Mapping[_Ref, _Segment]) -> bytes:
+def _joined(value: _Value, segments: Mapping[_Ref, _Segment], place: _Place) -> bytes:
     """Return a value's bytes, as the serde made them."""
+    if sum(len(segments[ref].data) for ref in value.refs) > _MAX_VALUE_BYTES:
+        raise DamagedCheckpointError("A value is larger than any may be", *place)
     parts = (
         b"".join([segments[ref].data for ref in part.refs])[part.skip :]
         if isinstance(part, _Span)
@@ -1802,13 +1822,23 @@ class _Record(NamedTuple):
         return frozenset(written - self.channels.keys())
 
     @property
-    def summary(self) -> _Summary:
+    def takes_sends(self) -> bool:
+        """Whether its pending sends are among its parent's writes.
+
+        Those that copy_from() brings have the sends that its source showed.
+        """
+        is_old = self.checkpoint["v"] < _FIRST_V_WITH_TASKS
+        return is_old and TASKS not in self.checkpoint["channel_versions"]
+
+    def summary(self, range_key: str) -> _Summary:
         return _Summary(
+            range_key,
             self.parent_key,
             self.run_id,
             self.is_layout_0,
             frozenset(self.channels),
             self.pending_deltas,
+            self.takes_sends,
             frozenset(self.named),
         )
 
@@ -1900,11 +1930,13 @@ class _Named(NamedTuple):
 class _Summary(NamedTuple):
     """The facts of a checkpoint that decide whether it goes, and whether it can be rebuilt."""
 
+    range_key: str
     parent_key: _CheckpointKey | None
     run_id: str | None
     is_layout_0: bool
     stored: frozenset[str]
     pending_deltas: frozenset[str]
+    takes_sends: bool
     refs: frozenset[_Ref]
     is_live: bool = True
 
@@ -1942,10 +1974,17 @@ class _Decoder:
         """Return the segments that an item of a checkpoint names."""
         values, lists = _refs(item), _refs(item, "lists")
         if lists:
+            if len(set(lists)) < len(lists):  # a forged one could name a list a million times
+                what = "An item names a list of names twice"
+                raise DamagedCheckpointError(what, *self._place(item, key))
             found = self._load(key, lists)
             listed = chain.from_iterable(_decode_refs(found[ref].data) for ref in lists)
             values = [*listed, *values]
         return _Named(values, lists, _refs(item, "body"))
+
+    def _place(self, item: _Item, key: _CheckpointKey) -> _Place:
+        is_write = "task_id_idx" in item
+        return key, self._writes_table if is_write else self._checkpoints_table
 
     def _body(self, item: _Item, name: str, place: _Place) -> bytes:
         _check_digest(item, place)
@@ -1953,7 +1992,10 @@ class _Decoder:
             blob = item[name]["B"]
         else:
             segments = self._load(place[0], refs := _refs(item, "body"))
-            blob = b"".join(segments[ref].data for ref in refs)
+            pieces = [segments[ref].data for ref in refs]
+            if sum(map(len, pieces)) > 4 * _MAX_LARGE_BODY_BYTES:
+                raise ValueError
+            blob = b"".join(pieces)
         return self.codec.unpack(blob, _identity(item), _MAX_BODY_BYTES, place)
 
     def record(self, item: _Item) -> _Record:
@@ -1995,6 +2037,8 @@ class _Decoder:
             )
             for each in _expect(record.counters, dict).values():
                 _ = each[0]
+            if record.parent_id:
+                _checkpoint_id(record.parent_id)
             for each in (record.key, record.parent_key or record.key):
                 _text("a range key", each.writes_prefix, max_bytes=_MAX_RANGE_KEY_BYTES)
             return record
@@ -2041,7 +2085,7 @@ class _Decoder:
 
     def moved(self, item: _Item, key: _CheckpointKey, target: str, sealer: _Sealer) -> _Item:
         """Return a checkpoint's item, or one of its writes, as one of another thread."""
-        is_write = "thread_id" not in item
+        is_write = "task_id_idx" in item
         if not is_write:
             moved = item | {"thread_id": {"S": target}}
         elif "channel" in item:  # layout 0
@@ -2052,12 +2096,13 @@ class _Decoder:
             moved = item | _writes_key(_writes_hash_key(target), item["task_id_idx"]["S"])
         if "digest" not in item:  # layout 0
             return moved
-        place = (key, self._writes_table if is_write else self._checkpoints_table)
-        if not self.codec.encrypts:
-            _check_digest(item, place)
-            return _signed(moved)
-        name = "writes" if is_write else "checkpoint"
-        data = self._body(item, name, place)
+        place = self._place(item, key)
+        with _well_formed(place):
+            if not self.codec.encrypts:
+                _check_digest(item, place)
+                return _signed(moved)
+            name = "writes" if is_write else "checkpoint"
+            data = self._body(item, name, place)
         bare = {each: moved[each] for each in moved.keys() - {*_BODIES, "digest"}}
         return _encode_body(bare, name, data, sealer)
 
@@ -2334,10 +2379,6 @@ class _Cache:
         with self._lock:
             return self._recent.get((thread_id, checkpoint_ns))
 
-    def forget_last_seen(self, thread_id: str, checkpoint_ns: str) -> None:
-        with self._lock:
-            self._recent.drop((thread_id, checkpoint_ns))
-
     def remember_segments(
         self, thread_id: str, segments: Mapping[_Ref, _Segment], *, of_values: bool = True
     ) -> None:
@@ -2357,8 +2398,9 @@ class _Cache:
     def forget(self, thread_id: str, now: float) -> None:
         """Forget a thread, and do not learn of it from a call that began before."""
         with self._lock:
+            at = max(now, self._forgotten_at(thread_id))
             self._recent.drop_thread(thread_id)
-            self._recent.keep((thread_id,), now, _OBJECT_BYTES)
+            self._recent.keep((thread_id,), at, _OBJECT_BYTES)
 
 
 # -- Store ----------------------------------------------------------------------------------------
@@ -2448,6 +2490,7 @@ class _Store:
         thread_id: str,
         checkpoint_ns: str,
         *,
+        consistent: bool,
         limit: int | None = None,
         through_id: str | None = None,
     ) -> Iterator[_Item]:
@@ -2456,34 +2499,36 @@ class _Store:
         def items() -> Iterator[_Item]:
             if through_id:  # then the veil is not in the range
                 key = _veil_key(thread_id, checkpoint_ns)
-                veil = self.checkpoints.get(key, consistent=self.consistent_read)
+                veil = self.checkpoints.get(key, consistent=consistent)
                 yield from [veil] if veil else []
             yield from self.checkpoints.items(
                 thread_id,
                 *_namespace_range(checkpoint_ns, through_id),
                 newest_first=True,
                 limit=limit,
-                consistent=self.consistent_read,
+                consistent=consistent,
             )
 
         return self.visible(items(), checkpoint_ns)
 
-    def checkpoint(self, key: _CheckpointKey) -> Iterator[_Item]:
+    def checkpoint(self, key: _CheckpointKey, *, consistent: bool) -> Iterator[_Item]:
         """Read a checkpoint by its id, with its veil: its item, or nothing."""
         keys = [
             _veil_key(key.thread_id, key.checkpoint_ns),
             _checkpoints_key(key.thread_id, key.range_key),
         ]
-        found = self.checkpoints.batch_get(keys, consistent=self.consistent_read)
+        found = self.checkpoints.batch_get(keys, consistent=consistent)
         in_order = sorted(found, key=lambda item: _record_key(item)[2], reverse=True)
         return self.visible(in_order, key.checkpoint_ns)
 
-    def checkpoints_of(self, keys: Iterable[_CheckpointKey]) -> dict[_CheckpointKey, _Item]:
+    def checkpoints_of(
+        self, keys: Iterable[_CheckpointKey], *, consistent: bool
+    ) -> dict[_CheckpointKey, _Item]:
         """Read checkpoints that were seen before; those deleted meanwhile are left out."""
         by_range_key = {key.range_key: key for key in keys}
         found = self.checkpoints.batch_get(
             [_checkpoints_key(key.thread_id, key.range_key) for key in by_range_key.values()],
-            consistent=self.consistent_read,
+            consistent=consistent,
         )
         return {by_range_key[item["checkpoint_id"]["S"]]: item for item in found}
 
@@ -2754,27 +2799,23 @@ class _Selection(NamedTuple):
 
 
 class _Reader:
-    """Reads checkpoints as a caller sees them."""
+    """Reads checkpoints as a caller sees them; *consistent*: None as the saver was told to."""
 
-    def __init__(self, store: _Store, codec: _Codec) -> None:
+    def __init__(self, store: _Store, codec: _Codec, *, consistent: bool | None = None) -> None:
         self._store = store
         self._codec = codec
+        self._consistent = store.consistent_read if consistent is None else consistent
         self._decoder = store.decoder(codec)
 
     def get_tuple(self, address: _Address) -> CheckpointTuple | None:
-        store, writes, likely = self._store, None, None
-        namespace, now = (address.thread_id, address.checkpoint_ns or ""), store.clock()
-        if address.checkpoint_id:
-            likely = address.key(address.checkpoint_id)
-        else:
-            # Most often the newest is the one that this process stored or read last.
-            likely = store.cache.last_seen(*namespace)
-        if likely:
-            writes = store.workers.start(self._pending, [likely])
+        store, now = self._store, self._store.clock()
+        likely = self._likely(address)
+        writes = store.workers.start(self._pending, [likely]) if likely else None
         record = self.record(likely) if address.checkpoint_id and likely else self._newest(address)
         if record is None:
-            # Another process may have deleted the thread, with all that was known of it.
-            store.cache.forget_last_seen(*namespace)
+            if likely and (not address.checkpoint_id or store.cache.recall(likely, now)):
+                # Another process may have deleted the thread, with all that was known of it.
+                store.cache.forget(address.thread_id, now)
             return None
         if not writes or record.key != likely or record.is_layout_0:
             writes = store.workers.start(self._pending_of, [record])
@@ -2783,6 +2824,13 @@ class _Reader:
         store.cache.remember(record, now)
         self._remember_writes(record, writes.result(), now)
         return found
+
+    def _likely(self, address: _Address) -> _CheckpointKey | None:
+        """Return which checkpoint is asked for, as far as this process knows."""
+        if address.checkpoint_id:
+            return address.key(address.checkpoint_id)
+        # Most often the newest is the one that this process stored or read last.
+        return self._store.cache.last_seen(address.thread_id, address.checkpoint_ns or "")
 
     def _remember_writes(self, record: _Record, pending: _Pending, seen_at: float) -> None:
         """Note what a checkpoint's writes name instead of what was known of them.
@@ -2795,10 +2843,14 @@ class _Reader:
 
     def record(self, key: _CheckpointKey) -> _Record | None:
         """Read a checkpoint's record by its id."""
-        return next(map(self._decoder.record, self._store.checkpoint(key)), None)
+        return next(
+            map(self._decoder.record, self._store.checkpoint(key, consistent=self._consistent)),
+            None,
+        )
 
     def _newest(self, address: _Address) -> _Record | None:
-        items = self._store.newest_first(address.thread_id, address.checkpoint_ns or "", limit=1)
+        namespace = (address.thread_id, address.checkpoint_ns or "")
+        items = self._store.newest_first(*namespace, consistent=self._consistent, limit=1)
         return next(map(self._decoder.record, items), None)
 
     def load(self, key: _CheckpointKey, refs: Collection[_Ref]) -> Mapping[_Ref, _Segment]:
@@ -2809,7 +2861,8 @@ class _Reader:
     def value(
         self, value: _Value, segments: Mapping[_Ref, _Segment], key: _CheckpointKey, table: str
     ) -> Any:
-        return self._codec.loads(value.type, _joined(value, segments), (key, table))
+        place = (key, table)
+        return self._codec.loads(value.type, _joined(value, segments, place), place)
 
     def _pending_of(self, records: Sequence[_Record]) -> _Pending:
         layout_0 = [record.key for record in records if record.is_layout_0]
@@ -2820,7 +2873,8 @@ class _Reader:
     ) -> _Pending:
         """Read writes, and of the segments that they name as many as a list may hold."""
         store = self._store
-        items = store.writes_of(keys, layout_0, consistent=store.consistent_read)
+        stored = store.writes_of(keys, layout_0, consistent=self._consistent)
+        items = {key: list(filter(store.is_live, each)) for key, each in stored.items()}
         named_by: dict[_Ref, _CheckpointKey] = {}
         with suppress(DamagedCheckpointError):  # it is raised when its checkpoint is returned
             for key, found in items.items():
@@ -2845,12 +2899,7 @@ class _Reader:
             future = workers.start(self.load, record.key, batch)
             segments.update(dict.fromkeys(batch, future))
         sends = None
-        if (
-            record.checkpoint["v"] < _FIRST_V_WITH_TASKS
-            # What copy_from() brings has the sends that its source showed.
-            and TASKS not in record.checkpoint["channel_versions"]
-            and record.parent_key
-        ):
+        if record.takes_sends and record.parent_key:
             keys = [record.parent_key]
             sends = workers.start(self._pending, keys, keys).result
         return _Parts(record, {ref: segments[ref] for ref in refs}, sends, writes)
@@ -2908,7 +2957,7 @@ class _Reader:
         Those of layout 0 come last in *items*, and were there before the others.
         """
         writes: dict[tuple[str, int], _Write] = {}
-        for item in filter(self._store.is_live, items):
+        for item in items:
             for write in self._decoder.writes(item, key):
                 # Of ordinary writes the first stays, of special ones the last (rule 3).
                 if write.idx >= 0 or (write.task_id, write.idx) not in writes:
@@ -2982,8 +3031,15 @@ class _Reader:
         only_id: str | None,
     ) -> Iterator[_Item]:
         if only_id:
-            return self._store.checkpoint(_CheckpointKey(thread_id, checkpoint_ns, only_id))
-        return self._store.newest_first(thread_id, checkpoint_ns, limit=limit, through_id=before_id)
+            key = _CheckpointKey(thread_id, checkpoint_ns, only_id)
+            return self._store.checkpoint(key, consistent=self._consistent)
+        return self._store.newest_first(
+            thread_id,
+            checkpoint_ns,
+            consistent=self._consistent,
+            limit=limit,
+            through_id=before_id,
+        )
 
     def all_namespaces(
         self,
@@ -3007,7 +3063,7 @@ class _Reader:
 
         sources: list[Iterator[_Item | _CheckpointKey]] = [read_ahead("")]
         held = 0
-        found = self._store.subgraphs(thread_id, consistent=self._store.consistent_read)
+        found = self._store.subgraphs(thread_id, consistent=self._consistent)
         for found_ns, items in found:
             if items is None:
                 sources.append(read_ahead(found_ns))
@@ -3034,7 +3090,7 @@ class _Reader:
             if isinstance(each, _CheckpointKey):
                 batch += islice(found, _MAX_BATCH_GET_KEYS - 1)
             keys = [key for key in batch if isinstance(key, _CheckpointKey)]
-            read = self._store.checkpoints_of(keys) if keys else {}
+            read = self._store.checkpoints_of(keys, consistent=self._consistent) if keys else {}
             for one in batch:
                 if not isinstance(one, _CheckpointKey):
                     yield one
@@ -3045,7 +3101,11 @@ class _Reader:
         """Read a checkpoint, or the newest, and then its ancestors."""
         thread_id, checkpoint_ns, checkpoint_id = address
         items = self._store.newest_first(
-            thread_id, checkpoint_ns or "", limit=_FIRST_PAGE_ITEMS, through_id=checkpoint_id
+            thread_id,
+            checkpoint_ns or "",
+            consistent=self._consistent,
+            limit=_FIRST_PAGE_ITEMS,
+            through_id=checkpoint_id,
         )
         item = next(items, None)
         if item is None or (checkpoint_id and _record_key(item).checkpoint_id != checkpoint_id):
@@ -3148,6 +3208,20 @@ def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
 # put() and put_writes().
 
 
+def _check_channel(name: str, value: Any) -> None:
+    if not isinstance(value, str):  # which may be a secret
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+
+
+def _check_form(checkpoint: Checkpoint) -> None:
+    """Check what a reader will rely on."""
+    if not isinstance(checkpoint.get("v"), int):
+        kind = type(checkpoint.get("v")).__name__
+        raise TypeError(f"checkpoint['v'] must be an integer, not {kind}")
+    for name in chain(checkpoint["channel_versions"], checkpoint["channel_values"]):
+        _check_channel("a channel of checkpoint", name)
+
+
 def _check_run(metadata: Mapping[str, Any], thread_id: str) -> None:
     """Check what would be the keys of the index of runs (rule 9)."""
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
@@ -3173,7 +3247,8 @@ class _Writer:
         self._store = store
         self._codec = codec
         self._decoder = store.decoder(codec)
-        self._reader = _Reader(store, codec)
+        # A parent that was put just now must not be missed: values may be taken from it.
+        self._reader = _Reader(store, codec, consistent=True)
         self._ttl_seconds = ttl_seconds
 
     def put(
@@ -3186,6 +3261,7 @@ class _Writer:
         outer: Mapping[str, str],
     ) -> None:
         """Store a checkpoint; *outer* names those that it is part of, by namespace."""
+        _check_form(checkpoint)
         _check_run(metadata, key.thread_id)
         store, now = self._store, self._store.clock()
         expires_at, segments_expire_at = _expiry(self._ttl_seconds, key.thread_id, now)
@@ -3300,9 +3376,13 @@ class _Writer:
         if not (missing and key) or (parent and _lasts(parent.expires_at, expires_at)):
             return
         short: list[_Record] = []
+        is_childs_short = False
         for each in self._reader.lineage(_Address(*key)):
-            if not _lasts(each.expires_at, expires_at):
+            is_short = not _lasts(each.expires_at, expires_at)
+            # The writes that a child was made of are as old as the child.
+            if is_short or is_childs_short:
                 short.append(each)
+            is_childs_short = is_short
             missing -= each.channels.keys()
             if not missing:
                 break
@@ -3322,14 +3402,15 @@ class _Writer:
         lost: set[_Ref] = set()
         found = store.writes_of([record.key for record in records])
         for record in records:
-            channels = {
-                name: self._seal_again(record.key, value, sealer)
-                for name, value in record.channels.items()
-            }
-            renewed = record._replace(channels=channels, expires_at=expires_at)
-            record_items.append(_encode_record(renewed, sealer))
-            lost.update(record.named)
-            for item in found[record.key]:
+            if not _lasts(record.expires_at, expires_at):
+                channels = {
+                    name: self._seal_again(record.key, value, sealer)
+                    for name, value in record.channels.items()
+                }
+                renewed = record._replace(channels=channels, expires_at=expires_at)
+                record_items.append(_encode_record(renewed, sealer))
+                lost.update(record.named)
+            for item in filter(store.is_live, found[record.key]):
                 if not _lasts(_expires_at(item), expires_at):
                     lost.update(self._decoder.named(item, record.key).all)
                     again = self._encode_again(item, record.key, sealer)
@@ -3357,6 +3438,7 @@ class _Writer:
         ordinary: dict[int, tuple[str, str, bytes]] = {}
         special: dict[int, tuple[str, str, bytes]] = {}
         for position, (channel, value) in enumerate(writes):
+            _check_channel("a channel of writes", channel)
             idx = WRITES_IDX_MAP.get(channel, position)
             (ordinary if idx >= 0 else special)[idx] = (channel, *self._codec.dumps(value))
         slot = 0
@@ -3406,9 +3488,15 @@ class _Writer:
             for idx, (channel, type_, data) in writes.items()
         }
         item = _encode_writes(key, task_id, task_path, slot, values, sealer)
-        condition = "attribute_not_exists(task_id_idx)" if slot >= 0 else None
+        condition: tuple[Any, ...] = ()
+        if slot >= 0:  # what is expired does not stand, though DynamoDB has yet to delete it
+            condition = (
+                "attribute_not_exists(task_id_idx) OR #ttl <= :now",
+                {":now": {"N": str(int(now))}},
+                {"#ttl": "ttl"},
+            )
         with store.segments_stored(key.thread_id, sealer):
-            standing = store.writes.put(item, condition)
+            standing = store.writes.put(item, *condition)
             if is_large and standing is None:
                 named = chain.from_iterable(value.refs for _, value in values.values())
                 base = _Base(list(dict.fromkeys(named)), base.secret)
@@ -3464,26 +3552,6 @@ def _value_lasts(value: _Value, until: int) -> bool:
 # delete_thread(), prune() and delete_for_runs().
 
 
-def _kept_by_prune(summaries: _Summaries) -> set[_CheckpointKey]:
-    """Return the newest checkpoint of each namespace, and those that it is rebuilt from."""
-    newest = {key.checkpoint_ns: key for key in sorted(summaries)}.values()
-    return {*newest, *_delta_ancestors(summaries, newest)}
-
-
-def _delta_ancestors(summaries: _Summaries, kept: Iterable[_CheckpointKey]) -> set[_CheckpointKey]:
-    """Return the ancestors, back to one with a value, that their DeltaChannels are rebuilt from."""
-    ancestors: set[_CheckpointKey] = set()
-    for key in kept:
-        summary, missing, seen = summaries[key], summaries[key].pending_deltas, {key}
-        # Forged items may name each other as parents.
-        while missing and (each := summary.parent_key) and each in summaries.keys() - seen:
-            seen.add(each)
-            summary = summaries[each]
-            missing -= summary.stored
-        ancestors |= seen - {key}
-    return ancestors
-
-
 class _Plan(NamedTuple):
     """Which checkpoints and writes of a thread go; which segments lose a name, or have one."""
 
@@ -3518,19 +3586,47 @@ class _Remover:
                     store.delete(thread_id, (item["checkpoint_id"]["S"] for item in items))
 
     def prune(self, thread_id: str, grace_seconds: float) -> None:
-        self._shrink(thread_id, _kept_by_prune, grace_seconds)
+        def newest(summaries: _Summaries) -> set[_CheckpointKey]:
+            kept = {key.checkpoint_ns: key for key in sorted(summaries)}.values()
+            return {*kept, *self._needed(summaries, set(kept))}
+
+        self._shrink(thread_id, newest, grace_seconds)
+
+    def _needed(self, summaries: _Summaries, kept: set[_CheckpointKey]) -> set[_CheckpointKey]:
+        """Return the ancestors that checkpoints are shown with.
+
+        Those back to one with its value for each DeltaChannel, and a parent with pending sends.
+        """
+        ancestors: set[_CheckpointKey] = set()
+        for key in kept:
+            summary, missing, seen = summaries[key], summaries[key].pending_deltas, {key}
+            # Forged items may name each other as parents.
+            while missing and (each := summary.parent_key) and each in summaries.keys() - seen:
+                seen.add(each)
+                summary = summaries[each]
+                missing -= summary.stored
+            ancestors |= seen - {key}
+            parent_key = summaries[key].takes_sends and summaries[key].parent_key
+            if parent_key and parent_key in summaries and parent_key not in kept:
+                ancestors |= self._with_sends(parent_key, summaries)
+        return ancestors
+
+    def _with_sends(self, key: _CheckpointKey, summaries: _Summaries) -> set[_CheckpointKey]:
+        """Return a checkpoint if it has pending sends for its children."""
+        items = self._store.writes_of([key], [key] if summaries[key].is_layout_0 else [])[key]
+        writes = (self._decoder.writes(item, key) for item in filter(self._store.is_live, items))
+        return {key} if any(each.channel == TASKS for each in chain(*writes)) else set()
 
     def delete_for_runs(self, run_ids: Collection[str], *, force: bool, use_index: bool) -> None:
         def others(summaries: _Summaries) -> set[_CheckpointKey]:
             kept = {key for key, summary in summaries.items() if summary.run_id not in run_ids}
-            needed = _delta_ancestors(summaries, kept) - kept
-            if needed and not force:
+            if not force and (needed := self._needed(summaries, kept) - kept):
                 key = min(needed)
                 raise DynamoDBSaverError(
                     f"Checkpoint {key.checkpoint_id!r} of thread {key.thread_id!r}, namespace "
-                    f"{key.checkpoint_ns!r}, is of a run to be deleted, but a DeltaChannel of "
-                    f"another run's checkpoint is rebuilt from it; keep the run, or pass "
-                    f"force=True to delete it all the same"
+                    f"{key.checkpoint_ns!r}, is of a run to be deleted, but another run's "
+                    f"checkpoint takes a DeltaChannel or pending sends from it; keep the run, or "
+                    f"pass force=True to delete it all the same"
                 )
             return kept
 
@@ -3577,7 +3673,7 @@ class _Remover:
             store.delete_layout_0_writes(
                 key for key in plan.checkpoints if summaries[key].is_layout_0
             )
-            store.delete(thread_id, (key.range_key for key in plan.checkpoints))
+            store.delete(thread_id, (summaries[key].range_key for key in plan.checkpoints))
             hash_key = _writes_hash_key(thread_id)
             store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in plan.writes)
             spared = {ref.range_key for ref in plan.named | lost}
@@ -3595,12 +3691,31 @@ class _Remover:
         same: dict[_Ref, _Ref] = {}  # most checkpoints name segments that their neighbours name
         for item in self._store.checkpoints.items(thread_id, *_ALL_CHECKPOINTS):
             if _kind(item) == "checkpoint":
-                record = self._decoder.record(item)
-                summary = record.summary
+                key, range_key = _record_key(item), item["checkpoint_id"]["S"]
+                if self._store.is_live(item):
+                    # A subgraph's checkpoint of layout 0 has another range key.
+                    summary = self._decoder.record(item).summary(range_key)
+                else:
+                    nothing: frozenset[str] = frozenset()
+                    summary = _Summary(
+                        range_key, None, None, _is_layout_0(item), nothing, nothing,
+                        takes_sends=False, refs=frozenset(self._left_of(item, key)), is_live=False,
+                    )  # fmt: skip
                 refs = frozenset(same.setdefault(ref, ref) for ref in summary.refs)
-                is_live = self._store.is_live(item)
-                summaries[record.key] = summary._replace(refs=refs, is_live=is_live)
+                summaries[key] = summary._replace(refs=refs)
         return summaries
+
+    def _left_of(self, item: _Item, key: _CheckpointKey) -> list[_Ref]:
+        """Return what an item names; of an expired one, what is still told.
+
+        DynamoDB may have deleted its lists of names before it.
+        """
+        try:
+            return self._decoder.named(item, key).all
+        except DamagedCheckpointError:
+            if self._store.is_live(item):
+                raise
+            return [ref for name in ("body", "lists", "segments") for ref in _refs(item, name)]
 
     def _plan(
         self, thread_id: str, summaries: _Summaries, kept: Collection[_CheckpointKey], then: float
@@ -3610,15 +3725,16 @@ class _Remover:
         for key, summary in summaries.items():
             (plan.named if key in kept else plan.lost).update(summary.refs)
         stays = {key.writes_prefix: key in kept for key in summaries}
-        attributes = ("task_id_idx", "segments", "lists", "body", "stored_at")
+        attributes = ("task_id_idx", "segments", "lists", "body", "stored_at", "ttl")
         for item in self._store.writes.items(_writes_hash_key(thread_id), attributes=attributes):
             range_key = item["task_id_idx"]["S"]
             prefix = _prefix_of_write(range_key)
             key = _key_of_prefix(thread_id, prefix)
-            if stays.get(prefix, not _stored_by(item, then)):
-                plan.named.update(self._decoder.named(item, key).all)
-            else:
-                plan.lost.update(self._decoder.named(item, key).all)
+            is_kept = stays.get(prefix, not _stored_by(item, then))
+            # An expired one DynamoDB deletes: a new one may be put in its place just now.
+            has_names = is_kept and self._store.is_live(item)
+            (plan.named if has_names else plan.lost).update(self._left_of(item, key))
+            if not is_kept:
                 plan.writes.append(range_key)
         return plan
 
@@ -3655,9 +3771,12 @@ class _Remover:
         table. A role that may not query the index gets AccessDeniedException:
         https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
         """
-        if use_index:
+        # No other can be a key of the index, and hence be in it.
+        sizes = {each: len(each.encode(errors="surrogatepass")) for each in run_ids}
+        keys = [each for each, size in sizes.items() if 0 < size <= _MAX_HASH_KEY_BYTES]
+        if use_index and keys:
             try:
-                found = self._store.workers.side_by_side(self._threads_of_run, run_ids)
+                found = self._store.workers.side_by_side(self._threads_of_run, keys)
                 return set().union(*found), []
             except DynamoDBSaverError:
                 pass
@@ -3793,7 +3912,7 @@ class _Copier:
             for item in store.checkpoints.items(source, *ends, attributes=("checkpoint_id",))
         }
         return {
-            key: (item, writes[key])
+            key: (item, list(filter(store.is_live, writes[key])))
             for key, item in by_key.items()
             if item["checkpoint_id"]["S"] in there
         }
@@ -3870,7 +3989,7 @@ class _Importer:
         self._codec = codec
         self._ttl_seconds = ttl_seconds
         self._source = source
-        self._reader = _Reader(store, codec)
+        self._reader = _Reader(store, codec, consistent=True)
         self._writer = _Writer(store, codec, ttl_seconds)
 
     def copy(
@@ -4006,10 +4125,11 @@ class _Importer:
         self, key: _CheckpointKey, writes: Iterable[PendingWrite] | None, *, replace: bool
     ) -> None:
         """Put those of the source's writes that are missing or, if *replace*, not the same."""
-        attributes = ("task_id_idx", "digest")
+        attributes = ("task_id_idx", "digest", "ttl")
+        items = self._store.writes_of([key], attributes=attributes)[key]
         stored = {
             item["task_id_idx"]["S"]: item.get("digest")
-            for item in self._store.writes_of([key], attributes=attributes)[key]
+            for item in filter(self._store.is_live, items)
         }
 
         def is_due(item: _Item) -> bool:
@@ -4026,9 +4146,9 @@ class _Importer:
     ) -> None:
         """Put those of the source's writes that are due."""
         store, now = self._store, self._store.clock()
-        expiries = _expiry(self._ttl_seconds, key.thread_id, now)
+        _, expires_at = _expiry(self._ttl_seconds, key.thread_id, now)
         base = self._writer.base([key], now)
-        sealer = _Sealer(key.thread_id, self._codec, base, expiries, now)
+        sealer = _Sealer(key.thread_id, self._codec, base, (expires_at, expires_at), now)
         items = list(filter(is_due, self._encode_writes(key, writes or (), sealer)))
         if items:
             with store.segments_stored(key.thread_id, sealer):
@@ -4141,7 +4261,12 @@ class _Inspector:
         if checkpoint_ns is None:
             items = self._reader.all_namespaces(thread_id, _FIRST_PAGE_ITEMS)
         else:
-            items = self._store.newest_first(thread_id, checkpoint_ns, limit=_FIRST_PAGE_ITEMS)
+            items = self._store.newest_first(
+                thread_id,
+                checkpoint_ns,
+                consistent=self._store.consistent_read,
+                limit=_FIRST_PAGE_ITEMS,
+            )
         is_empty = True
         for item in items:
             is_empty = False
@@ -4204,7 +4329,7 @@ class _Inspector:
             size = _item_bytes(item)
             amounts = {"items": 1, "bytes": size, "write_units": -(-size // 1024)}
             kinds.setdefault(kind, Counter()).update(amounts)
-            if kind in ("checkpoint", "write"):
+            if kind in ("checkpoint", "write") and self._store.is_live(item):
                 named.update({ref.range_key for ref in self._decoder.named(item, key).all})
             elif kind == "segment":
                 unshared_bytes += size * named[item["checkpoint_id"]["S"]]
@@ -4267,7 +4392,7 @@ class _Inspector:
             return
         if kind == "checkpoint":
             record, table = self._decoder.record(item), self._store.checkpoints
-            summaries[key] = record.summary
+            summaries[key] = record.summary(item["checkpoint_id"]["S"])
         elif kind == "write":
             self._decoder.writes(item, key)
             table = self._store.writes
@@ -4469,7 +4594,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             ever. The config's ``configurable`` may name another for a thread. DynamoDB deletes
             expired items within days; they are never returned. The ancestors that a
             ``DeltaChannel`` is rebuilt from live up to twice as long.
-        consistent_read: False reads at half the price, and may miss what was just written.
+        consistent_read: False reads at half the price, and may miss what was just written. What a
+            put needs of its parent, and what deletes or copies, is read consistently all the same.
         max_workers: how many async calls, and how many requests of calls that fan out, run at
             once; each has threads of its own, started as they are needed.
         cache_bytes: about how much memory the saver keeps of the threads that it reads and writes:
@@ -4686,13 +4812,15 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             config: ``configurable`` holds ``thread_id``, ``checkpoint_ns``, the parent's
                 ``checkpoint_id``, and maybe ``checkpoint_map`` (the outer graphs' checkpoint ids
                 by namespace) and ``ttl_seconds`` (None: for ever).
-            checkpoint: a value may have any size.
-            metadata: any size too; a ``run_id`` at most 2,048 bytes, and with one the thread's id
-                1,024, as both may be keys of an index.
+            checkpoint: a value may have any size, up to 10 GB.
+            metadata: 256 MB, with the checkpoint but for its values; a ``run_id`` at most 2,048
+                bytes, and with one the thread's id 1,024, as both may be keys of an index.
             new_versions: the channels whose values are new since the parent.
 
         Raises:
-            ValueError: as get_tuple(), or a ``run_id`` or its thread's id is too long.
+            TypeError: *checkpoint* has no integer as its ``v``, or a channel that is no string.
+            ValueError: as get_tuple(), or a ``run_id`` or its thread's id is too long, or a value
+                or the metadata are too large.
             DynamoDBSaverError: DynamoDB throttles, and has taken nothing for as many attempts as
                 the client makes.
         Cost: 1 request; before it, one for every 25 new segments, side by side. A get of the parent
@@ -4728,12 +4856,14 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
         Args:
             config: ``configurable`` names ``thread_id``, ``checkpoint_ns`` and ``checkpoint_id``.
-            writes: pairs of a channel and a value of any size.
+            writes: pairs of a channel and a value, up to 10 GB; a special one up to 256 MB.
             task_id: the task; at most 240 bytes.
             task_path: where the task stands in the order of its superstep; at most 65,536 bytes.
 
         Raises:
-            ValueError: as get_tuple(), or *task_id* is empty or too long, or *task_path* is.
+            TypeError: a channel is no string.
+            ValueError: as get_tuple(), or *task_id* is empty or too long, or *task_path* is, or a
+                value is too large.
             DynamoDBSaverError: as put().
         Cost: 1 request, and one for each special write beside others; one more for each earlier
             call of this task with fewer writes; before them, one for every 25 segments of values
@@ -4769,7 +4899,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Args:
             run_ids: the ``run_id`` of the metadata; LangGraph takes it from the ``metadata`` or
                 ``configurable`` of the run's config, and not from the config's own ``run_id``.
-            force: delete also what a ``DeltaChannel`` of another run's checkpoint is rebuilt from.
+            force: delete also what a ``DeltaChannel`` of another run's checkpoint is rebuilt from,
+                or the parent whose writes are its pending sends (formats before 4).
             use_index: find the threads by the index of ``setup(run_index=True)``, where there is
                 one. An index is eventually consistent, so a thread to which the run has put its
                 first checkpoint just now may be missed; and a thread of which all that the run
@@ -4875,9 +5006,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         """Delete the checkpoints of threads but the newest of each namespace, or all.
 
-        With the newest stay its pending writes, and the ancestors that its ``DeltaChannel``s are
-        rebuilt from. Segments that nothing names any more go in a later call, when the grace
-        period is over.
+        With the newest stay its pending writes, the ancestors that its ``DeltaChannel``s are
+        rebuilt from, and in a format before 4 the parent that holds its pending sends. Segments
+        that nothing names any more go in a later call, when the grace period is over.
 
         Args:
             thread_ids: threads that are not there are no error.
@@ -4892,7 +5023,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             DamagedCheckpointError: a checkpoint can't be decoded; its thread is as it was.
             DynamoDBSaverError: as delete_thread().
         Cost: a query for each MB of the thread's checkpoints, segments and writes; a request for
-            every 25 items deleted, one for each segment, many side by side.
+            every 25 items deleted, one for each segment, many side by side; one more query for the
+            newest of each namespace that is of a format before 4.
         """
         _refuse_string("thread_ids", thread_ids)
         if strategy not in ("keep_latest", "delete", "delete_all"):

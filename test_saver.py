@@ -2518,6 +2518,19 @@ def test_cache_of_no_bytes_keeps_nothing(make_saver: MakeSaver, thread_id: str) 
     assert saver._store.cache._recent._values == {}
 
 
+def test_an_id_that_is_not_there_costs_nothing_of_the_thread(world: World) -> None:
+    """Who asks for a checkpoint that was never known leaves what is known of the thread alone."""
+    saver = world.saver()
+    config = _put(saver, _config("thread"), 1, {"x": _words(9000)})
+
+    assert saver.get_tuple(_config("thread", 7)) is None
+    assert saver.get_tuple(_config("thread", ns="sub")) is None
+    with Requests(saver) as requests:
+        _put(saver, config, 2, {"x": _words(9000)})
+
+    assert requests.names == ["PutItem"]
+
+
 # -- Store ----------------------------------------------------------------------------------------
 
 
@@ -2997,6 +3010,40 @@ def test_next_versions_count_up(saver: DynamoDBSaver) -> None:
         assert saver.get_next_version(following) > following
 
 
+@pytest.mark.parametrize("wrong", ["v", "channel", "write"])
+def test_put_refuses_what_no_reader_could_decode(saver: DynamoDBSaver, wrong: str) -> None:
+    """A checkpoint without a format, or a channel that is no string, is named at once."""
+    checkpoint, config = _checkpoint(2), _put(saver, _config("bad"), 1)
+    if wrong == "v":
+        del checkpoint["v"]
+    elif wrong == "channel":
+        checkpoint["channel_versions"][1] = 1
+    what = {"v": "checkpoint['v'] must be an integer, not NoneType"}
+    what |= {"channel": "a channel of checkpoint must be a string, not int"}
+
+    given: Any = [config, checkpoint, {}, {}]
+    if wrong == "write":
+        given = [config, [("a", 1), (2, 1)], "task"]
+    with pytest.raises(TypeError) as raised:
+        getattr(saver, "put_writes" if wrong == "write" else "put")(*given)
+
+    assert str(raised.value) == what.get(wrong, "a channel of writes must be a string, not int")
+    assert saver.get_tuple(_config("bad")).config == config  # type: ignore[union-attr]
+
+
+def test_put_misses_no_parent_that_was_stored_just_now(world: World) -> None:
+    """A saver of consistent_read=False reads a parent consistently: it takes values from it."""
+    config = _put(world.saver(), _config("thread"), 1, {"x": 1, "y": 2})
+    saver = world.saver(consistent_read=False)
+    child = _checkpoint(2, {}, {"x": 1, "y": 1})
+
+    with Requests(saver) as requests:
+        saver.put(config, child, {}, {})
+
+    ((_, request),) = [each for each in requests.sent if each[0] == "BatchGetItem"]
+    assert request["RequestItems"][world.tables[0]]["ConsistentRead"] is True
+
+
 # -- Writes ---------------------------------------------------------------------------------------
 
 
@@ -3259,6 +3306,116 @@ def test_lifetimes_of_saver_and_thread_mix(call: Call, world: World) -> None:
     assert not [each for each in _stored(reader) if "short" in _owner(each)]
 
 
+def test_copied_writes_last_as_long_as_the_checkpoints_rebuilt_from_them(world: World) -> None:
+    """A DeltaChannel that copy_from() brought is whole as long as it is shown.
+
+    Its writes once expired a lifetime earlier than its checkpoints.
+    """
+    origin, counters = InMemorySaver(), "counters_since_delta_snapshot"
+    config: Any = _config("thread")
+    for number in (1, 2):
+        metadata: Any = {counters: {"delta": (number, number)}}
+        checkpoint = _checkpoint(number, {}, {"delta": number})
+        config = origin.put(config, checkpoint, metadata, {"delta": number})
+        origin.put_writes(config, [("delta", f"write {number}")], "task")
+    world.saver(ttl_seconds=600).copy_from(origin, ["thread"])
+    saver = world.saver()
+    asked: dict[str, Any] = {"config": config, "channels": ["delta"]}
+    shown = saver.get_delta_channel_history(**asked)
+    assert [value for *_, value in shown["delta"]["writes"]] == ["write 1"]
+
+    for _ in range(24):
+        world.now += 50
+        if saver.get_tuple(config):
+            assert saver.get_delta_channel_history(**asked) == shown
+
+    assert saver.get_tuple(config) is None
+
+
+def test_an_expired_write_stands_in_no_ones_way(world: World) -> None:
+    """A write that DynamoDB has yet to delete is replaced: it once swallowed what came after it."""
+    config = _put(world.saver(), _config("thread"), 1)
+    saver = world.saver(ttl_seconds=60)
+    saver.put_writes(config, [("a", "first"), ("b", "first")], "task")
+    world.now += 200
+    assert saver.get_tuple(config).pending_writes == []  # type: ignore[union-attr]
+
+    saver.put_writes(config, [("a", "second")], "task")
+    saver.put_writes(config, [("a", "third"), ("b", "third")], "task")
+
+    found: Any = world.saver().get_tuple(config)
+    assert found.pending_writes == [("task", "a", "second"), ("task", "b", "third")]
+
+
+def test_a_renewal_includes_writes_that_are_shorter_than_their_checkpoint(world: World) -> None:
+    """A thread whose lifetime is long, short and long again keeps all that it is rebuilt from."""
+    config: Any = _config("thread")
+    for number, ttl in ((1, None), (2, 60), (3, None)):
+        config["configurable"]["ttl_seconds"] = ttl
+        if number > 1:
+            world.saver().put_writes(config, [("delta", f"write {number}")], "task")
+        metadata: Any = {"counters_since_delta_snapshot": {"delta": (number, number)}}
+        checkpoint = _checkpoint(number, {}, {"delta": number})
+        config = world.saver().put(config, checkpoint, metadata, {"delta": number})
+    world.now += 1000
+    _sweep(world.saver(), world.now)
+
+    shown = world.saver().get_delta_channel_history(config=config, channels=["delta"])
+
+    assert [value for *_, value in shown["delta"]["writes"]] == ["write 2", "write 3"]
+
+
+def test_a_renewal_shortens_no_checkpoints_life(world: World) -> None:
+    """What was stored for ever stays so, though its children expire and its writes are renewed."""
+    config: Any = _config("thread")
+    for number, ttl, delay in ((1, None, 0), (2, 600, 700), (3, 600, 0)):
+        config["configurable"]["ttl_seconds"] = ttl
+        metadata: Any = {"counters_since_delta_snapshot": {"delta": (number, number)}}
+        checkpoint = _checkpoint(number, {"delta": 0} if number == 1 else {}, {"delta": number})
+        config = world.saver().put(config, checkpoint, metadata, {"delta": number})
+        world.now += delay
+
+    lives = {_number_of(item): module._expires_at(item) for item in world.items(0)}
+
+    assert lives[1] == 0
+    assert world.now < lives[2] == lives[3]
+
+
+def _number_of(item: Item) -> int:
+    """Return the number of a checkpoint, as _id() takes it."""
+    return int(item["checkpoint_id"]["S"].rpartition("-")[2])
+
+
+def test_expired_items_whose_segments_are_gone_are_in_no_ones_way(world: World) -> None:
+    """Whatever DynamoDB deletes first of what expired, an operator's calls come to their end."""
+    saver = world.saver(ttl_seconds=60)
+    many = {f"key {number}": _words(9000, number) for number in range(160)}
+    config = _put(saver, _config("thread"), 1, {"x": many})
+    kept = _put(world.saver(), config, 2, {"x": 1})
+    for each in (config, kept):
+        saver.put_writes(each, [("x", many)], "task")
+    assert any("lists" in item for item in world.items(0))
+    assert any("lists" in item for item in world.items(1))
+    world.now += 1000
+    for item in world.items(0):
+        if "segment" in item:
+            world.plain.delete_item(
+                TableName=world.tables[0], Key={name: item[name] for name in TABLE_KEYS[0]}
+            )
+
+    stats = world.saver().stats("thread")
+    world.saver().copy_thread("thread", "copy")
+    world.saver().prune(["thread"])
+
+    assert stats.total["items"] == 4
+    assert world.saver().verify("thread").damaged == []
+    assert [each.config for each in world.saver().list(_config("thread"))] == [kept]
+    assert [each.config for each in world.saver().list(_config("copy"))] == [_config("copy", 2)]
+    assert len([item for item in world.items(0) if "checkpoint" in item]) == 2
+    # A new write may be put in the place of an expired one just now: it is left to DynamoDB.
+    assert len(world.items(1)) == 1
+
+
 # -- Delete ---------------------------------------------------------------------------------------
 
 
@@ -3319,8 +3476,8 @@ def test_delete_for_runs_spares_what_delta_channels_are_rebuilt_from(
     _put_deltas(lone_saver, "thread")
     error = DynamoDBSaverError(
         f"Checkpoint {_id(5)!r} of thread 'thread', namespace '', is of a run to be deleted, but "
-        f"a DeltaChannel of another run's checkpoint is rebuilt from it; keep the run, or pass "
-        f"force=True to delete it all the same"
+        f"another run's checkpoint takes a DeltaChannel or pending sends from it; keep the run, or "
+        f"pass force=True to delete it all the same"
     )
 
     with _raises_exactly(error):
@@ -3540,6 +3697,86 @@ def test_prune_spares_items_of_kinds_to_come(world: World) -> None:
     saver.prune(["thread"], grace_seconds=0)
 
     assert stranger in world.items(0)
+
+
+@pytest.mark.parametrize("method", ["prune", "delete_for_runs"])
+def test_prune_keeps_the_sends_of_an_old_checkpoint(world: World, method: str) -> None:
+    """The pending sends of a format before 4 are writes of the parent: that stays with its child."""
+    saver = world.saver()
+    config: Any = _config("thread")
+    for number in (1, 2, 3):
+        checkpoint = _checkpoint(number, {"a": 1}) | {"v": 3}
+        metadata: Any = {"run_id": f"run {number}"}
+        config = saver.put(config, checkpoint, metadata, checkpoint["channel_versions"])
+        saver.put_writes(config, [(TASKS, f"send {number}")], "task")
+    found: Any = world.saver().get_tuple(config)
+    assert found.checkpoint["channel_values"] == {"a": 1, TASKS: ["send 2"]}
+
+    if method == "prune":
+        saver.prune(["thread"])
+    else:
+        saver.delete_for_runs(["run 1"], force=True)
+        with pytest.raises(DynamoDBSaverError, match="pending sends"):
+            saver.delete_for_runs(["run 2"])
+
+    assert world.saver().get_tuple(config) == found
+    assert _numbers(list(world.saver().list(_config("thread")))) == [3, 2]
+
+
+def test_a_parent_without_an_id_is_none(world: World) -> None:
+    """Layout 0 stored the empty id of a config as the parent's."""
+    saver = world.saver()
+    type_, data = saver.serde.dumps_typed(_checkpoint(1))
+    item = module._checkpoints_key("thread", _id(1)) | {
+        "checkpoint_ns": {"S": ""},
+        "parent_checkpoint_id": {"S": ""},
+        "type": {"S": type_},
+        "checkpoint": {"B": data},
+        "metadata": {"B": saver.serde.dumps_typed({})[1]},
+    }
+    _put_item(saver, item)
+
+    found: Any = saver.get_tuple(_config("thread"))
+
+    assert found.config == _config("thread", 1)
+    assert found.parent_config is None
+
+
+def test_prune_deletes_the_checkpoints_of_subgraphs_of_layout_0(world: World) -> None:
+    """They stand among the root's, with no prefix: once another key was deleted in their place."""
+    saver = world.saver()
+    for number, ns in ((1, ""), (2, "sub"), (3, "sub")):
+        type_, data = saver.serde.dumps_typed(_checkpoint(number))
+        _, metadata = saver.serde.dumps_typed({"run_id": "run"})
+        _put_item(
+            saver,
+            {
+                **module._checkpoints_key("thread", _id(number)),
+                "checkpoint_ns": {"S": ns},
+                "type": {"S": type_},
+                "checkpoint": {"B": data},
+                "metadata": {"B": metadata},
+            },
+        )
+
+    saver.prune(["thread"])
+    assert [item["checkpoint_id"]["S"] for item in world.items(0)] == [_id(1), _id(3)]
+    saver.delete_for_runs(["run"], use_index=False)
+
+    assert world.items(0) == []
+
+
+def test_delete_for_runs_asks_no_index_for_what_can_be_no_key(world: World) -> None:
+    """An id that no index can hold once led to a scan of the table, for the other ids as well."""
+    saver = world.saver()
+    saver.setup(run_index=True)
+    _put(saver, _config("thread"), 1, run_id="run")
+
+    with Requests(saver) as requests:
+        saver.delete_for_runs(["", "x" * 3000, "run"])
+
+    assert "Scan" not in requests.names
+    assert [*saver.threads()] == []
 
 
 # -- Copy -----------------------------------------------------------------------------------------
@@ -7794,6 +8031,57 @@ def test_parents_in_a_circle_end_in_an_error(
     assert len(world.items(0)) == kept
 
 
+def test_a_forged_parent_or_write_is_damage(world: World) -> None:
+    """A parent's id that is a veil's, or bytes that are none, end in the error that names them."""
+    saver = world.saver()
+    for number in (1, 2):
+        saver.put_writes(_put(saver, _config("thread"), number), [("a", 1)], "task")
+    for table, wrong in ((0, {"parent_checkpoint_id": {"S": "}"}}), (1, {"writes": {"S": "x"}})):
+        for item in world.items(table):
+            _put_item(saver, _altered(item, **wrong) if table == 0 else item | wrong)
+
+    with pytest.raises(DamagedCheckpointError, match="malformed"):
+        world.saver().get_delta_channel_history(config=_config("thread"), channels=["d"])
+    for number in (1, 2):
+        (item,) = _items_of(saver, "thread", _id(number))
+        del item["parent_checkpoint_id"]
+        _put_item(saver, module._signed({k: v for k, v in item.items() if k != "digest"}))
+    with pytest.raises(DamagedCheckpointError, match="malformed"):
+        world.saver().copy_thread("thread", "copy")
+
+
+@pytest.mark.usefixtures("serde")
+@pytest.mark.parametrize("attribute", ["lists", "body"])
+def test_a_forged_item_joins_no_more_than_it_may(
+    world: World, monkeypatch: Patch, attribute: str
+) -> None:
+    """An item that names a segment again and again is refused before that is multiplied."""
+    saver = world.saver()
+    many = {f"key {number}": _words(9000, number) for number in range(160)}
+    large = {"body": random.randbytes(500_000)} if attribute == "body" else {}
+    _put(saver, _config("thread"), 1, {"x": many}, **large)
+    (item,) = _items_of(saver, "thread", _id(1))
+    repeated = {attribute: {"B": item[attribute]["B"] * 30}}
+    _put_item(saver, module._signed({k: v for k, v in item.items() if k != "digest"} | repeated))
+    monkeypatch.setattr(module, "_MAX_LARGE_BODY_BYTES", 1_000_000)
+
+    with pytest.raises(DamagedCheckpointError, match=r"twice|malformed|another place"):
+        world.saver().get_tuple(_config("thread"))
+
+
+def test_what_is_too_large_to_be_read_is_refused(world: World, monkeypatch: Patch) -> None:
+    """Metadata or a value beyond the bounds of a reader are refused by put(), with the way out."""
+    saver = world.saver()
+    monkeypatch.setattr(module, "_MAX_LARGE_BODY_BYTES", 2000)
+    with pytest.raises(ValueError, match=r"metadata take .* bytes, and may take 2,000; put what"):
+        _put(saver, _config("thread"), 1, note="x" * 2000)
+    monkeypatch.setattr(module, "_MAX_VALUE_BYTES", 2000)
+    with pytest.raises(ValueError, match=r"A value has 2,0.. bytes, and may have 2,000"):
+        _put(saver, _config("thread"), 1, {"x": "x" * 2000})
+
+    assert world.items(0) == []
+
+
 # -- Crowds ---------------------------------------------------------------------------------------
 
 
@@ -8654,6 +8942,23 @@ def test_a_thread_deleted_under_a_run_is_gone_when_deleted_again(
         assert _both(world) == [[], []], f"before request {left}"
 
 
+@pytest.mark.usefixtures("serde")
+def test_nothing_builds_on_a_checkpoint_that_is_gone(world: World) -> None:
+    """Whoever asks for a checkpoint and finds none forgets what was known of its thread.
+
+    LangGraph goes on all the same, with that checkpoint as the parent.
+    """
+    saver = world.saver()
+    config = _put(saver, _config("thread"), 1, {"x": _LARGE})
+    world.saver().delete_thread("thread")
+    assert saver.get_tuple(config) is None
+
+    _put(saver, config, 2, {"x": _LARGE})
+
+    _audit(world)
+    assert world.saver().get_tuple(_config("thread"))
+
+
 # -- Memory ---------------------------------------------------------------------------------------
 
 _PEAK: Final = """
@@ -9133,6 +9438,19 @@ def _in_plain_of_layout_0(world: World) -> None:
     world.saver(serde=_aes()).get_tuple(_put_layout_0(world.saver(), JsonPlusSerializer()))
 
 
+@_later
+def _bounded(world: World, bound: str, tell: _Told, at_first: _Told = lambda _: None) -> None:
+    """Do something under a bound of 8 bytes, after something else without it."""
+    at_first(world)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, bound, 8)
+        tell(world)
+
+
+def _put_large_metadata(world: World) -> None:
+    _put(_secretive(world), _config("thread"), 1, note=SECRET + random.randbytes(500_000).hex())
+
+
 class _Unknown:
     """A type that no serde knows, and that shows a secret."""
 
@@ -9146,6 +9464,14 @@ _TOLD: Final[tuple[_Told, ...]] = (
     *(_with(thread_id=each) for each in (["thread"], "\ud800", "t" * 3000, "", None)),
     lambda world: _tell_all(_secretive(world), _secret_config(), id=""),
     _with(checkpoint_id="a:::b"), _with(ttl_seconds=0), _with(checkpoint_ns=7),
+    lambda world: _tell_all(_secretive(world), _secret_config(), v=SECRET),
+    _called("put_writes", _config("thread", 2), [(7, SECRET)], "task"),
+    _bounded("_MAX_VALUE_BYTES", lambda world: _tell_all(_secretive(world), _secret_config())),
+    _bounded("_MAX_VALUE_BYTES", lambda world: _secretive(world).get_tuple(_config("thread")), _full),
+    _bounded("_MAX_LARGE_BODY_BYTES", _put_large_metadata),
+    _bounded("_MAX_LARGE_BODY_BYTES", lambda world: _secretive(world).get_tuple(_config("thread")),
+             _put_large_metadata),
+    _malformed(lists={"B": bytes(2 * module._REF_BYTES)}),
     lambda world: _tell_all(_secretive(world), _secret_config(), id="~"),
     lambda world: _tell_all(_secretive(world), _secret_config(), channel_values={"x": _Unknown()}),
     _called("put_writes", _config("thread", 2), [("x", SECRET)], ""),
@@ -10063,6 +10389,8 @@ def test_documents_name_the_limits() -> None:
     ):
         assert numbers[f"`{name}`"] == [f"{each:,}" for each in limit], name
     assert f"unpacked to {module._MAX_BODY_BYTES >> 20} MB" in DOCUMENTS["docs/security.md"]
+    assert f"resume) | {module._MAX_LARGE_BODY_BYTES >> 20} MB |" in limits
+    assert f"a pending write | {module._MAX_VALUE_BYTES >> 30} GB, and memory |" in limits
 
 
 def test_documents_name_timeouts_and_retries(make_saver: MakeSaver, endpoint: Endpoint) -> None:
