@@ -10390,6 +10390,11 @@ def test_documents_name_the_limits() -> None:
         assert numbers[f"`{name}`"] == [f"{each:,}" for each in limit], name
     assert f"unpacked to {module._MAX_BODY_BYTES >> 20} MB" in DOCUMENTS["docs/security.md"]
     assert f"resume) | {module._MAX_LARGE_BODY_BYTES >> 20} MB |" in limits
+    for size, what in (
+        (4 * module._MAX_LARGE_BODY_BYTES, "metadata"),
+        (module._MAX_VALUE_BYTES, "a value"),
+    ):
+        assert f"{size >> 30} GB for {what}" in " ".join(DOCUMENTS["docs/security.md"].split())
     assert f"a pending write | {module._MAX_VALUE_BYTES >> 30} GB, and memory |" in limits
 
 
