@@ -337,12 +337,16 @@ def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
         parameter_validation=False,
         user_agent_extra=f"langgraph-checkpoint-dynamodb/{__version__}",
     )
-    options["config"] = ours.merge(options.get("config") or Config())
+    theirs: Any = options.get("config") or Config()
+    if theirs.retries and not {"max_attempts", "total_max_attempts"} & theirs.retries.keys():
+        retries = {**theirs.retries, "total_max_attempts": _DEFAULT_ATTEMPTS}
+        theirs = theirs.merge(Config(retries=retries))
+    options["config"] = ours.merge(theirs)
     # Where a botocore to come has other names than the lean session leans on, or the rules for
     # addresses are not in force, or no region is set, a stock session decides, and says what is
     # wrong: this may cost time, and never changes what is sent.
-    refusals = AttributeError, ImportError, LookupError, TypeError, ValueError, BotoCoreError
-    with suppress(*refusals), _no_collection():
+    refusals = (AttributeError, ImportError, LookupError, OSError, TypeError, ValueError)
+    with suppress(BotoCoreError, *refusals), _no_collection():
         client = _lean_session().create_client("dynamodb", **options)
         if client.meta.region_name is not None and client._ruleset_resolver is not None:  # noqa: SLF001
             return client
@@ -402,7 +406,8 @@ def _lean_session() -> Any:
             return super().load_data_with_path(name)  # type: ignore[no-any-return]
 
     lean = Session(include_builtin_handlers=False)
-    if lean.get_config_variable("data_path") or Path(Loader.CUSTOMER_DATA_PATH).is_dir():
+    # Unlike Path.is_dir(), it does not raise where a folder may not be looked into.
+    if lean.get_config_variable("data_path") or os.path.isdir(Loader.CUSTOMER_DATA_PATH):  # noqa: PTH112
         return session.get_session()  # models of the user's own
     lean.register_component("data_loader", Loader())
     emitter = lean.get_component("event_emitter")
@@ -2363,7 +2368,7 @@ class _Cache:
                 return
             known, known_until = self._recent.get(at) or (base, good_until)
             named = dict.fromkeys(base.named)
-            if not are_all and known.secret == base.secret:
+            if not are_all and known.secret == base.secret and known_until > seen_at:
                 named |= dict.fromkeys(known.named)
                 good_until = min(good_until, known_until)
             value = _Base(tuple(named), base.secret), good_until
@@ -4027,10 +4032,10 @@ class _Importer:
         done = self._stored_first(thread_id, keys, stored)
         progress(thread_id, done, len(keys))
         self._store.forget(thread_id)  # another process may have deleted what it was
-        if done:
-            writes = self._shown(source_id, keys[done - 1]).pending_writes
+        for key in self._written_since(keys, done, parents, stored):
+            writes = self._shown(source_id, key).pending_writes
             # Once all is here, a graph may have gone on from it, and its writes stay.
-            self._complete_writes(keys[done - 1], writes, replace=done < len(keys))
+            self._complete_writes(key, writes, replace=done < len(keys))
         for number, key in enumerate(keys[done:], done + 1):
             self._copy_checkpoint(source_id, key, parents[key], stored)
             stored.add(key)
@@ -4056,6 +4061,22 @@ class _Importer:
                 f"leave it out of thread_ids"
             )
         return done
+
+    def _written_since(
+        self,
+        keys: Sequence[_CheckpointKey],
+        done: int,
+        parents: Mapping[_CheckpointKey, _CheckpointKey | None],
+        stored: Collection[_CheckpointKey],
+    ) -> list[_CheckpointKey]:
+        """Return the checkpoints that are here and may have been written to in the source since.
+
+        The last that was copied, the newest of each namespace, and the parents of new ones.
+        """
+        here = [key for key in keys[:done] if key in stored]
+        newest = {key.checkpoint_ns: key for key in sorted(here)}.values()
+        due = {*here[-1:], *newest, *(parents[key] for key in keys[done:])}
+        return [key for key in here if key in due]
 
     def _stored_keys(self, thread_id: str) -> set[_CheckpointKey]:
         """Return the checkpoints that a thread has here.
@@ -4978,11 +4999,12 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             DynamoDBSaverError: *source* has no thread with an id of *thread_ids* (those before it
                 are copied); a thread went on here and in *source*; it is being copied to or
                 deleted; *source* does not return what it lists.
-        Cost: of *source*, a list of each thread, then each checkpoint once; for None, a list of
-            all threads before. Here, a get and a query for each MB of a thread that is here
-            already; for each checkpoint what put() costs, and a request for every 25 tasks that
-            wrote. Write units as when a graph had written it. One checkpoint is in memory at a
-            time.
+        Cost: of *source*, a list of each thread, then each checkpoint that is not here once, and of
+            those that are the newest of each namespace and the parents of new ones; for None, a
+            list of all threads before. Here, a query for each MB of a thread that is here already,
+            and one for each of its checkpoints that *source* is asked about again; for each that is
+            copied what put() costs, and a request for every 25 tasks that wrote. Write units as
+            when a graph had written it. One checkpoint is in memory at a time.
         """
         if not isinstance(source, BaseCheckpointSaver):
             raise TypeError(f"source must be a checkpoint saver, not a {type(source).__name__}")

@@ -1645,6 +1645,26 @@ def test_client_config_makes_the_client(names: str) -> None:
     assert meta.config.retries == {"mode": "standard", "total_max_attempts": 6}
 
 
+def test_retries_without_a_number_leave_the_savers(world: World) -> None:
+    """A mode alone leaves the number of attempts, which bulk work counts too."""
+    client_config: Any = {"region_name": "eu-central-1", "endpoint_url": world.url}
+    client_config["config"] = Config(retries={"mode": "adaptive"})
+    with DynamoDBSaver("checkpoints", "writes", client_config) as saver:
+        assert saver.client.meta.config.retries == {"mode": "adaptive", "total_max_attempts": 6}
+        assert saver._store.checkpoints._attempts == 6
+
+
+def test_client_is_lean_where_a_home_may_not_be_looked_into(
+    world: World, monkeypatch: Patch
+) -> None:
+    """A folder for models that can't be asked for is none, as for botocore; here its name is long."""
+    monkeypatch.setattr(botocore.loaders.Loader, "CUSTOMER_DATA_PATH", "x" * 5000)
+    client_config = {"region_name": "eu-central-1", "endpoint_url": world.url}
+
+    with DynamoDBSaver("checkpoints", "writes", client_config) as saver:
+        assert saver.client.meta.partition is None  # as of a lean session alone
+
+
 # -- Tables ---------------------------------------------------------------------------------------
 
 NO_RANGE_KEY: Final = "its RANGE key must be {!r} of type S, and is not there"
@@ -2529,6 +2549,17 @@ def test_an_id_that_is_not_there_costs_nothing_of_the_thread(world: World) -> No
         _put(saver, config, 2, {"x": _words(9000)})
 
     assert requests.names == ["PutItem"]
+
+
+def test_writes_of_a_long_task_share_what_was_stored_before(world: World) -> None:
+    """What is known of a checkpoint's writes for over half an hour makes way for what is newer."""
+    saver = world.saver()
+    key, config = module._CheckpointKey("thread", "", _id(1)), _put(saver, _config("thread"), 1)
+    for task in ("a", "b"):
+        world.now += 1801
+        saver.put_writes(config, [("x", [_words(90, number) for number in range(300)])], task)
+
+        assert saver._store.cache.recall_writes(key, world.now)
 
 
 # -- Store ----------------------------------------------------------------------------------------
@@ -3997,7 +4028,7 @@ def test_copy_from_copies_all_threads_and_tells_how_far_it_is(
         again = call(make_saver(), "copy_from", source, iter([f"{thread_id} a"]), **options)
     assert again == (1, 0, 11)
     assert told == [(f"{thread_id} a", 11, 11)]
-    assert requests.names == ["Query"] * 2
+    assert requests.names == ["Query"] * 3  # the thread, and the newest of each namespace
     make_saver().delete_thread("5")
 
 
@@ -4312,6 +4343,34 @@ def test_copy_from_starts_a_life_of_its_own(
     for seconds, told in ((59, _told(source, thread_id)), (1, {})):
         now[0] += seconds
         assert _told(saver, thread_id) == told
+
+
+def test_copy_from_again_brings_the_writes_of_every_namespace(world: World) -> None:
+    """A run that was interrupted in a subgraph goes on: its writes are on the root's checkpoint.
+
+    The last checkpoint that was copied is the subgraph's; the root's kept what it had.
+    """
+    origin = InMemorySaver()
+    root: Any = _put(origin, _config("thread"), 1)
+    origin.put_writes(root, [(INTERRUPT, "asked")], "task")
+    _put(origin, _config("thread", ns="sub"), 2)
+    fork: Any = _put(origin, root, 3)
+    _put(origin, _config("thread", ns="sub"), 4)
+    saver = world.saver()
+    saver.copy_from(origin, ["thread"])
+
+    origin.put_writes(root, [("log", "said")], "task")
+    origin.put_writes(fork, [("log", "more")], "task")
+    assert saver.copy_from(origin, ["thread"]).copied == 0
+    shown: Any = world.saver().get_tuple(fork)
+    assert shown.pending_writes == [("task", "log", "more")]
+    _put(origin, root, 5)
+    assert saver.copy_from(origin, ["thread"]).copied == 1
+
+    for config in (root, fork):
+        found: Any = world.saver().get_tuple(config)
+        expected: Any = origin.get_tuple(config)
+        assert sorted(found.pending_writes) == sorted(expected.pending_writes)
 
 
 # -- Inspect --------------------------------------------------------------------------------------
