@@ -2580,9 +2580,9 @@ class _Store:
         attributes: Sequence[str] = (),
         consistent: bool = True,
     ) -> _WriteItems:
-        """Read the writes of a thread's checkpoints by one query, with all that is between them.
+        """Read the live writes of a thread's checkpoints by one query, with all between them.
 
-        Of those that are of *layout_0*, its writes follow.
+        Of those that are of *layout_0*, its writes follow. *attributes*: all, or some with "ttl".
         """
         found: _WriteItems = {key: [] for key in keys}
         by_prefix = {key.writes_prefix: key for key in keys}
@@ -2598,7 +2598,7 @@ class _Store:
         read = partial(self.layout_0_writes, attributes=attributes)
         for key, others in zip(layout_0, self.workers.side_by_side(read, layout_0), strict=True):
             found[key] += others
-        return found
+        return {key: list(filter(self.is_live, items)) for key, items in found.items()}
 
     def layout_0_writes(self, key: _CheckpointKey, attributes: Sequence[str] = ()) -> list[_Item]:
         """Read writes of layout 0 (rule 10), but of no namespace that could be parted otherwise."""
@@ -2855,8 +2855,7 @@ class _Reader:
 
     def _newest(self, address: _Address) -> _Record | None:
         namespace = (address.thread_id, address.checkpoint_ns or "")
-        items = self._store.newest_first(*namespace, consistent=self._consistent, limit=1)
-        return next(map(self._decoder.record, items), None)
+        return next(map(self._decoder.record, self.namespace(*namespace, 1)), None)
 
     def load(self, key: _CheckpointKey, refs: Collection[_Ref]) -> Mapping[_Ref, _Segment]:
         """Return segments of values."""
@@ -2878,8 +2877,7 @@ class _Reader:
     ) -> _Pending:
         """Read writes, and of the segments that they name as many as a list may hold."""
         store = self._store
-        stored = store.writes_of(keys, layout_0, consistent=self._consistent)
-        items = {key: list(filter(store.is_live, each)) for key, each in stored.items()}
+        items = store.writes_of(keys, layout_0, consistent=self._consistent)
         named_by: dict[_Ref, _CheckpointKey] = {}
         with suppress(DamagedCheckpointError):  # it is raised when its checkpoint is returned
             for key, found in items.items():
@@ -3020,21 +3018,22 @@ class _Reader:
             if checkpoint_ns is None:
                 items = self.all_namespaces(thread_id, page_limit, before_id, only_id)
             else:
-                items = self._namespace(thread_id, checkpoint_ns, page_limit, before_id, only_id)
+                items = self.namespace(thread_id, checkpoint_ns, page_limit, before_id, only_id)
             for item in items:
                 if _record_key(item).checkpoint_id < (before_id or _VEIL):
                     record = self._decoder.record(item)
                     if all(record.metadata.get(name) == value for name, value in filter_.items()):
                         yield record
 
-    def _namespace(
+    def namespace(
         self,
         thread_id: str,
         checkpoint_ns: str,
         limit: int,
-        before_id: str | None,
-        only_id: str | None,
+        before_id: str | None = None,
+        only_id: str | None = None,
     ) -> Iterator[_Item]:
+        """Read the checkpoints of one of a thread's namespaces, newest first."""
         if only_id:
             key = _CheckpointKey(thread_id, checkpoint_ns, only_id)
             return self._store.checkpoint(key, consistent=self._consistent)
@@ -3056,7 +3055,7 @@ class _Reader:
         """Read the checkpoints of all of a thread's namespaces, newest first."""
 
         def read_ahead(checkpoint_ns: str) -> Iterator[_Item]:
-            items = self._namespace(thread_id, checkpoint_ns, limit, before_id, only_id)
+            items = self.namespace(thread_id, checkpoint_ns, limit, before_id, only_id)
             first = self._store.workers.start(lambda: next(items, None))
 
             def all_items() -> Iterator[_Item]:
@@ -3415,7 +3414,7 @@ class _Writer:
                 renewed = record._replace(channels=channels, expires_at=expires_at)
                 record_items.append(_encode_record(renewed, sealer))
                 lost.update(record.named)
-            for item in filter(store.is_live, found[record.key]):
+            for item in found[record.key]:
                 if not _lasts(_expires_at(item), expires_at):
                     lost.update(self._decoder.named(item, record.key).all)
                     again = self._encode_again(item, record.key, sealer)
@@ -3619,7 +3618,7 @@ class _Remover:
     def _with_sends(self, key: _CheckpointKey, summaries: _Summaries) -> set[_CheckpointKey]:
         """Return a checkpoint if it has pending sends for its children."""
         items = self._store.writes_of([key], [key] if summaries[key].is_layout_0 else [])[key]
-        writes = (self._decoder.writes(item, key) for item in filter(self._store.is_live, items))
+        writes = (self._decoder.writes(item, key) for item in items)
         return {key} if any(each.channel == TASKS for each in chain(*writes)) else set()
 
     def delete_for_runs(self, run_ids: Collection[str], *, force: bool, use_index: bool) -> None:
@@ -3917,7 +3916,7 @@ class _Copier:
             for item in store.checkpoints.items(source, *ends, attributes=("checkpoint_id",))
         }
         return {
-            key: (item, list(filter(store.is_live, writes[key])))
+            key: (item, writes[key])
             for key, item in by_key.items()
             if item["checkpoint_id"]["S"] in there
         }
@@ -4147,10 +4146,9 @@ class _Importer:
     ) -> None:
         """Put those of the source's writes that are missing or, if *replace*, not the same."""
         attributes = ("task_id_idx", "digest", "ttl")
-        items = self._store.writes_of([key], attributes=attributes)[key]
         stored = {
             item["task_id_idx"]["S"]: item.get("digest")
-            for item in filter(self._store.is_live, items)
+            for item in self._store.writes_of([key], attributes=attributes)[key]
         }
 
         def is_due(item: _Item) -> bool:
@@ -4282,12 +4280,7 @@ class _Inspector:
         if checkpoint_ns is None:
             items = self._reader.all_namespaces(thread_id, _FIRST_PAGE_ITEMS)
         else:
-            items = self._store.newest_first(
-                thread_id,
-                checkpoint_ns,
-                consistent=self._store.consistent_read,
-                limit=_FIRST_PAGE_ITEMS,
-            )
+            items = self._reader.namespace(thread_id, checkpoint_ns, _FIRST_PAGE_ITEMS)
         is_empty = True
         for item in items:
             is_empty = False

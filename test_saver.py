@@ -10455,6 +10455,9 @@ def test_documents_name_the_limits() -> None:
     ):
         assert f"{size >> 30} GB for {what}" in " ".join(DOCUMENTS["docs/security.md"].split())
     assert f"a pending write | {module._MAX_VALUE_BYTES >> 30} GB, and memory |" in limits
+    for method in (DynamoDBSaver.put, DynamoDBSaver.put_writes):
+        for size in (module._MAX_VALUE_BYTES >> 30, module._MAX_LARGE_BODY_BYTES >> 20):
+            assert re.search(rf"\b{size} [MG]B", inspect.getdoc(method) or ""), method
 
 
 def test_documents_name_timeouts_and_retries(make_saver: MakeSaver, endpoint: Endpoint) -> None:
