@@ -106,13 +106,14 @@ from collections.abc import (
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from functools import partial
+from functools import cache, partial
 from hashlib import blake2b
 from itertools import chain, groupby, islice, pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, TypeVar, cast
 from uuid import UUID
+from weakref import WeakSet
 
 from botocore.exceptions import BotoCoreError, ClientError
 from langgraph.checkpoint.base import (
@@ -294,6 +295,12 @@ class DamagedCheckpointError(DynamoDBSaverError):
         self.table_name = table_name
 
 
+def _closed() -> DynamoDBSaverError:
+    return DynamoDBSaverError(
+        "This saver is closed; use it inside its `with` block, or make another one"
+    )
+
+
 # -- Client ---------------------------------------------------------------------------------------
 # Botocore's client for DynamoDB, made in a quarter of the usual time, its imports aside.
 
@@ -310,7 +317,68 @@ _CLIENT_OPTIONS: Final = {
 }  # fmt: skip
 
 
-def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
+#: Objects with threads, locks or connections: a fork copies none of these in working order.
+_RENEWED: Final[WeakSet[Any]] = WeakSet()
+
+
+def _renew() -> None:
+    for each in list(_RENEWED):
+        each.after_fork()
+
+
+@cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+        os.register_at_fork(after_in_child=_renew)
+
+
+def _renewed_after_fork(each: Any) -> None:
+    """Have ``each.after_fork()`` called in every child process, as long as *each* lives."""
+    _watch_forks()
+    _RENEWED.add(each)
+
+
+class _Client:
+    """The client of a saver and its clones: a caller's, or one that is made when it is needed.
+
+    In the child of a fork, a client of our own is made again: two processes on one connection read
+    each other's answers, and another thread may have held one of the client's locks.
+    """
+
+    def __init__(self, given: Any, make: Callable[[], Any]) -> None:
+        self.is_closed = False
+        self._given = given
+        self._make = make
+        self.after_fork()
+        _renewed_after_fork(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._made = self._given
+
+    def get(self) -> Any:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def get_open(self) -> Any:
+        self.check_open()
+        return self.get()
+
+    def check_open(self) -> None:
+        if self.is_closed:
+            raise _closed()
+
+    def close(self) -> None:
+        """Let no request begin any more; close a client of our own."""
+        self.is_closed = True
+        if self._made is not None and self._given is None:
+            self._made.close()
+
+
+def _client_options(client_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by botocore's names."""
     options: dict[str, Any] = {}
     for name, value in client_config.items():
         if (option := _CLIENT_OPTIONS.get(name)) is None:
@@ -319,7 +387,10 @@ def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
         if option in options:
             raise ValueError(f"client_config names {option!r} twice, once as {name!r}; drop one")
         options[option] = value
+    return options
 
+
+def _create_client(options: dict[str, Any], max_workers: int) -> Any:
     with _no_collection():
         # Here and below, so that a saver with a client of the caller's loads none of it.
         import botocore.session  # noqa: PLC0415
@@ -341,7 +412,7 @@ def _create_client(client_config: Mapping[str, Any], max_workers: int) -> Any:
     if theirs.retries and not {"max_attempts", "total_max_attempts"} & theirs.retries.keys():
         retries = {**theirs.retries, "total_max_attempts": _DEFAULT_ATTEMPTS}
         theirs = theirs.merge(Config(retries=retries))
-    options["config"] = ours.merge(theirs)
+    options = {**options, "config": ours.merge(theirs)}
     # Where a botocore to come has other names than the lean session leans on, or the rules for
     # addresses are not in force, or no region is set, a stock session decides, and says what is
     # wrong: this may cost time, and never changes what is sent.
@@ -433,6 +504,34 @@ def _back_off(attempt: int) -> None:
         time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
 
 
+class _Pool:
+    """Threads for calls: other ones in the child of a fork, and none once they are closed."""
+
+    def __init__(self, max_workers: int, name: str, *initializer: Any) -> None:
+        self._options = max_workers, name, *initializer
+        self._is_closed = False
+        self.after_fork()
+        _renewed_after_fork(self)
+
+    def after_fork(self) -> None:
+        self._executor = ThreadPoolExecutor(*self._options)
+
+    def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
+        """Start a call in the context of the caller."""
+        try:
+            if not self._is_closed:
+                return self._executor.submit(copy_context().run, function, *args)
+        except RuntimeError:
+            if not self._is_closed:
+                raise
+        raise _closed()
+
+    def close(self) -> None:
+        """Let no call begin any more, and wait for those that have."""
+        self._is_closed = True
+        self._executor.shutdown()
+
+
 class _Workers:
     """Threads for requests side by side.
 
@@ -443,7 +542,7 @@ class _Workers:
     def __init__(self, max_workers: int) -> None:
         self.max_workers = max_workers
         self._here = threading.local()
-        self._pool = ThreadPoolExecutor(
+        self._pool = _Pool(
             max_workers, "dynamodb-saver-request", setattr, (self._here, "is_worker", True)
         )
 
@@ -452,7 +551,7 @@ class _Workers:
             future: Future[T] = Future()
             future.set_result(function(*args))
             return future
-        return self._pool.submit(copy_context().run, function, *args)
+        return self._pool.submit(function, *args)
 
     def side_by_side(self, function: Callable[[A], T], arguments: Iterable[A]) -> list[T]:
         """Call *function* for each of *arguments*, the last in this thread.
@@ -470,7 +569,7 @@ class _Workers:
             wait([future for future in futures if not future.cancel()])
 
     def close(self) -> None:
-        self._pool.shutdown()
+        self._pool.close()
 
 
 class _Sent(NamedTuple):
@@ -504,13 +603,23 @@ def _groups(pages_after: Callable[[_Item | None], Iterator[_Page]]) -> Iterator[
 class _Table:
     """Requests to one table."""
 
-    def __init__(self, client: Any, name: str, keys: tuple[str, str], workers: _Workers) -> None:
+    def __init__(
+        self, client: _Client, name: str, keys: tuple[str, str], workers: _Workers
+    ) -> None:
         self.name = name
-        self.client = client
         self.keys = keys
+        self._client = client
         self._workers = workers
-        retries = getattr(client.meta.config, "retries", None) or {}
-        self._attempts: int = retries.get("total_max_attempts", _DEFAULT_ATTEMPTS)
+
+    @property
+    def client(self) -> Any:
+        return self._client.get_open()
+
+    @property
+    def _attempts(self) -> int:
+        retries = getattr(self.client.meta.config, "retries", None) or {}
+        attempts: int = retries.get("total_max_attempts", _DEFAULT_ATTEMPTS)
+        return attempts
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Send a request, and say what is wrong with the table where this is the error."""
@@ -2431,7 +2540,7 @@ class _Store:
 
     def __init__(
         self,
-        client: Any,
+        client: _Client,
         table_names: tuple[str, str],
         *,
         consistent_read: bool,
@@ -2442,9 +2551,15 @@ class _Store:
         self.workers = _Workers(max_workers)
         self.checkpoints = _Table(client, table_names[0], _CHECKPOINTS_KEYS, self.workers)
         self.writes = _Table(client, table_names[1], _WRITES_KEYS, self.workers)
-        self.cache = _Cache(cache_bytes)
         self.consistent_read = consistent_read
         self.clock = clock
+        self._cache_bytes = cache_bytes
+        self.after_fork()
+        _renewed_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Know nothing: another thread of the parent may have been about to change it."""
+        self.cache = _Cache(self._cache_bytes)
         self._lock = threading.Lock()
         #: Who stores a segment just now, or an item that names it.
         self._storing: dict[tuple[str, _Ref], _Claim] = {}
@@ -4548,15 +4663,16 @@ def _refuse_string(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a sequence of strings, not the string {value!r}")
 
 
-def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: int) -> Any:
-    """Check a caller's client, or create one."""
+def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: int) -> _Client:
+    """Check a caller's client, or the options of one to create."""
     if client_config is not None and not isinstance(client_config, Mapping):
         raise TypeError(
             f"client_config must be a mapping of options, not a {type(client_config).__name__}; "
             f"a client goes in client="
         )
     if client is None:
-        return _create_client(client_config or {}, max_workers)
+        options = _client_options(client_config or {})
+        return _Client(None, partial(_create_client, options, max_workers))
     if client_config is not None:
         raise ValueError("client and client_config are both given; drop one")
     if not hasattr(client, "describe_time_to_live"):
@@ -4564,7 +4680,7 @@ def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: i
             f"client must be a low-level client of DynamoDB, not a {type(client).__name__}; pass "
             f'boto3.client("dynamodb"), or the meta.client of a resource'
         )
-    return client
+    return _Client(client, lambda: client)
 
 
 # -- Saver ----------------------------------------------------------------------------------------
@@ -4658,12 +4774,12 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         self.checkpoints_table_name = checkpoints_table_name
         self.writes_table_name = writes_table_name
         self.ttl_seconds = _ttl(ttl_seconds)
-        self._closes_client = client is None
-        self.client = _client(client, client_config, max_workers)
-        self._callers = ThreadPoolExecutor(max_workers, "dynamodb-saver-call")
+        self._client = _client(client, client_config, max_workers)
+        self._client.get()
+        self._callers = _Pool(max_workers, "dynamodb-saver-call")
         # Not the serde: with_allowlist() makes a shallow copy and gives that another one.
-        self._store = _Store(
-            self.client,
+        self._shared_store = _Store(
+            self._client,
             (checkpoints_table_name, writes_table_name),
             consistent_read=consistent_read,
             max_workers=max_workers,
@@ -4672,18 +4788,32 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         )
 
     @property
+    def client(self) -> Any:
+        """The client that sends the requests; in the child of a fork another one."""
+        return self._client.get()
+
+    @property
     def consistent_read(self) -> bool:
         """Whether reads see the writes before them."""
-        return self._store.consistent_read
+        return self._shared_store.consistent_read
+
+    @property
+    def _store(self) -> _Store:
+        self._client.check_open()
+        return self._shared_store
 
     def close(self) -> None:
-        """End the saver's threads and, unless it was given, close its client, for clones too."""
-        self._callers.shutdown()
-        self._store.workers.close()
-        if self._closes_client:
-            self.client.close()
+        """End the saver's threads and, unless it was given, close its client, for clones too.
+
+        Async calls that have begun are waited for. Each other call raises from then on, and so does
+        what a run that is under way asks next; what it has stored stays whole.
+        """
+        self._callers.close()
+        self._client.close()
+        self._shared_store.workers.close()
 
     def __enter__(self) -> Self:
+        self._client.check_open()
         return self
 
     def __exit__(
@@ -4695,6 +4825,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         self.close()
 
     async def __aenter__(self) -> Self:
+        self._client.check_open()
         return self
 
     async def __aexit__(
@@ -4807,7 +4938,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         if before and (before_id := (before.get("configurable") or {}).get("checkpoint_id")):
             before_id = _checkpoint_id(before_id)
         limit = limit if limit is None else max(limit, 0)
-        return self._reader().list(_Selection(address, filter or {}, before_id, limit))
+        selection = _Selection(address, filter or {}, before_id, limit)
+        return self._while_open(self._reader().list(selection))
 
     def put(
         self,
@@ -4933,12 +5065,12 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             four parts side by side. For each thread found, what prune() costs.
         """
         _refuse_string("run_ids", run_ids)
-        doomed = frozenset(run_ids)
+        doomed, remover = frozenset(run_ids), self._remover()
         for run_id in doomed:
             if not isinstance(run_id, str):
                 raise TypeError(f"run_ids must hold strings, not {run_id!r}")
         if doomed:
-            self._remover().delete_for_runs(doomed, force=force, use_index=use_index)
+            remover.delete_for_runs(doomed, force=force, use_index=use_index)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread: all its namespaces, checkpoints, pending writes and segments.
@@ -5078,7 +5210,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
         Cost: a scan that skips the rest of a thread when a page ends in it.
         """
-        return self._store.thread_ids()
+        return self._while_open(self._store.thread_ids())
 
     def has_thread(self, thread_id: str) -> bool:
         """Return whether the tables have anything of a thread, shown or hidden or expired.
@@ -5106,7 +5238,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         """
         if checkpoint_ns is not None:
             _text("checkpoint_ns", checkpoint_ns, max_bytes=_MAX_TEXT_BYTES)
-        return self._inspector().history(_thread_id(thread_id), checkpoint_ns)
+        return self._while_open(self._inspector().history(_thread_id(thread_id), checkpoint_ns))
 
     def stats(self, thread_id: str) -> ThreadStats:
         """Measure all that a thread has stored; of a thread that is not there, nothing.
@@ -5141,6 +5273,13 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             return f"{int(count) + 1:0{len(count)}}.{0:016}"
         return 1 if current is None else int(current) + 1
 
+    def _while_open(self, items: Iterator[T]) -> Iterator[T]:
+        """Return what an iterator has read ahead only as long as the saver is open."""
+        self._client.check_open()
+        for item in items:
+            yield item
+            self._client.check_open()
+
     # Built for each call, as with_allowlist() gives a clone another serde than the saver's.
 
     def _reader(self) -> _Reader:
@@ -5160,8 +5299,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     # are not held to the event loop's default executor.
 
     async def _run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        call = copy_context().run
-        return await asyncio.wrap_future(self._callers.submit(call, method, *args, **kwargs))
+        call = partial(method, *args, **kwargs)
+        return await asyncio.wrap_future(self._callers.submit(call))
 
     async def asetup(self, *, run_index: bool = False) -> None:
         """Async setup()."""

@@ -5237,7 +5237,7 @@ def test_saver_closes_its_client_alone(endpoint: Endpoint, tables: Tables, threa
         async def use() -> None:
             async with DynamoDBSaver(*tables, client=endpoint.client) as given:
                 assert await given.aget_tuple(_config(thread_id)) is not None
-            with pytest.raises(RuntimeError, match="shutdown"):
+            with pytest.raises(DynamoDBSaverError, match="closed"):
                 await given.aget_tuple(_config(thread_id))
 
         asyncio.run(use())
@@ -7534,7 +7534,7 @@ def test_workers_that_can_start_no_more_leave_nothing_behind() -> None:
         started.append(args)
         if len(started) == 2:
             assert begun.wait(60)
-            workers._pool.shutdown(wait=False)
+            workers._pool._executor.shutdown(wait=False)
         return start(function, *args)
 
     workers.start = start_two  # type: ignore[method-assign]
@@ -11354,3 +11354,207 @@ def test_run_index_does_not_see_what_layout_0_keeps_in_the_metadata(
 
     call(old_saver, "delete_for_runs", ["run"], use_index=False)
     assert call(old_saver, "list", _config("order")) == []
+
+
+# -- Door -----------------------------------------------------------------------------------------
+# What a new user may do wrong: forks, closed savers, wrong keys, tables and settings.
+
+CLOSED: Final = "This saver is closed; use it inside its `with` block, or make another one"
+FORKS: Final = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+FORKED: Final = """
+import asyncio, os, signal, sys, threading
+import botocore.session
+from langgraph_checkpoint_dynamodb import DynamoDBSaver
+
+names = os.environ["CHECKPOINTS_TABLE"], os.environ["WRITES_TABLE"]
+given = botocore.session.get_session().create_client("dynamodb")
+saver, guest = DynamoDBSaver(*names), DynamoDBSaver(*names, client=given)
+clone, client, ended = saver.with_allowlist([]), saver.client, threading.Event()
+
+def config(n=None):
+    at = {} if n is None else {"checkpoint_id": f"1ef00000-0000-6000-8000-{n:012}"}
+    return {"configurable": {"thread_id": f"fork-{os.getpid()}", "checkpoint_ns": "", **at}}
+
+def put(n):
+    each = {"v": 4, "id": config(n)["configurable"]["checkpoint_id"], "ts": "", "versions_seen": {}}
+    values = {"channel_values": {"text": [str(os.getpid()), "x" * 9000]}, "channel_versions": {"text": n}}
+    saver.put(config(n - 1) if n else config(), {**each, **values}, {}, {"text": n})
+    saver.put_writes(config(n), [("text", os.getpid())], "task")
+
+def texts(found):
+    return [each.checkpoint["channel_values"]["text"][0] for each in found]
+
+async def aread():
+    return [await saver.aget_tuple(config())] + [each async for each in clone.alist(config())]
+
+def child():
+    signal.alarm(30)
+    for n in range(8):
+        put(n)
+    found = [saver.get_tuple(config()), *saver.list(config()), *asyncio.run(aread())]
+    mine = texts(found) == [str(os.getpid())] * 18
+    assert mine and saver.client is clone.client is not client and guest.client is given
+
+def go_on():
+    while not ended.is_set():
+        saver.get_tuple(config())
+
+put(0)
+asyncio.run(aread())
+thread = threading.Thread(target=go_on)
+thread.start()
+children = []
+for _ in range(4):
+    if not (pid := os.fork()):
+        try:
+            child()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(pid)
+codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+ended.set()
+thread.join()
+assert texts([saver.get_tuple(config())]) == [str(os.getpid())] and saver.client is client
+print(codes)
+"""
+
+
+@FORKS
+@ONE_SERVER
+@pytest.mark.usefixtures("environment")
+def test_a_saver_that_was_used_works_in_the_children_of_a_fork() -> None:
+    """Pools, locks and connections are new there; children hung, or read each other's answers."""
+    assert _python("-W", "ignore", "-c", FORKED) == (0, "[0, 0, 0, 0]\n", "")
+
+
+@FORKS
+@ONE_SERVER
+@pytest.mark.usefixtures("environment")
+def test_a_saver_that_is_closed_stays_so_in_the_child_of_a_fork() -> None:
+    """Its new pools do not open it again."""
+    code = f"""
+import os
+from langgraph_checkpoint_dynamodb import DynamoDBSaver, DynamoDBSaverError
+with DynamoDBSaver("checkpoints", "writes") as saver:
+    pass
+if not (pid := os.fork()):
+    try:
+        saver.warm()
+    except DynamoDBSaverError as error:
+        os._exit(str(error) != {CLOSED!r})
+    os._exit(2)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+    assert _python("-W", "ignore", "-c", code) == (0, "0\n", "")
+
+
+PUBLIC: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any]]]] = {
+    "setup": ((), {}),
+    "warm": ((), {}),
+    "get_tuple": ((_config("t"),), {}),
+    "list": ((_config("t"),), {"limit": 0}),
+    "put": ((_config("t"), _checkpoint(1), {}, {}), {}),
+    "put_writes": ((_config("t", 1), [], "task"), {}),
+    "delete_thread": (("t",), {}),
+    "delete_for_runs": (([],), {}),
+    "copy_thread": (("t", "u"), {}),
+    "copy_from": ((InMemorySaver(),), {}),
+    "prune": (([],), {}),
+    "get_delta_channel_history": ((), {"config": _config("t"), "channels": []}),
+    "threads": ((), {}),
+    "has_thread": (("t",), {}),
+    "history": (("t",), {}),
+    "stats": (("t",), {}),
+    "verify": (("t",), {}),
+}
+
+
+@WITHOUT_A_SERVER
+@pytest.mark.parametrize("method", PUBLIC)
+def test_a_closed_saver_says_so(call: Call, idle_client: Any, method: str) -> None:
+    """Some calls worked after close(), and others spoke of futures."""
+    with DynamoDBSaver("checkpoints", "writes", client=idle_client) as saver:
+        clone = saver.with_allowlist([])
+    arguments, options = PUBLIC[method]
+
+    for each in (saver, clone):
+        with _raises_exactly(DynamoDBSaverError(CLOSED)):
+            call(each, method, *arguments, **options)
+
+
+def test_every_method_is_tried_on_a_closed_saver() -> None:
+    """No method with an async twin is left out above."""
+    names = {name for name in dir(DynamoDBSaver) if hasattr(DynamoDBSaver, f"a{name}")}
+
+    assert names - {"get"} == PUBLIC.keys()
+
+
+def test_a_closed_saver_is_not_entered_again(idle_client: Any) -> None:
+    """A second block says so at its start; a second close() is no error."""
+    with DynamoDBSaver("checkpoints", "writes", client=idle_client) as saver:
+        saver.close()
+
+    async def enter() -> None:
+        async with saver:
+            pytest.fail("it was entered")
+
+    with _raises_exactly(DynamoDBSaverError(CLOSED)), saver:
+        pytest.fail("it was entered")
+    with _raises_exactly(DynamoDBSaverError(CLOSED)):
+        asyncio.run(enter())
+
+
+@ONE_SERVER
+@pytest.mark.parametrize("method", ["list", "history"])
+def test_an_iterator_of_a_saver_that_is_closed_ends(
+    make_saver: MakeSaver, thread_id: str, method: str
+) -> None:
+    """What it has read ahead is not returned any more."""
+    saver = make_saver()
+    _put(saver, _put(saver, _config(thread_id), 1), 2)
+    argument: Any = thread_id if method == "history" else _config(thread_id)
+    items = getattr(saver, method)(argument)
+    begun, unbegun = next(items), getattr(saver, method)(argument)
+
+    saver.close()
+
+    assert begun is not None
+    for each in (items, unbegun):
+        with _raises_exactly(DynamoDBSaverError(CLOSED)):
+            next(each)
+
+
+@ONE_SERVER
+def test_a_run_that_is_under_way_at_close_ends_with_its_error(
+    make_saver: MakeSaver, thread_id: str
+) -> None:
+    """Nothing is torn: what the run has stored is whole."""
+
+    async def run() -> None:
+        begun, closed = asyncio.Event(), asyncio.Event()
+
+        async def node(_: Any) -> Any:
+            begun.set()
+            await closed.wait()
+            return {"log": [_words(5000)]}
+
+        builder: Builder = StateGraph(Tally)
+        graph = builder.add_node("node", node).add_edge(START, "node")
+        async with make_saver() as saver:
+            compiled = graph.compile(checkpointer=saver)
+            task = asyncio.create_task(
+                compiled.ainvoke({"log": ["in"]}, _config(thread_id, ns=None), durability="sync")
+            )
+            await begun.wait()
+        closed.set()
+        await task
+
+    with _raises_exactly(DynamoDBSaverError(CLOSED)):
+        asyncio.run(run())
+
+    found = make_saver().verify(thread_id)
+    assert (found.damaged, found.items["checkpoint"]) == ([], 2)
