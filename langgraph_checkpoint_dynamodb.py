@@ -401,27 +401,47 @@ def _create_client(options: dict[str, Any], max_workers: int) -> Any:
         max_pool_connections=2 * max_workers,
         connect_timeout=5,
         read_timeout=10,
-        # Said in full: botocore 1.44 has another mode and number than 1.43.
-        retries={"mode": "standard", "total_max_attempts": _DEFAULT_ATTEMPTS},
         tcp_keepalive=True,
         # Items are marshalled here by hand, and arguments are checked: a twentieth less CPU a call.
         parameter_validation=False,
         user_agent_extra=f"langgraph-checkpoint-dynamodb/{__version__}",
     )
     theirs: Any = options.get("config") or Config()
-    if theirs.retries and not {"max_attempts", "total_max_attempts"} & theirs.retries.keys():
-        retries = {**theirs.retries, "total_max_attempts": _DEFAULT_ATTEMPTS}
-        theirs = theirs.merge(Config(retries=retries))
-    options = {**options, "config": ours.merge(theirs)}
+
+    def make(session: Any) -> Any:
+        merged = ours.merge(theirs).merge(Config(retries=_retries(theirs.retries or {}, session)))
+        return session.create_client("dynamodb", **{**options, "config": merged})
+
     # Where a botocore to come has other names than the lean session leans on, or the rules for
     # addresses are not in force, or no region is set, a stock session decides, and says what is
     # wrong: this may cost time, and never changes what is sent.
     refusals = (AttributeError, ImportError, LookupError, OSError, TypeError, ValueError)
     with suppress(BotoCoreError, *refusals), _no_collection():
-        client = _lean_session().create_client("dynamodb", **options)
+        client = make(_lean_session())
         if client.meta.region_name is not None and client._ruleset_resolver is not None:  # noqa: SLF001
             return client
-    return botocore.session.get_session().create_client("dynamodb", **options)
+    return make(botocore.session.get_session())
+
+
+def _retries(given: Mapping[str, Any], session: Any) -> dict[str, Any]:
+    """Return a caller's retries, with ours where neither caller nor operator has any.
+
+    Ours are said in full: botocore 1.44 has another mode and number than 1.43. An operator's, from
+    the environment or the profile, botocore itself adds to those that it is given.
+    """
+    profile = session.get_scoped_config()
+    if any(
+        variable in os.environ or name in profile
+        for variable, name in (
+            ("AWS_MAX_ATTEMPTS", "max_attempts"),
+            ("AWS_RETRY_MODE", "retry_mode"),
+        )
+    ):
+        return dict(given)
+    ours: dict[str, Any] = {} if given.get("mode") else {"mode": "standard"}
+    if not {"max_attempts", "total_max_attempts"} & given.keys():
+        ours["total_max_attempts"] = _DEFAULT_ATTEMPTS
+    return {**ours, **given}
 
 
 @contextmanager
@@ -4712,9 +4732,11 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             names that langgraph-checkpoint-dynamodb 0.1.0 documents: ``region``, ``endpoint``,
             ``accessKeyId``, ``secretAccessKey``, ``sessionToken``. A ``config`` overrides our
             defaults one by one: 6 attempts in botocore's standard retry mode, 5 seconds to
-            connect, 10 to read, a pool of two times *max_workers* connections. Its
-            ``total_max_attempts`` also bounds how many attempts of bulk work in a row may take
-            nothing from a table that throttles.
+            connect, 10 to read, a pool of two times *max_workers* connections. If the environment
+            or the profile sets ``AWS_MAX_ATTEMPTS``, ``AWS_RETRY_MODE``, ``max_attempts`` or
+            ``retry_mode``, retries are as in any client of botocore. The number of attempts also
+            bounds how many attempts of bulk work in a row may take nothing from a table that
+            throttles.
         client: a low-level DynamoDB client of botocore or boto3, instead of *client_config*.
         serde: turns values into bytes; LangGraph's ``JsonPlusSerializer`` unless given. Of plain
             values, it must keep lists, dicts, strings, integers, booleans, bytes and None. What

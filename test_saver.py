@@ -11558,3 +11558,34 @@ def test_a_run_that_is_under_way_at_close_ends_with_its_error(
 
     found = make_saver().verify(thread_id)
     assert (found.damaged, found.items["checkpoint"]) == ([], 2)
+
+
+OPERATOR: Final[dict[str, tuple[dict[str, str], str, dict[str, Any]]]] = {
+    "attempts": ({"AWS_MAX_ATTEMPTS": "3"}, "", {}),
+    "mode": ({"AWS_RETRY_MODE": "adaptive"}, "", {}),
+    "both": ({"AWS_MAX_ATTEMPTS": "3", "AWS_RETRY_MODE": "legacy"}, "", {}),
+    "profile": ({}, "max_attempts = 2\nretry_mode = adaptive", {}),
+    "profile's attempts": ({}, "max_attempts = 2", {}),
+    "the caller's over all": (
+        {"AWS_MAX_ATTEMPTS": "3"}, "retry_mode = legacy", {"max_attempts": 4, "mode": "standard"}
+    ),
+    "the caller's mode": ({"AWS_MAX_ATTEMPTS": "3"}, "", {"mode": "adaptive"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OPERATOR.values(), ids=OPERATOR)
+def test_retries_of_the_environment_and_the_profile_count(
+    make_client: Any, home: Path, monkeypatch: Patch, case: Any
+) -> None:
+    """They are those of a client that botocore makes; ours overrode them."""
+    environment, lines, retries = case
+    (home / "config").write_text(f"[default]\n{lines}\n")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    config = Config(retries=retries) if retries else Config()
+    options = {"region_name": "eu-west-1", "config": config}
+
+    stock = botocore.session.get_session().create_client("dynamodb", **options)
+
+    assert make_client(options).meta.config.retries == stock.meta.config.retries
+    stock.close()
