@@ -345,22 +345,43 @@ class _Client:
     each other's answers, and another thread may have held one of the client's locks.
     """
 
-    def __init__(self, given: Any, make: Callable[[], Any]) -> None:
+    def __init__(self, make: Callable[[], Any], *, is_ours: bool) -> None:
         self.is_closed = False
-        self._given = given
         self._make = make
+        self._is_ours = is_ours
         self.after_fork()
         _renewed_after_fork(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
-        self._made = self._given
+        self._made: Any = None
 
     def get(self) -> Any:
         with self._lock:
             if self._made is None:
                 self._made = self._make()
+                config = getattr(self._made.meta, "config", None)
+                # Botocore's own default.
+                self._connections: int = getattr(config, "max_pool_connections", 10)
+                self._free = threading.Semaphore(self._connections)
             return self._made
+
+    @property
+    def connections(self) -> int:
+        """How many requests the client has connections for."""
+        self.get()
+        return self._connections
+
+    @contextmanager
+    def in_use(self) -> Iterator[Any]:
+        """Give the client for one request, once it has a connection for it.
+
+        Of more at once, urllib3 would open connections, throw them away, and warn of each.
+        """
+        client = self.get()
+        with self._free:
+            self.check_open()
+            yield client
 
     def get_open(self) -> Any:
         self.check_open()
@@ -373,7 +394,7 @@ class _Client:
     def close(self) -> None:
         """Let no request begin any more; close a client of our own."""
         self.is_closed = True
-        if self._made is not None and self._given is None:
+        if self._made is not None and self._is_ours:
             self._made.close()
 
 
@@ -644,7 +665,8 @@ class _Table:
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Send a request, and say what is wrong with the table where this is the error."""
         try:
-            answer: dict[str, Any] = getattr(self.client, operation)(**parameters)
+            with self._client.in_use() as client:
+                answer: dict[str, Any] = getattr(client, operation)(**parameters)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "ResourceNotFoundException":
@@ -863,7 +885,8 @@ class _Table:
         of which nothing was taken: with six, after 31 seconds at the most where DynamoDB refuses
         whole requests and botocore sleeps, after 3 where it answers that all items are undone.
         """
-        left, width, level = deque(batches), self._workers.max_workers, 0
+        most = min(self._workers.max_workers, self._client.connections)
+        left, width, level = deque(batches), most, 0
         refused, since = 0, time.monotonic()
         while left:
             _back_off(level)
@@ -872,7 +895,7 @@ class _Table:
             undone = [answer.undone for answer in answers if answer.undone]
             left.extendleft(reversed(undone))
             if not undone:
-                width, level = min(2 * width, self._workers.max_workers), max(level - 1, 0)
+                width, level = min(2 * width, most), max(level - 1, 0)
             else:
                 width, level = max(width // 2, 1), level + 1
             if sum(map(len, undone)) < sum(map(len, batches)):
@@ -4692,7 +4715,7 @@ def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: i
         )
     if client is None:
         options = _client_options(client_config or {})
-        return _Client(None, partial(_create_client, options, max_workers))
+        return _Client(partial(_create_client, options, max_workers), is_ours=True)
     if client_config is not None:
         raise ValueError("client and client_config are both given; drop one")
     if not hasattr(client, "describe_time_to_live"):
@@ -4700,7 +4723,7 @@ def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: i
             f"client must be a low-level client of DynamoDB, not a {type(client).__name__}; pass "
             f'boto3.client("dynamodb"), or the meta.client of a resource'
         )
-    return _Client(client, lambda: client)
+    return _Client(lambda: client, is_ours=False)
 
 
 # -- Saver ----------------------------------------------------------------------------------------
@@ -4737,7 +4760,10 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             ``retry_mode``, retries are as in any client of botocore. The number of attempts also
             bounds how many attempts of bulk work in a row may take nothing from a table that
             throttles.
-        client: a low-level DynamoDB client of botocore or boto3, instead of *client_config*.
+        client: a low-level DynamoDB client of botocore or boto3, instead of *client_config*. It is
+            sent no more requests at once than the ``max_pool_connections`` of its config, which
+            botocore sets to 10. In the child of a fork it is the same client: there, make a saver
+            with another one.
         serde: turns values into bytes; LangGraph's ``JsonPlusSerializer`` unless given. Of plain
             values, it must keep lists, dicts, strings, integers, booleans, bytes and None. What
             LangGraph's own ``EncryptedSerializer`` serializes is cut before it is encrypted; the

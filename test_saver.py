@@ -11589,3 +11589,30 @@ def test_retries_of_the_environment_and_the_profile_count(
 
     assert make_client(options).meta.config.retries == stock.meta.config.retries
     stock.close()
+
+
+@ONE_SERVER
+@pytest.mark.parametrize("is_given", [True, False], ids=["given", "by client_config"])
+def test_no_more_requests_are_sent_at_once_than_a_client_has_connections(
+    endpoint: Endpoint, tables: Tables, thread_id: str, caplog: Any, *, is_given: bool
+) -> None:
+    """Of more, urllib3 threw the connections away, and warned of each."""
+    options = {**endpoint.client_config, "config": Config(max_pool_connections=3)}
+    client = botocore.session.get_session().create_client("dynamodb", **options)
+    given: Any = {"client": client} if is_given else {"client_config": options}
+    values = {"text": [_words(9000, n) for n in range(800)]}
+
+    async def turns(saver: DynamoDBSaver) -> None:
+        configs = [_config(f"{thread_id}-{n}") for n in range(24)]
+        await asyncio.gather(*(saver.aput(each, _checkpoint(1), {}, {}) for each in configs))
+        await asyncio.gather(*(saver.aget_tuple(each) for each in configs))
+
+    with DynamoDBSaver(*tables, **given) as saver, Requests(saver, delay=0.01) as requests:
+        saver.put(_config(thread_id), _checkpoint(1, values), {}, {})
+        asyncio.run(turns(saver))
+        saver.delete_thread(thread_id)
+    client.close()
+
+    times = [(start, 1) for start, _ in requests._spans] + [(end, -1) for _, end in requests._spans]
+    assert max(itertools.accumulate(change for _, change in sorted(times))) == 3
+    assert [each.message for each in caplog.records if "pool" in each.message] == []
