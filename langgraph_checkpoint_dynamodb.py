@@ -4726,6 +4726,14 @@ def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: i
     return _Client(lambda: client, is_ours=False)
 
 
+def _is_on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 # -- Saver ----------------------------------------------------------------------------------------
 # The public class: documents, checks, and one hand-off for each method; then the async twins.
 
@@ -4733,9 +4741,13 @@ def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: i
 class DynamoDBSaver(BaseCheckpointSaver[Any]):
     """Keeps LangGraph checkpoints and their pending writes in two DynamoDB tables.
 
-    No request is made here; the client is built here, so that no event loop waits for it. A saver
-    may be used from many threads and event loops at once. ``close()`` ends its threads, and its
-    client unless it was given; the saver is a context manager, sync and async, that closes itself.
+    No request is made here. The client is made here too, unless an event loop runs in this thread:
+    then ``async with``, or else the first call, makes it on another thread, and raises what is
+    wrong with it. A saver may be used from many threads and event loops at once, and, if it makes
+    its own client, in the children of a fork; hooks on that client, and iterators that were begun,
+    stay with the parent. ``close()`` ends the saver's threads, and its client unless it was given;
+    the saver is a context manager, sync and async, that closes itself. A deep copy, as of a graph,
+    is the saver itself.
 
     Two writers on one thread fork it, as with every LangGraph saver: both checkpoints are stored,
     and the newest id is the one that is shown and gone on from.
@@ -4823,7 +4835,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         self.writes_table_name = writes_table_name
         self.ttl_seconds = _ttl(ttl_seconds)
         self._client = _client(client, client_config, max_workers)
-        self._client.get()
+        if not _is_on_event_loop():
+            self._client.get()
         self._callers = _Pool(max_workers, "dynamodb-saver-call")
         # Not the serde: with_allowlist() makes a shallow copy and gives that another one.
         self._shared_store = _Store(
@@ -4874,6 +4887,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
     async def __aenter__(self) -> Self:
         self._client.check_open()
+        await self._run(self._client.get)
         return self
 
     async def __aexit__(

@@ -54,6 +54,7 @@ import botocore.loaders
 import botocore.session
 import ormsgpack
 import pytest
+from blockbuster import blockbuster_ctx
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSHTTPConnection, AWSResponse
 from botocore.config import Config
@@ -11616,3 +11617,36 @@ def test_no_more_requests_are_sent_at_once_than_a_client_has_connections(
     times = [(start, 1) for start, _ in requests._spans] + [(end, -1) for _, end in requests._spans]
     assert max(itertools.accumulate(change for _, change in sorted(times))) == 3
     assert [each.message for each in caplog.records if "pool" in each.message] == []
+
+
+@ONE_SERVER
+def test_a_saver_is_made_on_an_event_loop_without_blocking_it(
+    endpoint: Endpoint, tables: Tables, thread_id: str
+) -> None:
+    """As the README's async form does: ``langgraph dev`` refused the files that botocore reads."""
+
+    async def use() -> Any:
+        async with DynamoDBSaver(*tables, endpoint.client_config) as saver:
+            await saver.aput(_config(thread_id), _checkpoint(1, {"text": "a"}), {}, {"text": 1})
+        saver = DynamoDBSaver(*tables, endpoint.client_config)
+        found = await saver.aget_tuple(_config(thread_id))
+        await asyncio.to_thread(saver.close)
+        return found
+
+    with blockbuster_ctx():
+        found = asyncio.run(use())
+
+    assert found.checkpoint["channel_values"] == {"text": "a"}
+
+
+def test_a_saver_that_can_make_no_client_says_so_when_it_is_entered(home: Path) -> None:  # noqa: ARG001
+    """On an event loop the constructor can't; options are refused there all the same."""
+
+    async def use(client_config: Any) -> None:
+        async with DynamoDBSaver("checkpoints", "writes", client_config):
+            pytest.fail("it was entered")
+
+    with _raises_exactly(NoRegionError()):
+        asyncio.run(use({}))
+    with _raises_exactly(TypeError(UNKNOWN_OPTION)):
+        asyncio.run(use({"profile": "me"}))
