@@ -4898,6 +4898,20 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         await asyncio.to_thread(self.close)
 
+    def __copy__(self) -> Self:
+        clone = object.__new__(type(self))
+        clone.__dict__.update(self.__dict__)
+        return clone
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A DynamoDBSaver can't be pickled: it has threads and connections; make one in each "
+            "process, with the same tables"
+        )
+
     def setup(self, *, run_index: bool = False) -> None:
         """Create both tables with on-demand billing, and wait until they serve.
 

@@ -11364,14 +11364,14 @@ CLOSED: Final = "This saver is closed; use it inside its `with` block, or make a
 FORKS: Final = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 FORKED: Final = """
-import asyncio, os, signal, sys, threading
+import asyncio, copy, os, signal, sys, threading
 import botocore.session
 from langgraph_checkpoint_dynamodb import DynamoDBSaver
 
 names = os.environ["CHECKPOINTS_TABLE"], os.environ["WRITES_TABLE"]
 given = botocore.session.get_session().create_client("dynamodb")
 saver, guest = DynamoDBSaver(*names), DynamoDBSaver(*names, client=given)
-clone, client, ended = saver.with_allowlist([]), saver.client, threading.Event()
+clone, client, ended = copy.copy(saver), saver.client, threading.Event()
 
 def config(n=None):
     at = {} if n is None else {"checkpoint_id": f"1ef00000-0000-6000-8000-{n:012}"}
@@ -11479,7 +11479,7 @@ PUBLIC: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any]]]] = {
 def test_a_closed_saver_says_so(call: Call, idle_client: Any, method: str) -> None:
     """Some calls worked after close(), and others spoke of futures."""
     with DynamoDBSaver("checkpoints", "writes", client=idle_client) as saver:
-        clone = saver.with_allowlist([])
+        clone = copy.copy(saver)
     arguments, options = PUBLIC[method]
 
     for each in (saver, clone):
@@ -11650,3 +11650,32 @@ def test_a_saver_that_can_make_no_client_says_so_when_it_is_entered(home: Path) 
         asyncio.run(use({}))
     with _raises_exactly(TypeError(UNKNOWN_OPTION)):
         asyncio.run(use({"profile": "me"}))
+
+
+@ONE_SERVER
+def test_a_deep_copy_of_a_graph_shares_its_saver(saver: DynamoDBSaver, thread_id: str) -> None:
+    """As with InMemorySaver; it failed, since a lock can't be copied."""
+    graph: Any = _in_a_row(Tally, node=lambda _: {"log": ["out"]}).compile(checkpointer=saver)
+    config = _config(thread_id, ns=None)
+    clone = copy.copy(saver)
+
+    copied = copy.deepcopy(graph)
+    graph.invoke({"log": ["in"]}, config)
+
+    assert copied is not graph
+    assert copied.checkpointer is saver is copy.deepcopy(saver)
+    assert copied.get_state(config).values == {"log": ["in", "out"]}
+    assert clone is not saver
+    assert clone.client is saver.client
+
+
+def test_a_saver_is_not_pickled(idle_saver: DynamoDBSaver) -> None:
+    """The words say what to do in another process; they spoke of a lock."""
+    words = (
+        "A DynamoDBSaver can't be pickled: it has threads and connections; make one in each "
+        "process, with the same tables"
+    )
+
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with _raises_exactly(TypeError(words)):
+            pickle.dumps(idle_saver, protocol)
