@@ -88,6 +88,7 @@ import gc
 import heapq
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -402,6 +403,12 @@ def _client_options(client_config: Mapping[str, Any]) -> dict[str, Any]:
     """Return options by botocore's names."""
     options: dict[str, Any] = {}
     for name, value in client_config.items():
+        if name == "profile_name":
+            raise TypeError(
+                f"client_config has no option 'profile_name', which is one of a boto3 session; "
+                f"pass client=boto3.Session(profile_name={value!r}).client(\"dynamodb\"), or set "
+                f"AWS_PROFILE"
+            )
         if (option := _CLIENT_OPTIONS.get(name)) is None:
             known = ", ".join(sorted(_CLIENT_OPTIONS))
             raise TypeError(f"client_config has no option {name!r}; it knows {known}")
@@ -4628,7 +4635,7 @@ def _text(name: str, value: object, *, max_bytes: int) -> str:
 
 
 def _thread_id(value: Any, name: str = "thread_id") -> str:
-    if isinstance(value, (int, UUID)):
+    if _is_number(value, (int, UUID)):
         value = str(value)
     if value == "":
         raise ValueError(f"{name} is empty; give it a value")
@@ -4692,8 +4699,43 @@ def _config(key: _CheckpointKey) -> RunnableConfig:
     return {"configurable": key._asdict()}
 
 
+def _is_number(value: Any, type_: type | tuple[type, ...] = int) -> bool:
+    return isinstance(value, type_) and not isinstance(value, bool)
+
+
+def _table_name(name: str, value: Any) -> str:
+    """Check a table's name, or its ARN, as far as that can be done without a request."""
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/
+    # HowItWorks.NamingRulesDataTypes.html. DynamoDB itself says of a shorter one than 3 characters
+    # what is wrong with it.
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be a table's name, not {value!r}")
+    if not re.fullmatch(
+        r"(arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:\d{12}:table/)?[a-zA-Z0-9_.-]{1,255}", value
+    ):
+        raise ValueError(
+            f"{name} must have at most 255 characters, of a-z, A-Z, 0-9, '_', '-' and '.', or be "
+            f"a table's ARN, not {value!r}"
+        )
+    return value
+
+
+def _serde(value: Any) -> Any:
+    """Check that a serializer is none, or an object that serializes."""
+    names = ("dumps_typed", "loads_typed")
+    if value is None or (
+        not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in names)
+    ):
+        return value
+    what = value.__name__ if isinstance(value, type) else type(value).__name__
+    raise TypeError(
+        f"serde must be an object with dumps_typed() and loads_typed(), such as "
+        f"JsonPlusSerializer(), not {'the class' if isinstance(value, type) else 'a'} {what}"
+    )
+
+
 def _ttl(value: Any) -> int | None:
-    if value is not None and (not isinstance(value, int) or not 1 <= value <= _MAX_TTL_SECONDS):
+    if value is not None and (not _is_number(value) or not 1 <= value <= _MAX_TTL_SECONDS):
         raise ValueError(
             f"ttl_seconds must be a whole number of at least 1 and at most {_MAX_TTL_SECONDS} (100 "
             f"years), or None, not {value!r}"
@@ -4794,10 +4836,12 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         clock: returns the time in seconds since the epoch; for tests.
 
     Raises:
-        TypeError: *client_config* is no mapping or has an unknown option, or *client* is no
-            low-level client of DynamoDB.
-        ValueError: both *client* and *client_config* are given, an option is named twice, both
-            tables have one name, or a number is out of range.
+        TypeError: *client_config* is no mapping or has an unknown option, *client* is no
+            low-level client of DynamoDB, *serde* does not serialize, or *consistent_read* is no
+            boolean.
+        ValueError: both *client* and *client_config* are given, an option is named twice, a table
+            has a name that DynamoDB does not allow, both have the same, or a number is out of range
+            or a boolean.
         botocore.exceptions.NoRegionError: no region is configured.
     """
 
@@ -4815,21 +4859,19 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         cache_bytes: int = 16 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(serde=serde)
-        for name, value in (
-            ("checkpoints_table_name", checkpoints_table_name),
-            ("writes_table_name", writes_table_name),
-        ):
-            if not isinstance(value, str) or not value:
-                raise ValueError(f"{name} must be a table's name, not {value!r}")
+        super().__init__(serde=_serde(serde))
+        _table_name("checkpoints_table_name", checkpoints_table_name)
+        _table_name("writes_table_name", writes_table_name)
         if checkpoints_table_name == writes_table_name:
             raise ValueError(
                 f"checkpoints_table_name and writes_table_name are both {writes_table_name!r}; "
                 f"the two tables have other keys: name two"
             )
-        if not isinstance(max_workers, int) or max_workers < 1:
+        if not isinstance(consistent_read, bool):
+            raise TypeError(f"consistent_read must be True or False, not {consistent_read!r}")
+        if not _is_number(max_workers) or max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers!r}")
-        if not isinstance(cache_bytes, int) or cache_bytes < 0:
+        if not _is_number(cache_bytes) or cache_bytes < 0:
             raise ValueError(f"cache_bytes must be a number of bytes from 0, not {cache_bytes!r}")
         self.checkpoints_table_name = checkpoints_table_name
         self.writes_table_name = writes_table_name
@@ -5007,7 +5049,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         if filter is not None and not isinstance(filter, dict):
             # Not its value: metadata may be anybody's secret.
             raise TypeError(f"filter must be a dict, not a {type(filter).__name__}")
-        if limit is not None and not isinstance(limit, int):
+        if limit is not None and not _is_number(limit):
             raise TypeError(f"limit must be an integer, not {limit!r}")
         address = _address(config) if config else None
         before_id = None
@@ -5252,7 +5294,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         _refuse_string("thread_ids", thread_ids)
         if strategy not in ("keep_latest", "delete", "delete_all"):
             raise ValueError(f"strategy must be 'keep_latest' or 'delete', not {strategy!r}")
-        if not isinstance(grace_seconds, (int, float)) or not 0 <= grace_seconds < float("inf"):
+        if not _is_number(grace_seconds, (int, float)) or not 0 <= grace_seconds < float("inf"):
             raise ValueError(
                 f"grace_seconds must be a number of seconds of at least 0, not {grace_seconds!r}"
             )

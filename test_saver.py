@@ -11679,3 +11679,67 @@ def test_a_saver_is_not_pickled(idle_saver: DynamoDBSaver) -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         with _raises_exactly(TypeError(words)):
             pickle.dumps(idle_saver, protocol)
+
+
+TABLE_RULE: Final = (
+    "{} must have at most 255 characters, of a-z, A-Z, 0-9, '_', '-' and '.', or be a table's ARN, "
+    "not {!r}"
+)
+NO_SERDE: Final = (
+    "serde must be an object with dumps_typed() and loads_typed(), such as JsonPlusSerializer(), "
+    "not {}"
+)
+PROFILE: Final = (
+    "client_config has no option 'profile_name', which is one of a boto3 session; pass "
+    "client=boto3.Session(profile_name='me').client(\"dynamodb\"), or set AWS_PROFILE"
+)
+ARN: Final = "arn:aws-us-gov:dynamodb:us-gov-west-1:123456789012:table/"
+
+
+@_cases(
+    "names, options, error",
+    (TABLE_NAMES, {"serde": JsonPlusSerializer}, TypeError(NO_SERDE.format("the class JsonPlusSerializer"))),
+    (TABLE_NAMES, {"serde": json}, TypeError(NO_SERDE.format("a module"))),
+    (TABLE_NAMES, {"serde": pickle}, TypeError(NO_SERDE.format("a module"))),
+    (TABLE_NAMES, {"client_config": {"profile_name": "me"}}, TypeError(PROFILE)),
+    (TABLE_NAMES, {"ttl_seconds": True}, ValueError(NO_TIME.format(True))),
+    (TABLE_NAMES, {"max_workers": True}, ValueError("max_workers must be at least 1, not True")),
+    (TABLE_NAMES, {"cache_bytes": True}, ValueError(NO_BYTES.replace("-1", "True"))),
+    (TABLE_NAMES, {"consistent_read": "no"}, TypeError("consistent_read must be True or False, not 'no'")),
+    (TABLE_NAMES, {"consistent_read": 0}, TypeError("consistent_read must be True or False, not 0")),
+    (("a b", "writes"), {}, ValueError(TABLE_RULE.format("checkpoints_table_name", "a b"))),
+    (("checkpoints", "w" * 256), {}, ValueError(TABLE_RULE.format("writes_table_name", "w" * 256))),
+    (("checkpoints", "wörk"), {}, ValueError(TABLE_RULE.format("writes_table_name", "wörk"))),
+    ((f"{ARN}a/index/b", "writes"), {}, ValueError(TABLE_RULE.format("checkpoints_table_name", f"{ARN}a/index/b"))),
+    (("arn:aws:s3:::bucket", "writes"), {}, ValueError(TABLE_RULE.format("checkpoints_table_name", "arn:aws:s3:::bucket"))),
+)  # fmt: skip
+def test_constructor_refuses_what_it_took_before(
+    idle_client: Any, names: Any, options: dict[str, Any], error: Exception
+) -> None:
+    """Each of these made a saver that failed later, or expired everything after a second."""
+    client = {} if "client_config" in options else {"client": idle_client}
+
+    with _raises_exactly(error):
+        DynamoDBSaver(*names, **client, **options)
+
+
+def test_constructor_takes_an_arn(idle_client: Any) -> None:
+    """Of any partition."""
+    names = (f"{ARN}{'c' * 255}", f"{ARN}writes_1.2-3")
+
+    with DynamoDBSaver(*names, client=idle_client) as saver:
+        assert _tables_of(saver) == names
+
+
+@_cases(
+    "method, argument, options, error",
+    ("list", _config("t"), {"limit": True}, TypeError("limit must be an integer, not True")),
+    ("prune", ["t"], {"grace_seconds": True}, ValueError("grace_seconds must be a number of seconds of at least 0, not True")),
+    ("get_tuple", _config(thread_id=True), {}, TypeError("thread_id must be a string, not True")),
+)  # fmt: skip
+def test_booleans_are_no_numbers(
+    idle_saver: DynamoDBSaver, method: str, argument: Any, options: dict[str, Any], error: Exception
+) -> None:
+    """True was 1, and the thread 'True'."""
+    with _refused(idle_saver, error):
+        getattr(idle_saver, method)(argument, **options)
