@@ -546,6 +546,25 @@ def _lean_session() -> Any:
 # side; and what setup() asks for.
 
 
+# What DynamoDB and its emulators say of a table whose keys are others than those of a request: "The
+# provided key element does not match the schema", "Query condition missed key schema element:
+# thread_id", "One or more parameter values were invalid: Missing the key thread_id in the item".
+_OTHER_KEYS: Final = re.compile(
+    "key element does not match|missed key schema element|Missing the key|required keys was not"
+    "|number of conditions on the keys|Query key condition not supported|starting key is invalid"
+    "|Exclusive Start Key"
+)
+# "One or more parameter values were invalid: Type mismatch for key thread_id expected: N actual: S"
+_OTHER_TYPES: Final = re.compile(
+    "Type mismatch for key|parameter type does not match schema|Type mismatch for attribute"
+)
+# "Aggregated size of all range keys has exceeded the size limit of 1024 bytes". An index refuses an
+# attribute that is too long for a key of it: https://docs.aws.amazon.com/amazondynamodb/latest/
+# developerguide/GSI.OnlineOps.ViolationDetection.html. So do both emulators, if the item has the
+# other key or not.
+_LONG_KEYS: Final = re.compile("size of all range keys|Size of hashkey|Size limit exceeded")
+
+
 def _back_off(attempt: int) -> None:
     """Sleep before every attempt except the first (0): exponential back-off with full jitter."""
     if attempt:
@@ -682,8 +701,6 @@ class _Table:
                     f"{self.client.meta.region_name!r}; run setup(), or check the table's name and "
                     f"the client's region"
                 ) from error
-            # "Query condition missed key schema element: thread_id", "The provided key element does
-            # not match the schema" and the like
             if code == "ValidationException" and "IndexName" not in parameters:
                 self._check_keys(error)
             raise
@@ -692,22 +709,33 @@ class _Table:
     def check_items(self, items: Sequence[_Item]) -> None:
         """Raise DynamoDBSaverError if items that a scan has found lack this table's keys."""
         if missing := [name for name in self.keys if any(name not in item for item in items)]:
-            self._check_keys(None)
             raise DynamoDBSaverError(
                 f"Table {self.name!r} has items without the key {missing[0]!r}; check the tables' "
                 f"names: are they swapped?"
             )
 
-    def _check_keys(self, error: ClientError | None) -> None:
-        """Raise DynamoDBSaverError if the table has other keys, as far as it may be looked at."""
-        try:
-            table = self.client.describe_table(TableName=self.name)["Table"]
-        except ClientError:
-            return  # it needs a permission that a graph has not
-        if complaint := _complaint(table["KeySchema"], self.keys, table):
+    def _check_keys(self, error: ClientError) -> None:
+        """Raise DynamoDBSaverError if DynamoDB's message tells of other keys than ours.
+
+        DescribeTable would tell more, but a graph need not be allowed to call it.
+        """
+        message = error.response["Error"]["Message"]
+        if _OTHER_KEYS.search(message):
             raise DynamoDBSaverError(
-                f"Table {self.name!r} has other keys: {complaint}; check the tables' names: are "
-                f"they swapped?"
+                f"Table {self.name!r} has other keys than {self.keys[0]!r} and {self.keys[1]!r}, "
+                f"both of type S ({message}); check the tables' names: are they swapped?"
+            ) from error
+        if _OTHER_TYPES.search(message):
+            raise DynamoDBSaverError(
+                f"Table {self.name!r} has a key of another type than S ({message}); create another "
+                f"table with setup()"
+            ) from error
+        if _LONG_KEYS.search(message):
+            # Those of the table itself are checked before the request.
+            raise DynamoDBSaverError(
+                f"An index of table {self.name!r} takes no thread_id of over "
+                f"{_MAX_RANGE_KEY_BYTES:,} bytes, with or without a run_id ({message}); use a "
+                f"shorter one, or a table without an index"
             ) from error
 
     def get(self, key: _Item, *, consistent: bool = True) -> _Item | None:
@@ -4963,7 +4991,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             run_index: add the index by which ``delete_for_runs()`` finds the threads of a run, also
                 to a table that is there already; wait until it serves, which on a large table
                 takes as long as DynamoDB needs to read it all. Each put with a ``run_id`` then
-                costs a write unit more, and so does each deletion. False: an index that is there
+                costs a write unit more, and so does each deletion. The table takes no thread's id of
+                over 1,024 bytes then, as that is a key of the index. False: an index that is there
                 stays.
 
         Raises:
@@ -5086,7 +5115,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             ValueError: as get_tuple(), or a ``run_id`` or its thread's id is too long, or a value
                 or the metadata are too large.
             DynamoDBSaverError: DynamoDB throttles, and has taken nothing for as many attempts as
-                the client makes.
+                the client makes; or the table has other keys, or an index that takes no such
+                thread's id.
         Cost: 1 request; before it, one for every 25 new segments, side by side. A get of the parent
             first, where this process neither stored nor read it in the last half hour and
             *checkpoint* leaves out a value that it may have, or counts a ``DeltaChannel``'s
