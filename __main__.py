@@ -258,6 +258,12 @@ def _run_stats(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
     return 0
 
 
+def _undecodable(what: str, number: int) -> str:
+    """Tell of a thread's undecodable items once: they have one reason, and nothing is lost."""
+    counted = _counted(number, "item")
+    return _shown(f"undecodable: {counted}, such as: {what}; --serde names the serializer")
+
+
 def _run_verify(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
     """Check that everything which threads have stored is there and undamaged.
 
@@ -269,6 +275,8 @@ def _run_verify(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
         with _progress(saver, args):
             found = saver.verify(thread_id)
         verdicts = ["DAMAGED"] if found.damaged else []
+        if found.undecodable:
+            verdicts.append("UNDECODABLE")
         if found.unfinished:
             verdicts.append(f"unfinished (under a {found.unfinished})")
         verdict = " and ".join(verdicts) or "whole"
@@ -282,6 +290,7 @@ def _run_verify(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
             found._asdict(),
             _shown(f"thread {thread_id!r} is {verdict}: {counts}"),
             *(f"damaged: {_shown(what)}" for what in found.damaged),
+            *(_undecodable(each, len(found.undecodable)) for each in found.undecodable[:1]),
             *(_shown(f"orphan: {name}: {what}") for name, what in found.orphans.items()),
         )
     return code

@@ -142,7 +142,12 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
     from typing_extensions import Self
 
-__all__ = ["DamagedCheckpointError", "DynamoDBSaver", "DynamoDBSaverError"]
+__all__ = [
+    "DamagedCheckpointError",
+    "DynamoDBSaver",
+    "DynamoDBSaverError",
+    "UndecodableCheckpointError",
+]
 __version__ = "1.0.0"
 # Release 0.1.0 was imported by this name.
 sys.modules[f"{__name__}.saver"] = sys.modules[__name__]
@@ -280,20 +285,41 @@ class DynamoDBSaverError(Exception):
     """The tables hold or answer something that keeps the call from being carried out."""
 
 
-class DamagedCheckpointError(DynamoDBSaverError):
+class _CheckpointError(DynamoDBSaverError):
+    """Something is wrong with one checkpoint or its writes."""
+
+    _advice = ""
+
+    def __init__(self, what: str, key: _CheckpointKey, table_name: str) -> None:
+        super().__init__(
+            f"{what}: thread {key.thread_id!r}, namespace {key.checkpoint_ns!r}, checkpoint "
+            f"{key.checkpoint_id!r}, table {table_name!r}; {self._advice}"
+        )
+        self.what = what
+        self.thread_id, self.checkpoint_ns, self.checkpoint_id = key
+        self.table_name = table_name
+
+
+class DamagedCheckpointError(_CheckpointError):
     """A stored checkpoint or write is not what was stored, or part of it is missing.
 
     ``thread_id``, ``checkpoint_ns``, ``checkpoint_id`` and ``table_name`` say where.
     """
 
-    def __init__(self, what: str, key: _CheckpointKey, table_name: str) -> None:
-        super().__init__(
-            f"{what}: thread {key.thread_id!r}, namespace {key.checkpoint_ns!r}, checkpoint "
-            f"{key.checkpoint_id!r}, table {table_name!r}; restore the table's items from a "
-            f"backup, or go on from an earlier checkpoint, or delete the thread"
-        )
-        self.thread_id, self.checkpoint_ns, self.checkpoint_id = key
-        self.table_name = table_name
+    _advice = (
+        "restore the table's items from a backup, or go on from an earlier checkpoint, or delete "
+        "the thread"
+    )
+
+
+class UndecodableCheckpointError(_CheckpointError):
+    """A checkpoint or write is stored that this saver's serializer or key can't decode.
+
+    That is no damage: another serializer or key wrote it. ``thread_id``, ``checkpoint_ns``,
+    ``checkpoint_id`` and ``table_name`` say where.
+    """
+
+    _advice = "the data are untouched: read them with the serializer and the key that wrote them"
 
 
 def _closed() -> DynamoDBSaverError:
@@ -1563,7 +1589,7 @@ class _Codec:
                 f"Bytes of type {type_!r} can't be decoded ({type(error).__name__}); another "
                 f"serializer may have written them"
             )
-            raise DamagedCheckpointError(what, *place) from error
+            raise UndecodableCheckpointError(what, *place) from error
 
     def new_secret(self) -> bytes:
         """Return what a line of checkpoints keys the names of its segments by."""
@@ -1582,7 +1608,7 @@ class _Codec:
         """Return what pack() was given with the same *identity*."""
         if self._cipher is None and blob[:1] == b"\x02":
             what = "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"
-            raise DamagedCheckpointError(what, *place)
+            raise UndecodableCheckpointError(what, *place)
         if self._cipher:
             if blob[:1] != b"\x02":
                 is_plain = blob[:1] in (b"\0", b"\1")
@@ -1610,16 +1636,19 @@ class _Codec:
             return self._cipher.decrypt(name, data)
         except Exception as error:
             # A cipher may raise anything.
-            what = f"Bytes can't be decrypted with this key ({type(error).__name__})"
-            raise DamagedCheckpointError(what, *place) from error
+            what = (
+                f"Bytes can't be decrypted with this key ({type(error).__name__}); another key "
+                f"wrote them, unless somebody has changed them"
+            )
+            raise UndecodableCheckpointError(what, *place) from error
 
 
-def _not_encrypted(place: _Place) -> DamagedCheckpointError:
+def _not_encrypted(place: _Place) -> UndecodableCheckpointError:
     what = (
         "An item is not encrypted, and this saver's serde encrypts: it is forged, or its thread "
         "began without encryption and has to be moved by copy_from() into new tables"
     )
-    return DamagedCheckpointError(what, *place)
+    return UndecodableCheckpointError(what, *place)
 
 
 # For what is in plain under encryption as well: lists of names, and bodies that are encrypted.
@@ -1687,7 +1716,11 @@ def _encode_segment(thread_id: str, ref: _Ref, data: bytes, codec: _Codec) -> _I
 
 def _decode_segment(item: _Item, ref: _Ref, codec: _Codec, place: _Place) -> _Segment:
     blob = item.get("segment", {}).get("B", b"")
-    data = codec.unpack(blob, ref.digest, _MAX_SEGMENT_BYTES, place)
+    try:
+        data = codec.unpack(blob, ref.digest, _MAX_SEGMENT_BYTES, place)
+    except UndecodableCheckpointError as error:
+        # The item that names it was decoded with the same key.
+        raise DamagedCheckpointError(error.what, *place) from error
     # A keyed name can't be checked by those that don't know the key: it is in the ciphertext.
     if not codec.encrypts and _digest(data) != ref.digest:
         what = f"Segment {ref.range_key!r} is not what was stored"
@@ -3167,7 +3200,7 @@ class _Reader:
         that a filter takes may be much: their writes are asked for apart.
         """
         _, filter_, _, limit = selection
-        damaged: list[DamagedCheckpointError] = []
+        damaged: list[_CheckpointError] = []
         records = islice(_until_damaged(self._selected(selection), damaged), limit)
         ahead = limit or _MIN_LIST_AHEAD
         waiting: deque[_Parts] = deque()
@@ -3368,12 +3401,12 @@ class _Reader:
 
 
 def _until_damaged(
-    records: Iterator[_Record], damaged: list[DamagedCheckpointError]
+    records: Iterator[_Record], damaged: list[_CheckpointError]
 ) -> Iterator[_Record]:
     """Read ahead until a record is damaged, and keep the error until its turn comes."""
     try:
         yield from records
-    except DamagedCheckpointError as error:
+    except _CheckpointError as error:
         damaged.append(error)
 
 
@@ -3832,7 +3865,7 @@ class _Remover:
             # The other threads are not to wait until a damaged one is mended.
             try:
                 self._shrink(thread_id, others, _GRACE_SECONDS)
-            except DamagedCheckpointError as error:  # noqa: PERF203  requests cost more
+            except _CheckpointError as error:  # noqa: PERF203  requests cost more
                 damaged.append(error)
         if damaged:
             raise damaged[0]
@@ -3959,7 +3992,7 @@ class _Remover:
 
     def _threads_of_runs(
         self, run_ids: Collection[str], *, use_index: bool
-    ) -> tuple[set[str], list[DamagedCheckpointError]]:
+    ) -> tuple[set[str], list[_CheckpointError]]:
         """Find the threads that hold checkpoints of runs, by the table's index or by a scan.
 
         Whether there is an index (rule 9), the query itself says at no cost. Where there is none,
@@ -4003,15 +4036,15 @@ class _Remover:
 
     def _scan_for_runs(
         self, run_ids: Collection[str]
-    ) -> tuple[set[str], list[DamagedCheckpointError]]:
-        damaged: list[DamagedCheckpointError] = []
+    ) -> tuple[set[str], list[_CheckpointError]]:
+        damaged: list[_CheckpointError] = []
 
         def is_of_runs(item: _Item) -> bool:
             if "run_id" in item:
                 return True
             try:
                 return self._decoder.record(item).run_id in run_ids
-            except DamagedCheckpointError as error:
+            except _CheckpointError as error:
                 damaged.append(error)
                 return False
 
@@ -4449,7 +4482,8 @@ class ThreadCheck(NamedTuple):
 
     ``items`` counts by kind, ``damaged`` has a sentence for each damage, ``orphans`` tells by range
     key of items that nothing needs, which is no damage. ``unfinished`` names the deletion or copy
-    that hides the thread until it is called again.
+    that hides the thread until it is called again. ``undecodable`` has a sentence for each item
+    that another serializer or key wrote: it is not checked, nor are the segments that it names.
     """
 
     thread_id: str
@@ -4457,6 +4491,7 @@ class ThreadCheck(NamedTuple):
     damaged: list[str]
     orphans: dict[str, str]
     unfinished: str | None
+    undecodable: list[str]
 
 
 class _Inspector:
@@ -4555,6 +4590,7 @@ class _Inspector:
     def verify(self, thread_id: str) -> ThreadCheck:
         counts: Counter[str] = Counter()
         damaged: list[str] = []
+        undecodable: dict[_CheckpointKey, list[str]] = {}
         orphans: dict[str, str] = {}
         unfinished = None
         summaries: dict[_CheckpointKey, _Summary | None] = {}
@@ -4572,17 +4608,20 @@ class _Inspector:
                 orphans[name] = f"veil of an unfinished {unfinished}"
             elif kind == "write" and key not in summaries:
                 orphans[name] = "write whose checkpoint is missing"
-            elif kind == "segment" and name not in named:
+            elif kind == "segment" and name not in named and not undecodable:
                 orphans[name] = "segment that nothing intact names"
             try:
                 self._check(kind, key, item, summaries, named)
+            except UndecodableCheckpointError as error:
+                undecodable.setdefault(key, []).append(str(error))
             except DamagedCheckpointError as error:
                 damaged.append(str(error))
         for name, (_, _, place) in named.items():
             missing = DamagedCheckpointError(f"Segment {name!r} is missing", *place)
             damaged.append(str(missing))
-        damaged += map(str, self._cut_chains(summaries))
-        return ThreadCheck(thread_id, dict(counts), damaged, orphans, unfinished)
+        damaged += map(str, self._cut_chains(summaries, undecodable))
+        told = list(chain.from_iterable(undecodable.values()))
+        return ThreadCheck(thread_id, dict(counts), damaged, orphans, unfinished, told)
 
     def _check(
         self,
@@ -4610,12 +4649,18 @@ class _Inspector:
             named.update((ref.range_key, (ref, codec, place)) for ref in refs)
 
     def _cut_chains(
-        self, summaries: Mapping[_CheckpointKey, _Summary | None]
+        self,
+        summaries: Mapping[_CheckpointKey, _Summary | None],
+        undecodable: Iterable[_CheckpointKey],
     ) -> Iterator[DamagedCheckpointError]:
-        """Return an error for each checkpoint with a DeltaChannel that can't be rebuilt."""
+        """Return an error for each checkpoint with a DeltaChannel that can't be rebuilt.
+
+        What an ancestor lacks that can't be decoded is not known.
+        """
         intact = {key: summary for key, summary in summaries.items() if summary}
         delta_channels = {name for each in intact.values() for name in each.pending_deltas}
         lost: dict[_CheckpointKey | None, set[str]] = {None: set()}
+        lost.update((key, set()) for key in undecodable)
         for key in _oldest_first({key: each.parent_key for key, each in intact.items()}):
             summary = intact[key]
             lost[key] = lost.get(summary.parent_key, delta_channels) - summary.stored
@@ -5035,8 +5080,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
         Raises:
             ValueError: *config* names no thread, or an id or namespace that can be no key.
-            DamagedCheckpointError: part of the checkpoint is missing, or not what was stored, or
-                the serde can't decode it.
+            DamagedCheckpointError: part of the checkpoint is missing, or not what was stored.
+            UndecodableCheckpointError: another serializer or key wrote it.
         Cost: 2 requests; side by side by id, and where this process stored or read the newest
             last, else one after the other; 3 where it knows one that is not the newest any more.
             Beside the second or after it, one for each 100 segments that are not in the cache, at
@@ -5067,7 +5112,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Raises:
             TypeError: *filter* is no dict.
             ValueError: as get_tuple().
-            DamagedCheckpointError: as get_tuple(), when the checkpoint's turn comes.
+            DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(), when the
+                checkpoint's turn comes.
         Cost: a query for each page, of 16 checkpoints or of *limit*, then four times as many; a
             query for the writes of 8 checkpoints or of *limit*, then twice as many, up to 64, in
             each namespace, and with a *filter* for those of each checkpoint returned; each segment
@@ -5206,8 +5252,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             DynamoDBSaverError: another run's checkpoint needs one of these, and *force* is False;
                 the thread that the error names is as it was, and so are those whose ids sort after
                 its own. Or the index may not be queried.
-            DamagedCheckpointError: a checkpoint can't be decoded. The thread that it names is as it
-                was, and those of all other threads are deleted.
+            DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(). The thread that it
+                names is as it was, and those of all other threads are deleted.
         Cost: a query of the index for each run, side by side, of half a read unit for 4 KB, some
             20 checkpoints; without an index these fail, and the checkpoints table is scanned, in
             four parts side by side. For each thread found, what prune() costs.
@@ -5315,7 +5361,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
         Raises:
             ValueError: another *strategy*, or *grace_seconds* is no such number.
-            DamagedCheckpointError: a checkpoint can't be decoded; its thread is as it was.
+            DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(); the thread is as it
+                was.
             DynamoDBSaverError: as delete_thread().
         Cost: a query for each MB of the thread's checkpoints, segments and writes; a request for
             every 25 items deleted, one for each segment, many side by side; one more query for the
@@ -5380,7 +5427,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Raises:
             ValueError: *thread_id* or *checkpoint_ns* can be no key.
             DynamoDBSaverError: an unfinished deletion or copy hides the thread.
-            DamagedCheckpointError: as get_tuple().
+            DamagedCheckpointError, UndecodableCheckpointError: as get_tuple().
         Cost: the queries of list(), but none for writes or values, except for the segments of
             values between nodes; one more where nothing is found.
         """

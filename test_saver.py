@@ -91,9 +91,12 @@ from langgraph_checkpoint_dynamodb import (
     DamagedCheckpointError,
     DynamoDBSaver,
     DynamoDBSaverError,
+    UndecodableCheckpointError,
     __version__,
 )
 
+Told = DamagedCheckpointError | UndecodableCheckpointError
+TOLD: Final = (DamagedCheckpointError, UndecodableCheckpointError)
 command_line: Any = importlib.import_module(f"{module.__name__}.__main__")
 
 if TYPE_CHECKING:
@@ -4980,7 +4983,8 @@ def test_command_reads_what_another_serializer_wrote(
 ) -> None:
     """Encrypted threads need --serde; without it, or with another key, verify says what it met."""
     environment.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
-    _two_alike(make_saver(serde=EncryptedSerializer.from_pycryptodome_aes()), thread_id)
+    saver = make_saver(serde=EncryptedSerializer.from_pycryptodome_aes())
+    _two_alike(saver, thread_id)
 
     verify = ("verify", thread_id, "--serde", SERDE_OF_USER)
     answer, without = command(*verify), command("verify", thread_id)
@@ -4993,10 +4997,20 @@ def test_command_reads_what_another_serializer_wrote(
     place = f"thread {thread_id!r}, namespace '', checkpoint {_id(1)!r}"
     for each, what in (
         (without, "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"),
-        (wrong, "Bytes can't be decrypted with this key (ValueError)"),
+        (
+            wrong,
+            "Bytes can't be decrypted with this key (ValueError); another key wrote them, unless "
+            "somebody has changed them",
+        ),
     ):
+        first, *told = each.out.splitlines()
         assert (each.code, each.err) == (1, "")
-        assert f"damaged: {what}: {place}" in each.out
+        assert first.startswith(f"thread {thread_id!r} is UNDECODABLE: ")
+        assert told == [
+            f"undecodable: 4 items, such as: {what}: {place}, table "
+            f"{_tables_of(saver)[0]!r}; the data are untouched: read them with the serializer and "
+            f"the key that wrote them; --serde names the serializer"
+        ]
     assert (keyless.code, keyless.out) == (1, "")
     assert "LANGGRAPH_AES_KEY" in keyless.err
 
@@ -7583,7 +7597,7 @@ def _fill_with_payload(saver: DynamoDBSaver, thread_id: str) -> None:
         saver.put_writes(config, [("__interrupt__", value)], "task")
 
 
-def _assert_names_the_place(world: World, caught: DamagedCheckpointError, thread_id: str) -> None:
+def _assert_names_the_place(world: World, caught: Told, thread_id: str) -> None:
     assert (caught.thread_id, caught.checkpoint_ns) == (thread_id, "sub")
     assert caught.checkpoint_id in (_id(1), _id(2))
     assert caught.table_name in world.tables
@@ -7596,11 +7610,11 @@ def _assert_names_the_place(world: World, caught: DamagedCheckpointError, thread
         assert not isinstance(cause, KeyError)
 
 
-def _errors_of(*asks: Callable[[], object]) -> list[DamagedCheckpointError]:
+def _errors_of(*asks: Callable[[], object]) -> list[Told]:
     """Return the error that each of the calls ends in."""
     errors = []
     for ask in asks:
-        with pytest.raises(DamagedCheckpointError) as caught:
+        with pytest.raises(TOLD) as caught:
             ask()
         errors.append(caught.value)
     return errors
@@ -7620,7 +7634,7 @@ def test_damage_is_told_and_never_shown(world: World, table: int, every: int) ->
         _put_item(saver, damaged)
         try:
             _ask_everything(world.saver(), "thread")
-        except DamagedCheckpointError as error:
+        except TOLD as error:
             _assert_names_the_place(world, error, "thread")
         except Exception as error:  # noqa: BLE001  any other is a mistake
             wrong.append(f"{what}: {error!r}")
@@ -7922,13 +7936,13 @@ def test_a_forged_item_runs_no_code_and_is_told(
     _put_item(saver, forged)
     for variable, each in zip(("CHECKPOINTS_TABLE", "WRITES_TABLE"), world.tables, strict=True):
         environment.setenv(variable, each)
-    told: list[DamagedCheckpointError] = []
+    told: list[Told] = []
     unfinished: list[str] = []
 
     def ask(method: str, *args: Any, **options: Any) -> None:
         try:
             _sync(world.saver(), method, *args, **options)
-        except DamagedCheckpointError as error:
+        except TOLD as error:
             told.append(error)
         except DynamoDBSaverError as error:
             unfinished.append(str(error))
@@ -7956,7 +7970,7 @@ def test_a_forged_item_runs_no_code_and_is_told(
     assert [each for each in unfinished if "unfinished" not in each] == []
     # Of all these calls, only verify() decodes writes.
     assert bool(told) >= (name not in HARMLESS | {"code in writes"})
-    assert bool(check.damaged) >= (name not in HARMLESS)
+    assert bool(check.damaged + check.undecodable) >= (name not in HARMLESS)
     assert not world.items(0, "thread")
     assert not world.saver().has_thread("thread")
     assert not [item for item in world.items(1, "thread") if item != forged]
@@ -8064,9 +8078,9 @@ def test_a_forged_thread_stops_no_other(world: World) -> None:
     }
     _put_item(saver, crafted)
 
-    with pytest.raises(DamagedCheckpointError, match="thread 'crafted'"):
+    with pytest.raises(UndecodableCheckpointError, match="thread 'crafted'"):
         list(saver.list(None))
-    with pytest.raises(DamagedCheckpointError, match="thread 'crafted'"):
+    with pytest.raises(UndecodableCheckpointError, match="thread 'crafted'"):
         saver.delete_for_runs(["run"], use_index=False)
 
     assert [thread_id for thread_id in "abc" if saver.get_tuple(_config(thread_id))] == []
@@ -9981,10 +9995,11 @@ def test_encryption_tells_what_is_not_as_it_was_stored(world: World, name: str) 
         assert is_told_how == (name in IN_PLAIN) or name == "a body in another order"
     check = reader.verify("a")
     for ns, at in (("", number), ("sub", 1)):
-        assert any(f"namespace {ns!r}, checkpoint {_id(at)!r}" in told for told in check.damaged)
+        everything = check.damaged + check.undecodable
+        assert any(f"namespace {ns!r}, checkpoint {_id(at)!r}" in told for told in everything)
     assert check.items["checkpoint"] == 4
     assert reader.verify("b").damaged == []
-    with pytest.raises(DamagedCheckpointError):
+    with pytest.raises(TOLD):
         reader.copy_thread("a", "copy")
 
 
@@ -10005,7 +10020,8 @@ def test_encryption_is_not_read_without_its_key(world: World, serde: Any) -> Non
     ):
         assert (error.thread_id, error.checkpoint_ns, error.checkpoint_id) == ("a", "", _id(3))
         assert what in str(error)
-    assert len(reader.verify("a").damaged) == 4 + 12
+    check = reader.verify("a")
+    assert (check.damaged, len(check.undecodable)) == ([], 4 + 12)
 
 
 def test_encryption_is_refused_in_a_plain_thread(world: World) -> None:
@@ -10015,11 +10031,11 @@ def test_encryption_is_refused_in_a_plain_thread(world: World) -> None:
     second = _put(plain, first, 2, {"x": 2})
     encrypting.put_writes(first, [("x", 1)], "task")
 
-    with pytest.raises(DamagedCheckpointError, match="give the saver the EncryptedSerializer"):
+    with pytest.raises(UndecodableCheckpointError, match="give the saver the EncryptedSerializer"):
         plain.get_tuple(first)
 
     assert plain.get_tuple(second)
-    (told,) = plain.verify("a").damaged
+    (told,) = plain.verify("a").undecodable
     assert _id(1) in told
 
 
@@ -10062,7 +10078,7 @@ def test_encrypted_thread_is_pruned_with_its_key_alone(world: World) -> None:
     assert plain.stats("a").kinds["checkpoint"]["items"] == 4
 
     for remove in (partial(plain.prune, ["a"]), partial(plain.delete_for_runs, ["run-3"])):
-        with pytest.raises(DamagedCheckpointError, match="give the saver the EncryptedSerializer"):
+        with pytest.raises(UndecodableCheckpointError, match="give the saver the EncryptedSerializer"):
             remove()
     untouched = [sorted(map(repr, items)) for items in _both(world)] == before
     world.now += 3 * GRACE
@@ -10104,7 +10120,7 @@ def test_copy_from_encrypts_a_thread_and_changes_its_key(world: World) -> None:
                 assert SECRET.encode() not in _plaintext(_stored(saver))
         with (
             DynamoDBSaver(*second, client=client, serde=_aes()) as wrong,
-            pytest.raises(DamagedCheckpointError, match="with this key"),
+            pytest.raises(UndecodableCheckpointError, match="with this key"),
         ):
             wrong.get_tuple(_config("a"))
 
@@ -10216,7 +10232,7 @@ def test_plain_layout_0_is_refused_under_encryption(world: World) -> None:
     for error in _errors_of(lambda: saver.get_tuple(config), lambda: [*saver.list(_config("old"))]):
         assert "copy_from() into new tables" in str(error)
         assert (error.thread_id, error.checkpoint_id) == ("old", _id(1))
-    assert len(saver.verify("old").damaged) == 3
+    assert len(saver.verify("old").undecodable) == 3
     assert _read(world, config)
 
 
@@ -10581,7 +10597,7 @@ def test_documents_change_a_key(
         found = new.get_tuple(stored)
         assert found
         assert found.checkpoint["channel_values"] == {"text": "secret"}
-        with DynamoDBSaver(*no_tables, **options) as wrong, pytest.raises(DamagedCheckpointError):
+        with DynamoDBSaver(*no_tables, **options) as wrong, pytest.raises(TOLD):
             wrong.get_tuple(stored)
 
 
@@ -11816,3 +11832,90 @@ def test_a_run_index_takes_no_long_thread_id(
             f"without a run_id ({cause.response['Error']['Message']}); use a shorter one, or a "
             f"table without an index"
         )
+
+
+class _Json:
+    """A serializer of a user's own."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """Encode as JSON."""
+        return "text", json.dumps(obj, default=list).encode("utf-16")
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """Decode JSON."""
+        if data[0] != "text":
+            raise NotImplementedError(data[0])
+        return json.loads(data[1].decode("utf-16"))
+
+
+@ONE_SERVER
+@pytest.mark.parametrize(
+    ("wrote", "reads", "what"),
+    [
+        (_aes(), None, "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"),
+        (
+            _aes(),
+            _aes(b"w" * 32),
+            "Bytes can't be decrypted with this key (ValueError); another key wrote them, unless "
+            "somebody has changed them",
+        ),
+        (
+            None,
+            _aes(),
+            "An item is not encrypted, and this saver's serde encrypts: it is forged, or its "
+            "thread began without encryption and has to be moved by copy_from() into new tables",
+        ),
+        (
+            None,
+            _Json(),
+            "Bytes of type 'msgpack' can't be decoded (NotImplementedError); another serializer "
+            "may have written them",
+        ),
+    ],
+    ids=["no key", "another key", "a key for plain items", "another serializer"],
+)  # fmt: skip
+def test_a_wrong_key_or_serializer_is_no_damage(
+    make_saver: MakeSaver, thread_id: str, wrote: Any, reads: Any, what: str
+) -> None:
+    """It has an error of its own, which advised to delete the thread; verify tells it apart."""
+    saver = make_saver(serde=wrote)
+    _two_alike(saver, thread_id)
+    reader = make_saver(serde=reads)
+
+    for ask, at in (
+        (lambda: reader.get_tuple(_config(thread_id)), _id(2)),
+        (lambda: list(reader.list(_config(thread_id))), _id(2)),
+        (lambda: list(reader.history(thread_id)), _id(2)),
+        (lambda: reader.prune([thread_id]), _id(1)),
+    ):
+        with pytest.raises(UndecodableCheckpointError) as raised:
+            ask()
+        assert raised.value.checkpoint_id == at
+        assert str(raised.value) == (
+            f"{what}: thread {thread_id!r}, namespace '', checkpoint {at!r}, table "
+            f"{_tables_of(saver)[0]!r}; the data are untouched: read them with the serializer and "
+            f"the key that wrote them"
+        )
+    found = reader.verify(thread_id)
+    assert (found.damaged, found.orphans, len(found.undecodable)) == ([], {}, 4)
+    assert make_saver(serde=wrote).verify(thread_id).undecodable == []
+
+
+@ONE_SERVER
+def test_an_ancestor_that_is_undecodable_is_not_called_missing(
+    make_saver: MakeSaver, thread_id: str
+) -> None:
+    """Where the key of a thread was changed, what the old part holds is not known."""
+    before, after = make_saver(serde=_aes()), make_saver(serde=_aes(b"n" * 32))
+    metadata: Any = {"counters_since_delta_snapshot": {"delta": (1, 1)}}
+    _put(before, _config(thread_id), 1, {"delta": ["seed"]})
+    record = module._Record(
+        module._CheckpointKey(thread_id, "", _id(2)), _id(1),
+        {**_checkpoint(2), "channel_versions": {"delta": 1}}, metadata, {}, 0, b"",
+    )  # fmt: skip
+    sealer = module._Sealer(thread_id, module._Codec(after.serde), module._Base((), b""), (0, 0), 0.0)
+    _put_item(after, module._encode_record(record, sealer))
+
+    found = after.verify(thread_id)
+
+    assert (found.damaged, len(found.undecodable)) == ([], 1)
