@@ -126,7 +126,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.serde.types import TASKS
+from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -290,10 +290,12 @@ class _CheckpointError(DynamoDBSaverError):
 
     _advice = ""
 
-    def __init__(self, what: str, key: _CheckpointKey, table_name: str) -> None:
+    def __init__(
+        self, what: str, key: _CheckpointKey, table_name: str, advice: str | None = None
+    ) -> None:
         super().__init__(
             f"{what}: thread {key.thread_id!r}, namespace {key.checkpoint_ns!r}, checkpoint "
-            f"{key.checkpoint_id!r}, table {table_name!r}; {self._advice}"
+            f"{key.checkpoint_id!r}, table {table_name!r}; {advice or self._advice}"
         )
         self.what = what
         self.thread_id, self.checkpoint_ns, self.checkpoint_id = key
@@ -3148,12 +3150,15 @@ class _Reader:
                 with _well_formed(place):
                     versions[TASKS] = max(versions.values(), default=1)
         checkpoint = {**record.checkpoint, "channel_values": values, "channel_versions": versions}
+        writes = self._loaded(record.key, pending, segments)
+        if record.is_layout_0:
+            _refuse_javascript(checkpoint, writes, place)
         return CheckpointTuple(
             _config(record.key),
             cast("Checkpoint", checkpoint),
             cast("CheckpointMetadata", record.metadata),
             _config(record.parent_key) if record.parent_key else None,
-            self._loaded(record.key, pending, segments),
+            writes,
         )
 
     def _loaded(
@@ -3398,6 +3403,30 @@ class _Reader:
                 wanted.remove(name)
             if not wanted:
                 return
+
+
+def _refuse_javascript(
+    checkpoint: Mapping[str, Any], writes: Iterable[PendingWrite], place: _Place
+) -> None:
+    """Refuse Sends and interrupts that are plain dicts, as LangGraph drops those without a word.
+
+    The JavaScript saver writes the tables of layout 0, and ``{"node": "n", "args": {}}`` for a Send.
+    """
+    told = [
+        *(value for _, channel, value in writes if channel in (TASKS, INTERRUPT)),
+        checkpoint.get("pending_sends"),
+        checkpoint["channel_values"].get(TASKS),
+    ]
+    each = chain.from_iterable(value if isinstance(value, (list, tuple)) else [value] for value in told)
+    # One of Python's own that its serializer did not build again has "lc".
+    if any(isinstance(one, dict) and "lc" not in one for one in each):
+        raise UndecodableCheckpointError(
+            "The JavaScript saver (@rwai/langgraphjs-checkpoint-dynamodb) stored Sends or "
+            "interrupts that LangGraph for Python would drop",
+            *place,
+            "the data are untouched: finish the pending step of the thread in JavaScript, and go on "
+            "in Python after it",
+        )
 
 
 def _until_damaged(
@@ -5081,7 +5110,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Raises:
             ValueError: *config* names no thread, or an id or namespace that can be no key.
             DamagedCheckpointError: part of the checkpoint is missing, or not what was stored.
-            UndecodableCheckpointError: another serializer or key wrote it.
+            UndecodableCheckpointError: another serializer or key wrote it, or it waits for Sends or
+                interrupts that the JavaScript saver stored.
         Cost: 2 requests; side by side by id, and where this process stored or read the newest
             last, else one after the other; 3 where it knows one that is not the newest any more.
             Beside the second or after it, one for each 100 segments that are not in the cache, at

@@ -11919,3 +11919,72 @@ def test_an_ancestor_that_is_undecodable_is_not_called_missing(
     found = after.verify(thread_id)
 
     assert (found.damaged, len(found.undecodable)) == ([], 1)
+
+
+JAVASCRIPTS: Final[dict[str, tuple[dict[str, Any], tuple[str, Any] | None]]] = {
+    "sends of a checkpoint": ({"pending_sends": [{"node": "w", "args": {"i": 1}}]}, None),
+    "sends of a channel": ({"channel_values": {TASKS: [{"node": "w", "args": 1}]}}, None),
+    "a send that is written": ({}, (TASKS, {"node": "w", "args": {"i": 1}})),
+    "an interrupt": ({}, (INTERRUPT, {"value": "wait", "when": "during", "ns": ["w:1"]})),
+    "interrupts": ({}, (INTERRUPT, [{"id": "1", "value": "wait"}])),
+}  # fmt: skip
+
+
+def _put_javascript(
+    saver: DynamoDBSaver, thread_id: str, differs: Any, write: tuple[str, Any] | None
+) -> Any:
+    """Store a checkpoint, and a write, as the JavaScript saver does; return its config."""
+    value = {**_checkpoint(1, {"log": ["a"]}), "v": 1, "pending_sends": [], **differs}
+    item = {
+        **module._checkpoints_key(thread_id, _id(1)),
+        "checkpoint_ns": {"S": ""}, "type": {"S": "json"},
+        "checkpoint": {"B": json.dumps(value).encode()}, "metadata": {"B": b'{"step":1}'},
+    }  # fmt: skip
+    _put_item(saver, item)
+    if write:
+        channel, written = write
+        key = module._writes_key(f"{thread_id}:::{_id(1)}:::", "task:::0")
+        data = {"type": {"S": "json"}, "value": {"B": json.dumps(written).encode()}}
+        _put_item(saver, {**key, "channel": {"S": channel}, **data})
+    return _config(thread_id, 1)
+
+
+@ONE_SERVER
+@pytest.mark.parametrize("case", JAVASCRIPTS.values(), ids=JAVASCRIPTS)
+def test_sends_of_the_javascript_saver_are_not_dropped(
+    saver: DynamoDBSaver, call: Call, thread_id: str, case: Any
+) -> None:
+    """LangGraph ignores plain dicts: the thread looked finished, and answers never arrived."""
+    config = _put_javascript(saver, thread_id, *case)
+    graph = _in_a_row(Tally, w=lambda _: {"log": ["w"]}).compile(checkpointer=saver)
+    told = (
+        "The JavaScript saver (@rwai/langgraphjs-checkpoint-dynamodb) stored Sends or interrupts "
+        f"that LangGraph for Python would drop: thread {thread_id!r}, namespace '', checkpoint "
+        f"{_id(1)!r}, table {_tables_of(saver)[0]!r}; the data are untouched: finish the pending "
+        "step of the thread in JavaScript, and go on in Python after it"
+    )
+
+    for ask in (
+        lambda: call(saver, "get_tuple", config),
+        lambda: call(saver, "list", _config(thread_id)),
+        lambda: call(graph, "get_state", _config(thread_id, ns=None)),
+        lambda: call(graph, "invoke", None, _config(thread_id, ns=None)),
+    ):
+        with pytest.raises(UndecodableCheckpointError) as raised:
+            ask()
+        assert str(raised.value) == told
+
+
+@ONE_SERVER
+def test_a_thread_of_the_javascript_saver_goes_on(
+    saver: DynamoDBSaver, call: Call, thread_id: str
+) -> None:
+    """As long as it waits for nothing that Python can't build."""
+    _put_javascript(saver, thread_id, {}, ("log", ["written"]))
+    graph = _in_a_row(Tally, w=lambda _: {"log": ["w"]}).compile(checkpointer=saver)
+
+    found = call(saver, "get_tuple", _config(thread_id))
+    values = call(graph, "invoke", {"log": ["b"]}, _config(thread_id, ns=None))
+
+    assert found.pending_writes == [("task", "log", ["written"])]
+    assert values == {"log": ["a", "b", "w"]}
