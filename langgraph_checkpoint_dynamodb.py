@@ -111,6 +111,7 @@ from functools import cache, partial
 from hashlib import blake2b
 from itertools import chain, groupby, islice, pairwise
 from pathlib import Path
+from pickle import PicklingError
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, TypeVar, cast
 from uuid import UUID
@@ -1557,6 +1558,13 @@ class _PlainSerde:
         return self._plain.loads_typed(data)
 
 
+# What msgpack, JSON and pickle raise; what else a serde may, as of a service that it asks for a
+# key, is not about the value.
+_NOT_SERIALIZABLE: Final = (
+    AttributeError, OverflowError, PicklingError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+
+
 class _Codec:
     """Turns values into bytes, and bytes into what is stored, by a saver's serde.
 
@@ -1575,8 +1583,13 @@ class _Codec:
     def encrypts(self) -> bool:
         return self._cipher is not None
 
-    def dumps(self, value: Any) -> tuple[str, bytes]:
-        type_, data = self._serde.dumps_typed(value)
+    def dumps(self, value: Any, what: str = "a value") -> tuple[str, bytes]:
+        """Encode a value; where the serde can't, say *what* it is."""
+        try:
+            type_, data = self._serde.dumps_typed(value)
+        except _NOT_SERIALIZABLE as error:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"{what}: {error}") from error
         if len(data) > _MAX_VALUE_BYTES:
             raise ValueError(f"A value has {len(data):,} bytes, and may have {_MAX_VALUE_BYTES:,}")
         return type_, bytes(data)
@@ -1898,7 +1911,9 @@ def _encode_content(
     item: _Item, name: str, content: Any, named: Collection[_Ref], sealer: _Sealer
 ) -> _Item:
     """Return *item* with what a record or writes hold, and with the names of segments."""
-    type_, data = sealer.codec.dumps(content)
+    thread_id = item.get("thread_id", {}).get("S")
+    what = f"metadata of thread {thread_id!r}" if thread_id else "writes"
+    type_, data = sealer.codec.dumps(content, what)
     if len(data) > _MAX_LARGE_BODY_BYTES:
         what = {"checkpoint": "A checkpoint's metadata take", "writes": "Writes take"}[name]
         raise ValueError(
@@ -3472,6 +3487,10 @@ def _check_channel(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
 
 
+def _channel_of(name: str, key: _CheckpointKey) -> str:
+    return f"channel {name!r} of thread {key.thread_id!r}"
+
+
 def _check_form(checkpoint: Checkpoint) -> None:
     """Check what a reader will rely on."""
     if not isinstance(checkpoint.get("v"), int):
@@ -3606,7 +3625,8 @@ class _Writer:
         former = self._former(key, base)
         for name, value in values.items():
             if name not in channels:
-                channels[name] = _sealed(*self._codec.dumps(value), former, sealer)
+                data = self._codec.dumps(value, _channel_of(name, key))
+                channels[name] = _sealed(*data, former, sealer)
         return _slim(channels, sealer)
 
     def _seal_again(self, key: _CheckpointKey, value: _Value, sealer: _Sealer) -> _Value:
@@ -3699,7 +3719,8 @@ class _Writer:
         for position, (channel, value) in enumerate(writes):
             _check_channel("a channel of writes", channel)
             idx = WRITES_IDX_MAP.get(channel, position)
-            (ordinary if idx >= 0 else special)[idx] = (channel, *self._codec.dumps(value))
+            data = self._codec.dumps(value, _channel_of(channel, key))
+            (ordinary if idx >= 0 else special)[idx] = (channel, *data)
         slot = 0
         while (
             ordinary
@@ -4448,7 +4469,8 @@ class _Importer:
                 counts[task_id] = idx + 1
             open_task = task_id if idx >= 0 else None
             # Cut as if nothing was before, so that it is the same each time.
-            part[idx] = (channel, _write_value(*self._codec.dumps(value), idx, _Former(), sealer))
+            data = self._codec.dumps(value, _channel_of(channel, key))
+            part[idx] = (channel, _write_value(*data, idx, _Former(), sealer))
         return [
             _encode_writes(key, task_id, f"{number:06}", slot, part, sealer)
             for number, ((task_id, slot), part) in enumerate(parts.items())
@@ -5187,7 +5209,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             new_versions: the channels whose values are new since the parent.
 
         Raises:
-            TypeError: *checkpoint* has no integer as its ``v``, or a channel that is no string.
+            TypeError: *checkpoint* has no integer as its ``v``, or a channel that is no string, or
+                a value that the serde can't encode.
             ValueError: as get_tuple(), or a ``run_id`` or its thread's id is too long, or a value
                 or the metadata are too large.
             DynamoDBSaverError: DynamoDB throttles, and has taken nothing for as many attempts as
@@ -5231,7 +5254,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             task_path: where the task stands in the order of its superstep; at most 65,536 bytes.
 
         Raises:
-            TypeError: a channel is no string.
+            TypeError: a channel is no string, or the serde can't encode a value.
             ValueError: as get_tuple(), or *task_id* is empty or too long, or *task_path* is, or a
                 value is too large.
             DynamoDBSaverError: as put().

@@ -5589,7 +5589,8 @@ def test_what_no_serde_knows_is_refused_whole(call: Call, idle_saver: DynamoDBSa
     put_writes = ("put_writes", _config("thread", 1), [*values.items()], "task")
 
     for each in (put, put_writes):
-        with _refused(idle_saver, TypeError("Type is not msgpack serializable: Unknown")):
+        what = "channel 'unknown' of thread 'thread': Type is not msgpack serializable: Unknown"
+        with _refused(idle_saver, TypeError(what)):
             call(idle_saver, *each)
 
 
@@ -11988,3 +11989,31 @@ def test_a_thread_of_the_javascript_saver_goes_on(
 
     assert found.pending_writes == [("task", "log", ["written"])]
     assert values == {"log": ["a", "b", "w"]}
+
+
+@WITHOUT_A_SERVER
+@pytest.mark.parametrize(
+    "method", ["put", "put_writes", "metadata"]
+)
+def test_what_can_not_be_serialized_is_named(
+    call: Call, idle_saver: DynamoDBSaver, method: str
+) -> None:
+    """The error spoke of a type alone, in a state of many channels and a server of many threads."""
+    text = "Type is not msgpack serializable: Unknown"
+    arguments: tuple[Any, ...]
+    if method == "put_writes":
+        writes = [("log", 1), ("files", Unknown())]
+        arguments, what = (_config("alice", 1), writes, "task"), "channel 'files' of thread 'alice'"
+    elif method == "put":
+        checkpoint = _checkpoint(1, {"log": [], "files": [Unknown()]})
+        arguments, what = (_config("alice"), checkpoint, {}, {}), "channel 'files' of thread 'alice'"
+    else:
+        method, what = "put", "metadata of thread 'alice'"
+        arguments = (_config("alice"), _checkpoint(1), {"who": Unknown()}, {})
+
+    with Requests(idle_saver) as requests, pytest.raises(TypeError) as raised:
+        call(idle_saver, method, *arguments)
+
+    assert str(raised.value) == f"{what}: {text}"
+    assert str(raised.value.__cause__) == text
+    assert requests.names == []
