@@ -208,6 +208,18 @@ def _run_setup(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_check(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
+    """Try the actions that a graph needs, and name those that are denied.
+
+    Nothing is stored. --thread names a thread for credentials that may use only some threads.
+    """
+    denied = saver.check(args.thread)
+    lines = [f"denied: {action} on table {table!r}" for action, table in denied]
+    answer = {"denied": [each._asdict() for each in denied]}
+    _print(args, answer, *(lines or ["allowed: all that a graph needs"]))
+    return 1 if denied else 0
+
+
 def _run_threads(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
     """Print the ids of all threads, in no order."""
     for thread_id in saver.threads():
@@ -381,6 +393,7 @@ def _common(*, is_first: bool) -> _Parser:
 
 _COMMANDS: Final = (
     (_run_setup, ""),
+    (_run_check, ""),
     (_run_threads, ""),
     (_run_show, "THREAD"),
     (_run_stats, "THREAD"),
@@ -406,6 +419,11 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
         "setup",
         "--run-index",
         {"action": "store_true", "help": "Add the index by which a run's threads are found."},
+    ),
+    (
+        "check",
+        "--thread",
+        {"metavar": "THREAD", "default": "~", "help": "Try it with this thread's key."},
     ),
     (
         "show",

@@ -4900,6 +4900,49 @@ def _is_on_event_loop() -> bool:
     return True
 
 
+# -- Access ---------------------------------------------------------------------------------------
+# check(): what the credentials allow.
+
+
+class DeniedAction(NamedTuple):
+    """An action that a graph's run needs, and that the credentials do not allow on a table."""
+
+    action: str
+    table_name: str
+
+
+def _denied(store: _Store, thread_id: str) -> Iterator[DeniedAction]:
+    """Try each action that a graph's run needs, on a key at which no item ever is.
+
+    A put whose condition never holds, and a deletion of nothing, need the same permissions as those
+    that do something, and leave nothing to be removed: a graph may not delete from the writes.
+    """
+    range_key = f"~~{uuid6()}"  # after the keys of all that a thread may have
+    for table, key, actions in (
+        (
+            store.checkpoints,
+            _checkpoints_key(thread_id, range_key),
+            ("GetItem", "Query", "BatchGetItem", "PutItem", "BatchWriteItem"),
+        ),
+        (store.writes, _writes_key(_writes_hash_key(thread_id), range_key), ("Query", "PutItem")),
+    ):
+        hash_key, condition = next(iter(key.values()))["S"], f"attribute_exists({table.keys[0]})"
+        tries: dict[str, Callable[[], object]] = {
+            "GetItem": partial(table.get, key),
+            "Query": partial(list, table.query(hash_key, range_key, range_key)),
+            "BatchGetItem": partial(list, table.batch_get([key], consistent=True)),
+            "PutItem": partial(table.put, key, condition),
+            "BatchWriteItem": partial(table.batch_delete, [key]),
+        }
+        for action in actions:
+            try:
+                tries[action]()
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "AccessDeniedException":
+                    raise
+                yield DeniedAction(f"dynamodb:{action}", table.name)
+
+
 # -- Saver ----------------------------------------------------------------------------------------
 # The public class: documents, checks, and one hand-off for each method; then the async twins.
 
@@ -5111,13 +5154,30 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
         For where a process starts with time to spare, as in AWS Lambda's initialization: the first
         connection costs some 20 ms of a whole CPU, most of them to load the certificates of all
-        authorities. Where the table, the region or the permission is wrong, this says so.
+        authorities. Where the table, the region or the permission to get an item is wrong, this
+        says so; check() tries all permissions.
 
         Raises: DynamoDBSaverError: there is no table of checkpoints, or it has other keys.
         Cost: 1 request, half a read unit.
         """
         # No key of ours: a checkpoint's starts with another character, all others go on after it.
         self._store.checkpoints.get(_checkpoints_key("~", "~"), consistent=False)
+
+    def check(self, thread_id: str = "~") -> tuple[DeniedAction, ...]:
+        """Return which of the actions that a graph's run needs are denied on which table.
+
+        Some of them a graph asks for late: BatchWriteItem only where a value is large. Each is
+        tried here, on a key at which no item ever is: nothing is stored.
+
+        Args:
+            thread_id: a thread, which need not be there, for credentials that may use some only.
+
+        Raises:
+            ValueError: *thread_id* can be no key.
+            DynamoDBSaverError: a table is not there, or has other keys.
+        Cost: 7 requests; 3 read units and 3 write units.
+        """
+        return tuple(_denied(self._store, _thread_id(thread_id)))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that *config* names, or the newest of its namespace, or None.
@@ -5557,6 +5617,10 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     async def awarm(self) -> None:
         """Async warm()."""
         await self._run(self.warm)
+
+    async def acheck(self, thread_id: str = "~") -> tuple[DeniedAction, ...]:
+        """Async check()."""
+        return await self._run(self.check, thread_id)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async get_tuple()."""

@@ -11478,6 +11478,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 PUBLIC: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "setup": ((), {}),
     "warm": ((), {}),
+    "check": ((), {}),
     "get_tuple": ((_config("t"),), {}),
     "list": ((_config("t"),), {"limit": 0}),
     "put": ((_config("t"), _checkpoint(1), {}, {}), {}),
@@ -12017,3 +12018,99 @@ def test_what_can_not_be_serialized_is_named(
     assert str(raised.value) == f"{what}: {text}"
     assert str(raised.value.__cause__) == text
     assert requests.names == []
+
+
+NEEDED: Final = [
+    *(("checkpoints", each) for each in ("GetItem", "Query", "BatchGetItem", "PutItem", "BatchWriteItem")),
+    *(("writes", each) for each in ("Query", "PutItem")),
+]  # fmt: skip
+
+
+@contextmanager
+def _denying(client: Any, tables: Tables, denied: Collection[tuple[str, str]]) -> Iterator[None]:
+    """Deny actions on tables, as a policy does, whatever the request says."""
+    names = {"checkpoints": tables[0], "writes": tables[1]}
+
+    def send(request: Any, **_: Any) -> AWSResponse | None:
+        action = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
+        body = json.loads(request.body)
+        (table,) = [body["TableName"]] if "TableName" in body else body["RequestItems"]
+        is_denied = any((names[name], each) == (table, action) for name, each in denied)
+        return _answer(request, 400, "AccessDeniedException") if is_denied else None
+
+    client.meta.events.register("before-send.dynamodb", send)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister("before-send.dynamodb", send)
+
+
+@pytest.mark.parametrize("denied", [[], NEEDED, *([each] for each in NEEDED)], ids=str)
+def test_check_names_what_is_denied(world: World, call: Call, denied: Any) -> None:
+    """A denied BatchWriteItem showed only weeks later, when a value was large."""
+    client = world.client()
+    saver = world.saver(client)
+
+    with Requests(saver) as requests, _denying(client, _tables_of(saver), denied):
+        found = call(saver, "check")
+
+    names = dict(zip(("checkpoints", "writes"), world.tables, strict=True))
+    assert found == tuple((f"dynamodb:{action}", names[name]) for name, action in denied)
+    assert requests.names == sorted(action for _, action in NEEDED)
+    assert (world.items(0), world.items(1)) == ([], [])
+
+
+def test_check_tries_what_a_graph_asks_for(world: World, thread_id: str) -> None:
+    """And nothing that the README's policy does not allow."""
+    saver = world.saver()
+    graph = _in_a_row(Tally, n=lambda _: {"log": [_words(9000)]}).compile(checkpointer=saver)
+    config = _config(thread_id, ns=None)
+
+    with Requests(saver) as requests:
+        graph.invoke({"log": ["in"]}, config)
+        graph.get_state(next(iter(world.saver().list(config))).config)
+        saver.get_tuple(_config(thread_id, _id(0)))
+        list(saver.list(_config(thread_id), before=_config(thread_id, "9"), limit=1))
+
+    asked = {
+        (["checkpoints", "writes"][world.tables.index(table)], name)
+        for name, parameters in requests.sent
+        for table in [parameters.get("TableName", *parameters.get("RequestItems", ()))]
+    }
+    assert asked == set(NEEDED)
+
+
+def test_check_takes_a_thread_that_a_policy_allows(world: World) -> None:
+    """Where a policy names leading keys, each key of a request starts so."""
+    saver = world.saver()
+
+    with Requests(saver) as requests:
+        saver.check("tenant-7/x")
+
+    assert json.dumps(requests.sent).count('"S": "tenant-7/x"') == len(NEEDED)
+    with _refused(saver, ValueError(EMPTY.format("thread_id"))):
+        saver.check("")
+
+
+def test_command_check_names_what_is_denied(
+    command: Run, saver: DynamoDBSaver, monkeypatch: Patch
+) -> None:
+    """An action and a table a line, or one line that all is well."""
+    checkpoints, writes = _tables_of(saver)
+
+    well = command("check")
+    denied = (
+        module.DeniedAction("dynamodb:BatchWriteItem", checkpoints),
+        module.DeniedAction("dynamodb:Query", writes),
+    )
+    monkeypatch.setattr(DynamoDBSaver, "check", lambda _, thread_id: denied if thread_id == "t/1" else ())
+    told, as_json = command("check", "--thread", "t/1"), command("check", "--thread", "t/1", "--json")
+
+    assert well == (0, "allowed: all that a graph needs\n", "")
+    assert told == (
+        1,
+        f"denied: dynamodb:BatchWriteItem on table {checkpoints!r}\n"
+        f"denied: dynamodb:Query on table {writes!r}\n",
+        "",
+    )
+    assert (as_json.code, as_json.rows[0]["denied"][1]) == (1, {"action": "dynamodb:Query", "table_name": writes})
