@@ -117,7 +117,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, Typ
 from uuid import UUID
 from weakref import WeakSet
 
-from botocore.exceptions import BotoCoreError, ClientError
+# Botocore has no types, but for those who install stubs: a copy of this file has to pass with both.
+from botocore.exceptions import (  # type: ignore[import-untyped,unused-ignore]
+    BotoCoreError,
+    ClientError,
+)
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     BaseCheckpointSaver,
@@ -435,7 +439,7 @@ def _client_options(client_config: Mapping[str, Any]) -> dict[str, Any]:
         if name == "profile_name":
             raise TypeError(
                 f"client_config has no option 'profile_name', which is one of a boto3 session; "
-                f"pass client=boto3.Session(profile_name={value!r}).client(\"dynamodb\"), or set "
+                f'pass client=boto3.Session(profile_name={value!r}).client("dynamodb"), or set '
                 f"AWS_PROFILE"
             )
         if (option := _CLIENT_OPTIONS.get(name)) is None:
@@ -450,8 +454,10 @@ def _client_options(client_config: Mapping[str, Any]) -> dict[str, Any]:
 def _create_client(options: dict[str, Any], max_workers: int) -> Any:
     with _no_collection():
         # Here and below, so that a saver with a client of the caller's loads none of it.
-        import botocore.session  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
+        import botocore.session  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+        from botocore.config import (  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+            Config,
+        )
 
     ours = Config(
         # Each thread of both pools may hold a connection.
@@ -480,7 +486,7 @@ def _create_client(options: dict[str, Any], max_workers: int) -> Any:
     return make(botocore.session.get_session())
 
 
-def _retries(given: Mapping[str, Any], session: Any) -> dict[str, Any]:
+def _retries(given: Mapping[str, Any], session: Any) -> Any:
     """Return a caller's retries, with ours where neither caller nor operator has any.
 
     Ours are said in full: botocore 1.44 has another mode and number than 1.43. An operator's, from
@@ -529,15 +535,19 @@ def _lean_session() -> Any:
     import gzip  # noqa: PLC0415
     import json  # noqa: PLC0415
 
-    from botocore import handlers, loaders, session  # noqa: PLC0415
+    from botocore import (  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+        handlers,
+        loaders,
+        session,
+    )
 
-    class Session(session.Session):  # type: ignore[misc]  # botocore is untyped
+    class Session(session.Session):  # type: ignore[misc,unused-ignore]
         def create_client(self, service_name: str, *args: Any, **options: Any) -> Any:
             # Where credentials come from STS or SSO, those get stock clients.
             maker: Any = super() if service_name == "dynamodb" else session.get_session()
             return maker.create_client(service_name, *args, **options)
 
-    class Loader(loaders.Loader):  # type: ignore[misc]  # the same
+    class Loader(loaders.Loader):  # type: ignore[misc,unused-ignore]
         def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002
             return ["dynamodb"]
 
@@ -551,7 +561,7 @@ def _lean_session() -> Any:
             for suffix, unpacked in ((".json.gz", gzip.decompress), (".json", bytes)):
                 with suppress(FileNotFoundError):
                     return json.loads(unpacked(Path(path + suffix).read_bytes())), path
-            return super().load_data_with_path(name)  # type: ignore[no-any-return]
+            return super().load_data_with_path(name)  # type: ignore[no-any-return,unused-ignore]
 
     lean = Session(include_builtin_handlers=False)
     # Unlike Path.is_dir(), it does not raise where a folder may not be looked into.
@@ -583,7 +593,7 @@ _OTHER_KEYS: Final = re.compile(
     "|number of conditions on the keys|Query key condition not supported|starting key is invalid"
     "|Exclusive Start Key"
 )
-# "One or more parameter values were invalid: Type mismatch for key thread_id expected: N actual: S"
+# And of keys of another type: "... Type mismatch for key thread_id expected: N actual: S".
 _OTHER_TYPES: Final = re.compile(
     "Type mismatch for key|parameter type does not match schema|Type mismatch for attribute"
 )
@@ -592,6 +602,15 @@ _OTHER_TYPES: Final = re.compile(
 # developerguide/GSI.OnlineOps.ViolationDetection.html. So do both emulators, if the item has the
 # other key or not.
 _LONG_KEYS: Final = re.compile("size of all range keys|Size of hashkey|Size limit exceeded")
+
+
+def _response(error: ClientError) -> dict[str, Any]:
+    # Stubs call each part of it optional.
+    return cast("dict[str, Any]", error.response)
+
+
+def _code(error: ClientError) -> str:
+    return cast("str", _response(error)["Error"]["Code"])
 
 
 def _back_off(attempt: int) -> None:
@@ -723,7 +742,7 @@ class _Table:
             with self._client.in_use() as client:
                 answer: dict[str, Any] = getattr(client, operation)(**parameters)
         except ClientError as error:
-            code = error.response["Error"]["Code"]
+            code = _code(error)
             if code == "ResourceNotFoundException":
                 raise DynamoDBSaverError(
                     f"Table {self.name!r} does not exist in region "
@@ -748,7 +767,7 @@ class _Table:
 
         DescribeTable would tell more, but a graph need not be allowed to call it.
         """
-        message = error.response["Error"]["Message"]
+        message = _response(error)["Error"]["Message"]
         if _OTHER_KEYS.search(message):
             raise DynamoDBSaverError(
                 f"Table {self.name!r} has other keys than {self.keys[0]!r} and {self.keys[1]!r}, "
@@ -793,9 +812,9 @@ class _Table:
         try:
             self.call("put_item", **parameters)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            if _code(error) != "ConditionalCheckFailedException":
                 raise
-            return cast("dict[str, _Item]", error.response).get("Item", {})
+            return cast("_Item", _response(error).get("Item", {}))
         return None
 
     def delete(self, key: _Item, **condition: Any) -> None:
@@ -981,9 +1000,9 @@ class _Table:
         try:
             return _Sent(send(batch))
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _REFUSALS:
+            if _code(error) not in _REFUSALS:
                 raise
-            retries = error.response["ResponseMetadata"].get("RetryAttempts", 0)
+            retries = _response(error)["ResponseMetadata"].get("RetryAttempts", 0)
             return _Sent(batch, 1 + retries, error)
 
 
@@ -1087,7 +1106,7 @@ def _tolerated(*codes: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if error.response["Error"]["Code"] not in codes:
+        if _code(error) not in codes:
             raise
 
 
@@ -3423,24 +3442,24 @@ class _Reader:
 def _refuse_javascript(
     checkpoint: Mapping[str, Any], writes: Iterable[PendingWrite], place: _Place
 ) -> None:
-    """Refuse Sends and interrupts that are plain dicts, as LangGraph drops those without a word.
+    """Refuse Sends and interrupts that are plain dicts: LangGraph drops those without a word.
 
-    The JavaScript saver writes the tables of layout 0, and ``{"node": "n", "args": {}}`` for a Send.
+    The JavaScript saver writes the tables of layout 0; its Send is ``{"node": "n", "args": {}}``.
     """
     told = [
         *(value for _, channel, value in writes if channel in (TASKS, INTERRUPT)),
         checkpoint.get("pending_sends"),
         checkpoint["channel_values"].get(TASKS),
     ]
-    each = chain.from_iterable(value if isinstance(value, (list, tuple)) else [value] for value in told)
+    lists = (value if isinstance(value, (list, tuple)) else [value] for value in told)
     # One of Python's own that its serializer did not build again has "lc".
-    if any(isinstance(one, dict) and "lc" not in one for one in each):
+    if any(isinstance(each, dict) and "lc" not in each for each in chain.from_iterable(lists)):
         raise UndecodableCheckpointError(
             "The JavaScript saver (@rwai/langgraphjs-checkpoint-dynamodb) stored Sends or "
             "interrupts that LangGraph for Python would drop",
             *place,
-            "the data are untouched: finish the pending step of the thread in JavaScript, and go on "
-            "in Python after it",
+            "the data are untouched: finish the pending step of the thread in JavaScript, and go "
+            "on in Python after it",
         )
 
 
@@ -4061,7 +4080,7 @@ class _Remover:
             except DynamoDBSaverError:
                 pass
             except ClientError as error:
-                code = error.response["Error"]["Code"]
+                code = _code(error)
                 if code == "AccessDeniedException":
                     raise DynamoDBSaverError(
                         f"The index 'run_id' of table {self._store.checkpoints.name!r} may not be "
@@ -4084,9 +4103,7 @@ class _Remover:
 
         return {item["thread_id"]["S"] for page in _groups(pages_after) for item in page.items}
 
-    def _scan_for_runs(
-        self, run_ids: Collection[str]
-    ) -> tuple[set[str], list[_CheckpointError]]:
+    def _scan_for_runs(self, run_ids: Collection[str]) -> tuple[set[str], list[_CheckpointError]]:
         damaged: list[_CheckpointError] = []
 
         def is_of_runs(item: _Item) -> bool:
@@ -4864,7 +4881,7 @@ def _ttl(value: Any) -> int | None:
             f"ttl_seconds must be a whole number of at least 1 and at most {_MAX_TTL_SECONDS} (100 "
             f"years), or None, not {value!r}"
         )
-    return value
+    return cast("int | None", value)
 
 
 def _refuse_string(name: str, value: Any) -> None:
@@ -4937,8 +4954,8 @@ def _denied(store: _Store, thread_id: str) -> Iterator[DeniedAction]:
         for action in actions:
             try:
                 tries[action]()
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "AccessDeniedException":
+            except ClientError as error:  # noqa: PERF203  requests cost more
+                if _code(error) != "AccessDeniedException":
                     raise
                 yield DeniedAction(f"dynamodb:{action}", table.name)
 
@@ -5130,8 +5147,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             run_index: add the index by which ``delete_for_runs()`` finds the threads of a run, also
                 to a table that is there already; wait until it serves, which on a large table
                 takes as long as DynamoDB needs to read it all. Each put with a ``run_id`` then
-                costs a write unit more, and so does each deletion. The table takes no thread's id of
-                over 1,024 bytes then, as that is a key of the index. False: an index that is there
+                costs a write unit more, and so does each deletion. The table then takes no thread's
+                id of over 1,024 bytes, as that is a key of the index. False: an index that is there
                 stays.
 
         Raises:

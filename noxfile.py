@@ -167,7 +167,7 @@ def newest(session: nox.Session) -> None:
 def constraints(session: nox.Session) -> None:
     """Write the newest release of every package, for each supported Python, to the constraints."""
     session.install("uv")
-    groups = ("test", "sources", "lint", "types", "build", "demo", "moto", "bench")
+    groups = ("test", "sources", "lint", "types", "stubs", "build", "demo", "moto", "bench")
     requirements = Path(session.create_tmp()).resolve() / "requirements.in"
     wanted = [*PYPROJECT["project"]["dependencies"], *dependency_groups(PYPROJECT, *groups)]
     requirements.write_text("\n".join(wanted))
@@ -192,7 +192,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of the module, the tests, the examples and this file, with two checkers."""
+    """Check the types of all files, and of a project with a copy of the module, by two checkers."""
     wanted = [*PYPROJECT["project"]["dependencies"], *dependency_groups(PYPROJECT, "types")]
     _install(session, *wanted)
     session.run("mypy", *TYPED)
@@ -200,6 +200,38 @@ def types(session: nox.Session) -> None:
     # nor the benchmark, which puts a hook in every botocore client.
     checked = [name for name in TYPED if name not in {"test_saver.py", "bench.py"}]
     session.run("pyright", *checked, env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # it is pinned
+    _check_copy(session)
+    _check_copy(session, *dependency_groups(PYPROJECT, "stubs"))
+
+
+def _check_copy(session: nox.Session, *stubs: str) -> None:
+    """Check a project that holds a copy of the module, and has *stubs* of botocore or none.
+
+    What needs an ignored error without them must not be an unused ignore with them.
+    """
+    tmp = Path(session.create_tmp()).resolve() / ("stubs" if stubs else "no-stubs")
+    project, environment = tmp / "project", tmp / "environment"
+    project.mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / f"{MODULE}.py", project / "checkpoints.py")
+    (project / "use.py").write_text(PROJECT)
+    (project / "pyrightconfig.json").write_text("{}")
+    session.run("python", "-m", "venv", str(environment), silent=True)
+    python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+    pip = (python, "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS))
+    session.run(*pip, *PYPROJECT["project"]["dependencies"], *stubs, external=True)
+    with session.chdir(project):
+        # Without a file of settings: of this project's, some hide that botocore has no types.
+        session.run("mypy", "--config-file=", "--strict", "--python-executable", python, ".")
+        options = ("--pythonpath", python, "--project", str(project))
+        session.run("pyright", *options, env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+
+
+PROJECT = """\
+from checkpoints import DynamoDBSaver
+
+saver = DynamoDBSaver("checkpoints", "writes", {"region_name": "us-east-1"})
+version: int = saver.get_next_version(1, None)
+"""
 
 
 @nox.session

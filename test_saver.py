@@ -95,8 +95,7 @@ from langgraph_checkpoint_dynamodb import (
     __version__,
 )
 
-Told = DamagedCheckpointError | UndecodableCheckpointError
-TOLD: Final = (DamagedCheckpointError, UndecodableCheckpointError)
+Told = module._CheckpointError  # damaged or undecodable
 command_line: Any = importlib.import_module(f"{module.__name__}.__main__")
 
 if TYPE_CHECKING:
@@ -130,8 +129,12 @@ QUIRKS: Final[dict[str, frozenset[str]]] = {
     # every request, or many times over, a quarter is tried on it. To it, each write takes a unit.
     "moto": frozenset(
         {
-            "slow in large tables", "slow", "counts no units", "counts bytes otherwise",
-            "names no key in a batch", "compares no types of keys",
+            "slow in large tables",
+            "slow",
+            "counts no units",
+            "counts bytes otherwise",
+            "names no key in a batch",
+            "compares no types of keys",
         }
     ),
     "local": frozenset({"takes no ARN for a name"}),
@@ -4999,17 +5002,21 @@ def test_command_reads_what_another_serializer_wrote(
         (without, "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"),
         (
             wrong,
-            "Bytes can't be decrypted with this key (ValueError); another key wrote them, unless "
-            "somebody has changed them",
+            (
+                "Bytes can't be decrypted with this key (ValueError); another key wrote them, unless "
+                "somebody has changed them"
+            ),
         ),
     ):
         first, *told = each.out.splitlines()
         assert (each.code, each.err) == (1, "")
         assert first.startswith(f"thread {thread_id!r} is UNDECODABLE: ")
         assert told == [
-            f"undecodable: 4 items, such as: {what}: {place}, table "
-            f"{_tables_of(saver)[0]!r}; the data are untouched: read them with the serializer and "
-            f"the key that wrote them; --serde names the serializer"
+            (
+                f"undecodable: 4 items, such as: {what}: {place}, table "
+                f"{_tables_of(saver)[0]!r}; the data are untouched: read them with the serializer and "
+                f"the key that wrote them; --serde names the serializer"
+            )
         ]
     assert (keyless.code, keyless.out) == (1, "")
     assert "LANGGRAPH_AES_KEY" in keyless.err
@@ -7615,7 +7622,7 @@ def _errors_of(*asks: Callable[[], object]) -> list[Told]:
     """Return the error that each of the calls ends in."""
     errors = []
     for ask in asks:
-        with pytest.raises(TOLD) as caught:
+        with pytest.raises(Told) as caught:
             ask()
         errors.append(caught.value)
     return errors
@@ -7635,7 +7642,7 @@ def test_damage_is_told_and_never_shown(world: World, table: int, every: int) ->
         _put_item(saver, damaged)
         try:
             _ask_everything(world.saver(), "thread")
-        except TOLD as error:
+        except Told as error:
             _assert_names_the_place(world, error, "thread")
         except Exception as error:  # noqa: BLE001  any other is a mistake
             wrong.append(f"{what}: {error!r}")
@@ -7943,7 +7950,7 @@ def test_a_forged_item_runs_no_code_and_is_told(
     def ask(method: str, *args: Any, **options: Any) -> None:
         try:
             _sync(world.saver(), method, *args, **options)
-        except TOLD as error:
+        except Told as error:
             told.append(error)
         except DynamoDBSaverError as error:
             unfinished.append(str(error))
@@ -10000,7 +10007,7 @@ def test_encryption_tells_what_is_not_as_it_was_stored(world: World, name: str) 
         assert any(f"namespace {ns!r}, checkpoint {_id(at)!r}" in told for told in everything)
     assert check.items["checkpoint"] == 4
     assert reader.verify("b").damaged == []
-    with pytest.raises(TOLD):
+    with pytest.raises(Told):
         reader.copy_thread("a", "copy")
 
 
@@ -10079,7 +10086,9 @@ def test_encrypted_thread_is_pruned_with_its_key_alone(world: World) -> None:
     assert plain.stats("a").kinds["checkpoint"]["items"] == 4
 
     for remove in (partial(plain.prune, ["a"]), partial(plain.delete_for_runs, ["run-3"])):
-        with pytest.raises(UndecodableCheckpointError, match="give the saver the EncryptedSerializer"):
+        with pytest.raises(
+            UndecodableCheckpointError, match="give the saver the EncryptedSerializer"
+        ):
             remove()
     untouched = [sorted(map(repr, items)) for items in _both(world)] == before
     world.now += 3 * GRACE
@@ -10598,7 +10607,7 @@ def test_documents_change_a_key(
         found = new.get_tuple(stored)
         assert found
         assert found.checkpoint["channel_values"] == {"text": "secret"}
-        with DynamoDBSaver(*no_tables, **options) as wrong, pytest.raises(TOLD):
+        with DynamoDBSaver(*no_tables, **options) as wrong, pytest.raises(Told):
             wrong.get_tuple(stored)
 
 
@@ -11566,8 +11575,7 @@ def test_a_run_that_is_under_way_at_close_ends_with_its_error(
             await closed.wait()
             return {"log": [_words(5000)]}
 
-        builder: Builder = StateGraph(Tally)
-        graph = builder.add_node("node", node).add_edge(START, "node")
+        graph = _in_a_row(Tally, node=node)
         async with make_saver() as saver:
             compiled = graph.compile(checkpointer=saver)
             task = asyncio.create_task(
@@ -11725,7 +11733,7 @@ ARN: Final = "arn:aws-us-gov:dynamodb:us-gov-west-1:123456789012:table/"
     (TABLE_NAMES, {"serde": json}, TypeError(NO_SERDE.format("a module"))),
     (TABLE_NAMES, {"serde": pickle}, TypeError(NO_SERDE.format("a module"))),
     (TABLE_NAMES, {"client_config": {"profile_name": "me"}}, TypeError(PROFILE)),
-    (TABLE_NAMES, {"ttl_seconds": True}, ValueError(NO_TIME.format(True))),
+    (TABLE_NAMES, {"ttl_seconds": True}, ValueError(NO_TIME.format("True").replace("'True'", "True"))),
     (TABLE_NAMES, {"max_workers": True}, ValueError("max_workers must be at least 1, not True")),
     (TABLE_NAMES, {"cache_bytes": True}, ValueError(NO_BYTES.replace("-1", "True"))),
     (TABLE_NAMES, {"consistent_read": "no"}, TypeError("consistent_read must be True or False, not 'no'")),
@@ -11740,10 +11748,11 @@ def test_constructor_refuses_what_it_took_before(
     idle_client: Any, names: Any, options: dict[str, Any], error: Exception
 ) -> None:
     """Each of these made a saver that failed later, or expired everything after a second."""
-    client = {} if "client_config" in options else {"client": idle_client}
+    if "client_config" not in options:
+        options = {**options, "client": idle_client}
 
     with _raises_exactly(error):
-        DynamoDBSaver(*names, **client, **options)
+        DynamoDBSaver(*names, **options)
 
 
 def test_constructor_takes_an_arn(idle_client: Any) -> None:
@@ -11775,10 +11784,12 @@ def test_swapped_tables_are_told_without_a_permission_of_their_own(
     """A policy for graphs does not allow DescribeTable, and errors were raw then."""
     del endpoint
     saver = make_saver(tables[::-1])
-    arguments = {**METHODS, "warm": lambda _: (), "delete_thread": lambda _: ("t",)}[method]
+    arguments = {"warm": (), "delete_thread": ("t",)}.get(method)
+    if arguments is None:
+        arguments = METHODS[method](_config(thread_id))
 
     with Requests(saver) as requests, pytest.raises(DynamoDBSaverError, match="are they swapped"):
-        _sync(saver, method, *arguments(_config(thread_id)))
+        _sync(saver, method, *arguments)
 
     assert "DescribeTable" not in requests.names
 
@@ -11858,20 +11869,20 @@ class _Json:
         (
             _aes(),
             _aes(b"w" * 32),
-            "Bytes can't be decrypted with this key (ValueError); another key wrote them, unless "
-            "somebody has changed them",
+            ("Bytes can't be decrypted with this key (ValueError); another key wrote them, unless "
+            "somebody has changed them"),
         ),
         (
             None,
             _aes(),
-            "An item is not encrypted, and this saver's serde encrypts: it is forged, or its "
-            "thread began without encryption and has to be moved by copy_from() into new tables",
+            ("An item is not encrypted, and this saver's serde encrypts: it is forged, or its "
+            "thread began without encryption and has to be moved by copy_from() into new tables"),
         ),
         (
             None,
             _Json(),
-            "Bytes of type 'msgpack' can't be decoded (NotImplementedError); another serializer "
-            "may have written them",
+            ("Bytes of type 'msgpack' can't be decoded (NotImplementedError); another serializer "
+            "may have written them"),
         ),
     ],
     ids=["no key", "another key", "a key for plain items", "another serializer"],
@@ -11915,7 +11926,9 @@ def test_an_ancestor_that_is_undecodable_is_not_called_missing(
         module._CheckpointKey(thread_id, "", _id(2)), _id(1),
         {**_checkpoint(2), "channel_versions": {"delta": 1}}, metadata, {}, 0, b"",
     )  # fmt: skip
-    sealer = module._Sealer(thread_id, module._Codec(after.serde), module._Base((), b""), (0, 0), 0.0)
+    sealer = module._Sealer(
+        thread_id, module._Codec(after.serde), module._Base((), b""), (0, 0), 0.0
+    )
     _put_item(after, module._encode_record(record, sealer))
 
     found = after.verify(thread_id)
@@ -11946,8 +11959,8 @@ def _put_javascript(
     if write:
         channel, written = write
         key = module._writes_key(f"{thread_id}:::{_id(1)}:::", "task:::0")
-        data = {"type": {"S": "json"}, "value": {"B": json.dumps(written).encode()}}
-        _put_item(saver, {**key, "channel": {"S": channel}, **data})
+        value = {"B": json.dumps(written).encode()}
+        _put_item(saver, {**key, "channel": {"S": channel}, "type": {"S": "json"}, "value": value})
     return _config(thread_id, 1)
 
 
@@ -11966,14 +11979,14 @@ def test_sends_of_the_javascript_saver_are_not_dropped(
         "step of the thread in JavaScript, and go on in Python after it"
     )
 
-    for ask in (
-        lambda: call(saver, "get_tuple", config),
-        lambda: call(saver, "list", _config(thread_id)),
-        lambda: call(graph, "get_state", _config(thread_id, ns=None)),
-        lambda: call(graph, "invoke", None, _config(thread_id, ns=None)),
+    for target, method, *arguments in (
+        (saver, "get_tuple", config),
+        (saver, "list", _config(thread_id)),
+        (graph, "get_state", _config(thread_id, ns=None)),
+        (graph, "invoke", None, _config(thread_id, ns=None)),
     ):
         with pytest.raises(UndecodableCheckpointError) as raised:
-            ask()
+            call(target, method, *arguments)
         assert str(raised.value) == told
 
 
@@ -11993,9 +12006,7 @@ def test_a_thread_of_the_javascript_saver_goes_on(
 
 
 @WITHOUT_A_SERVER
-@pytest.mark.parametrize(
-    "method", ["put", "put_writes", "metadata"]
-)
+@pytest.mark.parametrize("method", ["put", "put_writes", "metadata"])
 def test_what_can_not_be_serialized_is_named(
     call: Call, idle_saver: DynamoDBSaver, method: str
 ) -> None:
@@ -12007,7 +12018,10 @@ def test_what_can_not_be_serialized_is_named(
         arguments, what = (_config("alice", 1), writes, "task"), "channel 'files' of thread 'alice'"
     elif method == "put":
         checkpoint = _checkpoint(1, {"log": [], "files": [Unknown()]})
-        arguments, what = (_config("alice"), checkpoint, {}, {}), "channel 'files' of thread 'alice'"
+        arguments, what = (
+            (_config("alice"), checkpoint, {}, {}),
+            "channel 'files' of thread 'alice'",
+        )
     else:
         method, what = "put", "metadata of thread 'alice'"
         arguments = (_config("alice"), _checkpoint(1), {"who": Unknown()}, {})
@@ -12103,14 +12117,24 @@ def test_command_check_names_what_is_denied(
         module.DeniedAction("dynamodb:BatchWriteItem", checkpoints),
         module.DeniedAction("dynamodb:Query", writes),
     )
-    monkeypatch.setattr(DynamoDBSaver, "check", lambda _, thread_id: denied if thread_id == "t/1" else ())
-    told, as_json = command("check", "--thread", "t/1"), command("check", "--thread", "t/1", "--json")
+    monkeypatch.setattr(
+        DynamoDBSaver, "check", lambda _, thread_id: denied if thread_id == "t/1" else ()
+    )
+    told, as_json = (
+        command("check", "--thread", "t/1"),
+        command("check", "--thread", "t/1", "--json"),
+    )
 
     assert well == (0, "allowed: all that a graph needs\n", "")
     assert told == (
         1,
-        f"denied: dynamodb:BatchWriteItem on table {checkpoints!r}\n"
-        f"denied: dynamodb:Query on table {writes!r}\n",
+        (
+            f"denied: dynamodb:BatchWriteItem on table {checkpoints!r}\n"
+            f"denied: dynamodb:Query on table {writes!r}\n"
+        ),
         "",
     )
-    assert (as_json.code, as_json.rows[0]["denied"][1]) == (1, {"action": "dynamodb:Query", "table_name": writes})
+    assert (as_json.code, as_json.rows[0]["denied"][1]) == (
+        1,
+        {"action": "dynamodb:Query", "table_name": writes},
+    )
