@@ -5192,7 +5192,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Raises:
             ValueError: *thread_id* can be no key.
             DynamoDBSaverError: a table is not there, or has other keys.
-        Cost: 7 requests; 3 read units and 3 write units.
+        Cost: 7 requests; at most 4 read units and 3 write units.
         """
         return tuple(_denied(self._store, _thread_id(thread_id)))
 
