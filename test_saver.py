@@ -10497,6 +10497,8 @@ def test_documents_name_timeouts_and_retries(make_saver: MakeSaver, endpoint: En
     config = make_saver(client_config=endpoint.client_config).client.meta.config
     attempts = config.retries["total_max_attempts"]
     pauses = [2**number for number in range(attempts - 1)]
+    short_pauses = [25 * pause for pause in pauses]
+    seconds = sum(short_pauses) / 1000
     own_pauses = [min(5.0, 0.05 * 2**number) for number in range(1, attempts)]
 
     for text in (
@@ -10504,8 +10506,9 @@ def test_documents_name_timeouts_and_retries(make_saver: MakeSaver, endpoint: En
         f"| time to read an answer | {config.read_timeout} seconds |",
         f"| attempts | {attempts}, in botocore's {config.retries['mode']} mode |",
         "up to {}, {}, {}, {} and {} seconds".format(*pauses),
-        f"can take {attempts * config.read_timeout + sum(pauses)} seconds",
-        f"{attempts} attempts of {config.read_timeout} seconds, and up to {sum(pauses)} seconds of",
+        "up to {}, {}, {}, {} and {} milliseconds".format(*short_pauses),
+        f"can take {round(attempts * config.read_timeout + seconds)} seconds",
+        f"{attempts} attempts of {config.read_timeout} seconds, and up to {seconds:.1f} seconds of",
         f"at most {sum(pauses)} seconds if",
         f"and {int(sum(own_pauses))} seconds if DynamoDB",
     ):
@@ -10537,8 +10540,7 @@ def test_documents_name_tables_by_arn(
             return
         _put(saver, _config(thread_id), 1)
         saver.put_writes(_config(thread_id, 1), [("channel", os.urandom(2**20))], "task")
-
-    assert lone_saver.verify(thread_id) == saver.verify(thread_id)
+        assert lone_saver.verify(thread_id) == saver.verify(thread_id)
 
 
 def test_documents_show_the_settings_of_the_agent_server() -> None:
@@ -10755,6 +10757,7 @@ CALLS_OF: Final[dict[str, Callable[[DynamoDBSaver], Any]]] = {
     "verify": lambda saver: _operate(saver, "verify"),
     "setup": lambda saver: saver.setup(run_index=True),
     "warm": lambda saver: saver.warm(),
+    "check": lambda saver: saver.check(),
 }
 
 
@@ -12138,3 +12141,52 @@ def test_command_check_names_what_is_denied(
         1,
         {"action": "dynamodb:Query", "table_name": writes},
     )
+
+
+@ONE_SERVER
+def test_documents_count_units_beside_setup(
+    endpoint: Endpoint, no_tables: Tables, thread_id: str
+) -> None:
+    """The hooks of the document asked all operations for units, and setup() ended in a KeyError."""
+    printed: list[tuple[Any, ...]] = []
+    code = _code(OPERATING, "python", "ReturnConsumedCapacity")
+
+    with DynamoDBSaver(*no_tables, endpoint.client_config, ttl_seconds=60) as saver:
+        _run_code(code, print=lambda *args: printed.append(args), Any=Any, saver=saver)
+        saver.setup(run_index=True)
+        _put(saver, _config(thread_id), 1, {"text": _words(9000)})
+        saver.delete_thread(thread_id)
+        list(saver.threads())
+
+    assert {name for name, *_ in printed} >= {"PutItem", "Query", "BatchWriteItem", "Scan"}
+
+
+@ONE_SERVER
+@pytest.mark.usefixtures("aws_environment")
+def test_documents_async_forms_leave_the_event_loop_free(no_tables: Tables) -> None:
+    """The README's, and that of the page about the Agent Server, which allows no blocking call."""
+    readme, server = (
+        _code(DOCUMENTS[name], "python", "async with").replace(
+            '"checkpoints", "writes"', repr(no_tables)[1:-1]
+        )
+        for name in ("README.md", "docs/agent-server.md")
+    )
+    with DynamoDBSaver(*no_tables) as saver:
+        saver.setup()
+    graph = _in_a_row(Chat, node=lambda _: {}).compile
+    given = {"DynamoDBSaver": DynamoDBSaver, "HumanMessage": HumanMessage, "alice": _config("a")}
+    builder = SimpleNamespace(compile=lambda checkpointer: graph(checkpointer=checkpointer))
+    main = _run_code(readme, builder=builder, **given)["main"]
+    checkpointer = _run_code(server)["checkpointer"]
+
+    async def use() -> Any:
+        await main()
+        async with checkpointer() as saver:
+            return await saver.aget_tuple(_config("a"))
+
+    with blockbuster_ctx():
+        found = asyncio.run(use())
+
+    assert [each.content for each in found.checkpoint["channel_values"]["messages"]] == [
+        "hello again"
+    ]
