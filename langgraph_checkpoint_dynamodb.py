@@ -322,7 +322,7 @@ class DamagedCheckpointError(_CheckpointError):
 class UndecodableCheckpointError(_CheckpointError):
     """A checkpoint or write is stored that this saver's serializer or key can't decode.
 
-    That is no damage: another serializer or key wrote it. ``thread_id``, ``checkpoint_ns``,
+    That is not damage: a different serializer or key wrote it. ``thread_id``, ``checkpoint_ns``,
     ``checkpoint_id`` and ``table_name`` say where.
     """
 
@@ -408,9 +408,9 @@ class _Client:
 
     @contextmanager
     def in_use(self) -> Iterator[Any]:
-        """Give the client for one request, once it has a connection for it.
+        """Give the client for one request, once it has a free connection.
 
-        Of more at once, urllib3 would open connections, throw them away, and warn of each.
+        For more requests at once, urllib3 would open connections, drop them, and warn of each.
         """
         client = self.get()
         with self._free:
@@ -585,7 +585,7 @@ def _lean_session() -> Any:
 # side; and what setup() asks for.
 
 
-# What DynamoDB and its emulators say of a table whose keys are others than those of a request: "The
+# Messages of DynamoDB and its emulators about a table with keys other than the request's: "The
 # provided key element does not match the schema", "Query condition missed key schema element:
 # thread_id", "One or more parameter values were invalid: Missing the key thread_id in the item".
 _OTHER_KEYS: Final = re.compile(
@@ -593,14 +593,14 @@ _OTHER_KEYS: Final = re.compile(
     "|number of conditions on the keys|Query key condition not supported|starting key is invalid"
     "|Exclusive Start Key"
 )
-# And of keys of another type: "... Type mismatch for key thread_id expected: N actual: S".
+# About a key of a different type: "... Type mismatch for key thread_id expected: N actual: S".
 _OTHER_TYPES: Final = re.compile(
     "Type mismatch for key|parameter type does not match schema|Type mismatch for attribute"
 )
 # "Aggregated size of all range keys has exceeded the size limit of 1024 bytes". An index refuses an
 # attribute that is too long for a key of it: https://docs.aws.amazon.com/amazondynamodb/latest/
-# developerguide/GSI.OnlineOps.ViolationDetection.html. So do both emulators, if the item has the
-# other key or not.
+# developerguide/GSI.OnlineOps.ViolationDetection.html. Both emulators do so whether the item has
+# the index's other key or not.
 _LONG_KEYS: Final = re.compile("size of all range keys|Size of hashkey|Size limit exceeded")
 
 
@@ -770,12 +770,12 @@ class _Table:
         message = _response(error)["Error"]["Message"]
         if _OTHER_KEYS.search(message):
             raise DynamoDBSaverError(
-                f"Table {self.name!r} has other keys than {self.keys[0]!r} and {self.keys[1]!r}, "
+                f"Table {self.name!r} has keys other than {self.keys[0]!r} and {self.keys[1]!r}, "
                 f"both of type S ({message}); check the tables' names: are they swapped?"
             ) from error
         if _OTHER_TYPES.search(message):
             raise DynamoDBSaverError(
-                f"Table {self.name!r} has a key of another type than S ({message}); create another "
+                f"Table {self.name!r} has a key of a type other than S ({message}); create another "
                 f"table with setup()"
             ) from error
         if _LONG_KEYS.search(message):
@@ -1577,8 +1577,8 @@ class _PlainSerde:
         return self._plain.loads_typed(data)
 
 
-# What msgpack, JSON and pickle raise; what else a serde may, as of a service that it asks for a
-# key, is not about the value.
+# The exceptions of msgpack, JSON and pickle. Others are not about the value: a serde may ask a
+# service for a key.
 _NOT_SERIALIZABLE: Final = (
     AttributeError, OverflowError, PicklingError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
@@ -2705,7 +2705,7 @@ class _Store:
         _renewed_after_fork(self)
 
     def after_fork(self) -> None:
-        """Know nothing: another thread of the parent may have been about to change it."""
+        """Start with an empty cache: a thread of the parent may have been changing the old one."""
         self.cache = _Cache(self._cache_bytes)
         self._lock = threading.Lock()
         #: Who stores a segment just now, or an item that names it.
@@ -4723,7 +4723,7 @@ class _Inspector:
     ) -> Iterator[DamagedCheckpointError]:
         """Return an error for each checkpoint with a DeltaChannel that can't be rebuilt.
 
-        What an ancestor lacks that can't be decoded is not known.
+        An ancestor that can't be decoded may hold any channel.
         """
         intact = {key: summary for key, summary in summaries.items() if summary}
         delta_channels = {name for each in intact.values() for name in each.pending_deltas}
@@ -5021,7 +5021,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
     Raises:
         TypeError: *client_config* is no mapping or has an unknown option, *client* is no
-            low-level client of DynamoDB, *serde* does not serialize, or *consistent_read* is no
+            low-level client of DynamoDB, *serde* does not serialize, or *consistent_read* is not a
             boolean.
         ValueError: both *client* and *client_config* are given, an option is named twice, a table
             has a name that DynamoDB does not allow, both have the same, or a number is out of range

@@ -1935,7 +1935,7 @@ def test_swapped_tables_are_told(
 
     cause: Any = told.value.__cause__
     assert str(told.value) == (
-        f"Table {tables[1]!r} has other keys than 'thread_id' and 'checkpoint_id', both of type S "
+        f"Table {tables[1]!r} has keys other than 'thread_id' and 'checkpoint_id', both of type S "
         f"({cause.response['Error']['Message']}); check the tables' names: are they swapped?"
     )
 
@@ -4950,7 +4950,7 @@ def test_command_says_which_table_is_wrong(
 
     line = f"error: Table {left!r} has items without the key 'thread_id'; {names}"
     assert scanned == (1, "", line)
-    line = f"error: Table {left!r} has other keys than 'thread_id' and 'checkpoint_id', "
+    line = f"error: Table {left!r} has keys other than 'thread_id' and 'checkpoint_id', "
     assert (shown.code, shown.out) == (1, "")
     assert shown.err.startswith(line)
     assert shown.err.endswith(names)
@@ -11822,7 +11822,7 @@ def test_a_key_of_another_type_is_told(
 
     cause: Any = told.value.__cause__
     assert str(told.value) == (
-        f"Table {no_tables[0]!r} has a key of another type than S "
+        f"Table {no_tables[0]!r} has a key of a type other than S "
         f"({cause.response['Error']['Message']}); create another table with setup()"
     )
 
