@@ -438,9 +438,8 @@ def _client_options(client_config: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in client_config.items():
         if name == "profile_name":
             raise TypeError(
-                f"client_config has no option 'profile_name', which is one of a boto3 session; "
-                f'pass client=boto3.Session(profile_name={value!r}).client("dynamodb"), or set '
-                f"AWS_PROFILE"
+                "client_config has no option 'profile_name', which is one of a boto3 session; pass "
+                'client=boto3.Session(profile_name=...).client("dynamodb"), or set AWS_PROFILE'
             )
         if (option := _CLIENT_OPTIONS.get(name)) is None:
             known = ", ".join(sorted(_CLIENT_OPTIONS))

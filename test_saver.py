@@ -8054,7 +8054,8 @@ def test_a_malformed_record_is_told_by_every_read(world: World, name: str) -> No
         lambda: reader.delete_for_runs(["run"]),
     ):
         assert (error.thread_id, error.checkpoint_id) == ("thread", _id(2))
-    (told,) = reader.verify("thread").damaged
+    check = reader.verify("thread")
+    (told,) = check.damaged + check.undecodable
     assert f"checkpoint {_id(2)!r}" in told
     # Which segments an item names, it says outside of its record.
     names = forged.get("segments", {}).get("B", b"")
@@ -9538,6 +9539,45 @@ def _put_large_metadata(world: World) -> None:
     _put(_secretive(world), _config("thread"), 1, note=SECRET + random.randbytes(500_000).hex())
 
 
+@_later
+def _closed(world: World, call: Call) -> None:
+    """Ask a saver that is closed."""
+    saver = _full(world)
+    saver.close()
+    call(saver, "get_tuple", _config("thread"))
+
+
+def _swapped(world: World) -> None:
+    """Put a value into tables that are swapped."""
+    world.tables.reverse()
+    _tell_all(_secretive(world), _secret_config())
+
+
+@_later
+def _on_other_tables(world: World, thread_id: str, **options: Any) -> None:
+    """Put a value into a table whose keys have another type, or that has an index."""
+    with _tables(world.plain, make=False) as names:
+        if options:
+            DynamoDBSaver(*names, client=world.plain).setup(**options)
+        else:
+            world.plain.create_table(
+                TableName=names[0],
+                BillingMode="PAY_PER_REQUEST",
+                KeySchema=module._key_schema(TABLE_KEYS[0]),
+                AttributeDefinitions=[
+                    {"AttributeName": name, "AttributeType": "B"} for name in TABLE_KEYS[0]
+                ],
+            )
+        with DynamoDBSaver(*names, client=world.plain) as saver:
+            _put(saver, _config(thread_id), 1, {"x": SECRET})
+
+
+def _of_javascript(world: World) -> None:
+    """Read a Send of the JavaScript saver."""
+    sends = {"pending_sends": [{"node": SECRET, "args": SECRET}]}
+    _secretive(world).get_tuple(_put_javascript(world.saver(), "thread", sends, None))
+
+
 class _Unknown:
     """A type that no serde knows, and that shows a secret."""
 
@@ -9589,7 +9629,7 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _malformed(checkpoint=_bomb()),
     _attacked("a flipped first byte"), _attacked("a flipped byte of a write"),
     _attacked("a write of another task"), _attacked("a write in plain"),
-    _attacked("a write of layout 0"),
+    _attacked("a write of layout 0"), _attacked("a segment in plain"),
     _encrypted("aes"), _in_plain_of_layout_0, _encrypted("a\0b"),
     _on_tables(), _index_denied,
     _made("same", "same", client_config=_SECRET_KEY), _made("", "writes", client_config=_SECRET_KEY),
@@ -9597,6 +9637,12 @@ _TOLD: Final[tuple[_Told, ...]] = (
     _made(client=1, client_config=_SECRET_KEY), _made(client_config=SECRET), _made(client=SECRET),
     lambda world: _secretive(world, nonsense=SECRET),
     lambda world: _secretive(world, secretAccessKey=SECRET),
+    lambda world: _secretive(world, profile_name=SECRET),
+    _made("a b", "writes", client_config=_SECRET_KEY), _made(serde=json, client_config=_SECRET_KEY),
+    _made(client_config=_SECRET_KEY, consistent_read=0),
+    lambda world: pickle.dumps(_full(world)), _of_javascript,
+    _closed(_sync), _closed(_async), _swapped, _on_other_tables("t"),
+    _on_other_tables("t" * 1025, run_index=True),
     _set_up(
         1,
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -11725,7 +11771,7 @@ NO_SERDE: Final = (
 )
 PROFILE: Final = (
     "client_config has no option 'profile_name', which is one of a boto3 session; pass "
-    "client=boto3.Session(profile_name='me').client(\"dynamodb\"), or set AWS_PROFILE"
+    'client=boto3.Session(profile_name=...).client("dynamodb"), or set AWS_PROFILE'
 )
 ARN: Final = "arn:aws-us-gov:dynamodb:us-gov-west-1:123456789012:table/"
 
