@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What real LangGraph graphs cost through this saver and through langgraph-checkpoint-aws.
 
-    nox -s bench -- --quick         # all workloads, one timed run of each
-    nox -s bench                    # three timed runs of each
-    nox -s bench -- chat fanout     # some workloads
-    nox -s bench -- --savers this,aws --pictures docs chat
+    nox -s bench -- --quick                         # all workloads, one timed run of each
+    nox -s bench -- --pictures docs chat fanout     # some, three timed runs of each
 
 DynamoDB Local is at $DYNAMODB_LOCAL_URL. A workload runs with each saver in a process of its own,
 first to count, then to take times. A timed run sleeps 5 ms before each request in the thread that
@@ -131,6 +129,7 @@ class Meter:
 
     def __init__(self, *, is_counting: bool) -> None:
         self.is_counting = is_counting
+        self.latency_seconds = LATENCY_SECONDS
         self.step: Cost | None = None
         self.write_units = 0.0  # those outside of steps too
         self.has_deleted = False
@@ -154,7 +153,7 @@ class Meter:
 
     def _delay(self, **_: Any) -> None:
         if self.step and not self.is_counting:
-            time.sleep(LATENCY_SECONDS)
+            time.sleep(self.latency_seconds)
 
     def _end(self, context: Any, parsed_response: Any, **_: Any) -> None:
         name, body, start = context["bench"]
@@ -238,7 +237,7 @@ class Run:
         self.is_counting = is_counting
         self.costs: dict[str, Cost] = {}
         self.dice = random.Random(7)
-        self._name, self._meter = saver, Meter(is_counting=is_counting)
+        self._name, self.meter = saver, Meter(is_counting=is_counting)
         self._prefix = f"bench-{uuid.uuid4().hex[:12]}"
         self._client: Any = botocore.session.get_session().create_client("dynamodb")
         self._deadline = time.monotonic() + LIMIT_SECONDS
@@ -250,13 +249,12 @@ class Run:
         """Go on with new tables, so that a step's figures are its own."""
         self._tables = f"{self._prefix}-{uuid.uuid4().hex[:6]}"
         self._threads: list[str] = []
-        self._meter.write_units, self._meter.has_deleted = 0, False
+        self.meter.write_units, self.meter.has_deleted = 0, False
 
     def fresh_saver(self, **options: Any) -> Any:
         """Make a saver that knows no thread yet, as a new process would."""
         self._newest = SAVERS[self._name](self._tables, **options)
-        if hasattr(self._newest, "client"):
-            self._meter.hook(self._newest.client)
+        self.meter.hook(self._newest.client)
         return self._newest
 
     def config(self, thread_id: str | None = None) -> Any:
@@ -268,7 +266,7 @@ class Run:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Measure the block; an error is its result."""
-        cost = self.costs[name] = self._meter.step = Cost()
+        cost = self.costs[name] = self.meter.step = Cost()
         self._cpu_ms = {}
         cpu, start = time.process_time(), time.perf_counter()
         try:
@@ -276,7 +274,7 @@ class Run:
         except Exception as error:  # noqa: BLE001  it is the figure
             cost.failure = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
         finally:
-            self._meter.step = None
+            self.meter.step = None
         if self.is_counting:
             cost.stored_bytes = self._stored_bytes()
             cost.amplification = self._amplification() if cost.write_units else None
@@ -298,7 +296,7 @@ class Run:
         """Note what a conversation has cost so far."""
         if time.monotonic() > self._deadline:
             raise TimeoutError(f"cut after {turn} turns and {LIMIT_SECONDS} seconds")
-        if (cost := self._meter.step) and self.is_counting:
+        if (cost := self.meter.step) and self.is_counting:
             cost.by_turn.append((cost.write_units, self._stored_bytes()))
 
     def _stored_bytes(self) -> int:
@@ -308,10 +306,10 @@ class Run:
 
     def _amplification(self) -> float | None:
         """Divide the units written to these tables by those of their items, if none was deleted."""
-        if self._name != THIS or self._meter.has_deleted:
+        if self._name != THIS or self.meter.has_deleted:
             return None
         stored = sum(self._newest.stats(name).total["write_units"] for name in self._threads)
-        return self._meter.write_units / stored if stored else None
+        return self.meter.write_units / stored if stored else None
 
     def tables(self) -> list[str]:
         """Name the tables that are in use."""
@@ -487,8 +485,8 @@ def swarm(run: Run, turns: int = 25) -> None:
         def hand_over(state: Any) -> Any:
             if not state["messages"][-1].tool_calls:
                 return {}
-            said = [*state["messages"], _tool_message(state, f"over to {peer}")]
-            return Command(Command.PARENT, {"messages": said, "active": peer}, goto=peer)
+            update = {"messages": [*state["messages"], _tool_message(state, peer)], "active": peer}
+            return Command(graph=Command.PARENT, update=update, goto=peer)
 
         return _chain(_graph(active=str), model=model, hand_over=hand_over).compile()
 
@@ -622,9 +620,10 @@ def coroutines(run: Run) -> None:
 # What one node a turn costs in states of several kinds. The question comes with the input, the
 # answer from the node. A state without a reducer goes in and out whole.
 
+_dice = random.Random(5)
 POOL = prose(random.Random(5), 500_000)
 LONG_TEXT = POOL[: 60 * 1024]
-FILES = {f"src/file{n:02}.py": LONG_TEXT[600 * n : 600 * n + 600] for n in range(80)}
+FILES = {f"src/file{n:02}.py": prose(_dice, 600) for n in range(80)}
 DataclassChat: Any = make_dataclass("DataclassChat", ["messages"])
 DataclassChat.__module__ = __name__  # where a serde looks
 PydanticChat: Any = create_model("PydanticChat", __module__=__name__, messages=(list[Any], []))
@@ -722,13 +721,13 @@ def shapes(run: Run) -> None:
 
 
 def _talk(run: Run, shape: Shape, saver: Any, config: Any) -> None:
-    dice, state = random.Random(5), None
+    dice, state = random.Random(6), None
 
     def answer(found: Any) -> Any:
         return shape.add(found, prose(dice, ANSWER_CHARACTERS))
 
     def respond(question: str, *, previous: Any = None) -> Any:
-        return entrypoint.final(value=None, save=answer(shape.add(previous, question)))
+        return entrypoint.final(value=question, save=answer(shape.add(previous, question)))
 
     graph: Any = entrypoint(checkpointer=saver)(respond)
     if shape.state:
@@ -749,7 +748,7 @@ def _state(saver: Any, config: Any) -> Any:
 
 GROWTH = {0.3: 3.3, 1.1: 3.6, 10: 4.5, 50: 6.0}
 CHANNELS = {100: 25.0, 500: 120.0}
-APPENDS = {0.2: 2.0, 1: 2.0, 10: 2.0}
+APPENDS = {0.2: 6.5, 1: 2.5, 10: 2.0}
 PUTS = 20
 
 
@@ -816,7 +815,7 @@ def channels(run: Run) -> None:
 
 def cpu(run: Run) -> None:
     """CPU of single calls; puts beside the serde's dumps_typed of the same value."""
-    dice, repeats = run.dice, 2 if run.is_counting else 15
+    dice, repeats, run.meter.latency_seconds = run.dice, 2 if run.is_counting else 15, 0
     for megabytes in APPENDS:
         history = [_message(dice, AIMessage) for _ in range(int(megabytes * 1000))]
         thread = Thread(run, messages=history)
@@ -971,9 +970,10 @@ def print_bills(results: Results) -> None:
 
 
 def _bill(costs: Iterable[Mapping[str, Any]]) -> str:
-    if any(cost["failure"] for cost in costs):
-        return "fails"
-    return f"{sum(map(dollars_per_thousand, costs)):,.3f}" if costs else ""
+    paid = [dollars_per_thousand(cost) for cost in costs if not cost["failure"]]
+    failed = sum(bool(cost["failure"]) for cost in costs)
+    fails = f"{failed} steps fail" if failed else ""
+    return f"{sum(paid):,.3f} {fails}" if paid else fails
 
 
 # -- Goals --------------------------------------------------------------------------------------
