@@ -65,7 +65,8 @@ def _register(client: Any, name: str, hook: Callable[..., Any]) -> None:
 
     is_async = inspect.iscoroutinefunction(type(client)._make_api_call)  # noqa: SLF001
     is_delay = name.startswith("before-send")  # it sleeps, which would stop the event loop
-    client.meta.events.register(name, hook_in_thread if is_async and is_delay else hook)
+    # First, as botocore takes the first answer, and boto3's tables give one.
+    client.meta.events.register_first(name, hook_in_thread if is_async and is_delay else hook)
 
 
 def _skamalj(tables: str) -> Any:
@@ -100,17 +101,19 @@ PEERS: dict[str, Callable[..., Any]] = {
 
 def main() -> None:
     """Measure as bench.py does."""
-    clients = Clients()
+    clients, hook = Clients(), bench.Meter.hook
     clients.install()
 
-    def make_with_clients(make: Callable[..., Any], tables: str) -> Any:
+    def make_anew(make: Callable[..., Any], tables: str) -> Any:
         clients.forget()
-        saver = make(tables)
-        saver.client = clients
-        return saver
+        return make(tables)
 
+    def hook_all(meter: bench.Meter, _: Any) -> None:
+        hook(meter, clients)
+
+    setattr(bench.Meter, "hook", hook_all)  # noqa: B010  mypy takes no method for a variable
     bench.SAVERS.clear()
-    bench.SAVERS.update({name: partial(make_with_clients, make) for name, make in PEERS.items()})
+    bench.SAVERS.update({name: partial(make_anew, make) for name, make in PEERS.items()})
     bench.main()
 
 
