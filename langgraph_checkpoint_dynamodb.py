@@ -9,76 +9,104 @@
     graph.invoke({"messages": [("user", "hello")]}, config)
     graph.get_state(config)  # any process, any time later
 
+Words (those of backup programs such as restic and borg):
+
+    chunk        a piece of a value's bytes, at most 256 KB; it never changes
+    chunk id     16 bytes: the BLAKE2b digest of a chunk's bytes
+    recipe       how a value's bytes are made: a row of bytes and of chunk ids
+    manifest     what a checkpoint's item holds: the checkpoint without its values, the metadata,
+                 and for each channel a recipe
+    chunk index  what this process knows of the chunks that a thread has stored
+    token        8 random bytes that all items of a thread carry; a thread that was deleted and
+                 begun anew has others
+    tombstone    an item that lists the ids of chunks which just lost a reference
+    marker       an item that hides a thread while it is deleted or copied to
+
+The module in ten sentences: 1. A checkpoint item is a manifest. 2. A recipe's bytes and chunks,
+joined, are what the serde wrote. 3. Content alone decides where a chunk ends, so equal content
+gives equal chunks. 4. Chunks are stored before the item that refers to them. 5. The chunk index
+says which are stored or on their way, and only the rest is sent. 6. Content too large for its item
+is chunked itself, and the item holds its recipe. 7. A write item holds a task's pending writes in
+the same form. 8. An item is shown for its time to live, and stored, with all that it needs, to the
+end of a period after that. 9. A marker hides a thread while it is deleted or copied to. 10. Prune
+deletes checkpoints at once, and a chunk only when nothing has referred to it for an hour.
+
+Invariants:
+
+ 1. An item must be written only when every chunk that it refers to is durable.
+ 2. A chunk, a write and an ancestor that a DeltaChannel needs must live at least as long as the
+    checkpoint that needs them is shown.
+ 3. Nothing of a thread must be shown longer than something newer of it.
+ 4. Reads must see the writes before them, unless the saver was told otherwise. Chunks are read at
+    half the price, and those not found once more consistently.
+ 5. A missing chunk or a broken item must be an exception that names thread, namespace and
+    checkpoint.
+ 6. Expired items must never be returned, and two different (thread, namespace, id) never share a
+    key.
+ 7. A deletion, copy, prune or set_ttl that was cut off must finish when it is called again, or say
+    in one sentence why not.
+ 8. Retrying must be bounded by lack of progress, never by the size of the job.
+ 9. Whatever passes the argument checks must fit; what can't is refused before the first request.
+10. Sizes, counts and depth of what comes out of a table must be checked before it is decoded.
+
 Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the range key
 ``checkpoint_id``; the writes table has ``thread_id_checkpoint_id_checkpoint_ns`` and
 ``task_id_idx``; all four are strings. The hash key is the thread's id in both. ``<ns>`` is
-``<length>:<namespace>:``; ``<checkpoint>`` is the range key of a checkpoint's item.
+``<length>:<namespace>:``, the length counted in characters; ``<checkpoint>`` is the range key of a
+checkpoint's item; ``<chunk id>`` is 32 hex digits; ``<ttl>`` and ``<idx>`` are decimal.
 
     table        item        range key                     other attributes (? = not on every item)
     -----------  ----------  ----------------------------  ----------------------------------------
-    checkpoints  checkpoint  <id>                          checkpoint_ns parent_checkpoint_id? type
-                                                           checkpoint? body? segments? lists?
-                                                           digest run_id? ttl?
+    checkpoints  checkpoint  <id>                          checkpoint_ns parent_checkpoint_id?
+                                                           run_id? type blob shown_until? ttl?
+                                                           copied?
     checkpoints  subgraph    ~c<ns><id>                    the same
-    checkpoints  pruned      ~p<uuid>                      segments stored_at ttl
-    checkpoints  segment     ~s<digest>[:<expiry>]         segment stored_at ttl?
-    checkpoints  veil        }                             checkpoint_ns veil through
-    checkpoints  sub-veil    ~c<ns>}                       the same
-    writes       write       <checkpoint>:::<task>:::<idx> task_path idx type writes? body?
-                                                           segments? lists? digest stored_at ttl?
-
-Bytes, each encoded by the serde's ``dumps_typed`` (its type is the attribute ``type``), then packed
-(rule 7):
-
-    checkpoint  [checkpoint, metadata, {channel: value}, whether the metadata held the thread's id,
-                secret]: that id is read from the hash key, so that a copy carries its own; the
-                secret is empty but for rule 11
-    writes      [[idx, channel, *value], ...]
-    value       type, then each part of its bytes: some, or [skip, first, count, ...]: the segments
-                whose names are numbers first, first + 1, ..., joined from byte skip on
-    names       for each segment 16 bytes of digest and 5 of expiry, big-endian, not packed: those
-                in ``lists`` hold the first names of the item, those in ``segments`` the rest; those
-                in ``body`` hold what would be in ``checkpoint`` or ``writes``
+    checkpoints  tombstone   ~t<uuid>                      chunks stored_at ttl
+    checkpoints  chunk       ~x<chunk id>[:<ttl>]          blob stored_at ttl?
+    checkpoints  marker      }                             checkpoint_ns reason through
+    writes       write       <checkpoint>:::<task>:::<idx> task_path idx type blob stored_at ttl?
 
 Rules:
- 1. ``checkpoint`` is a record: the checkpoint without its channel values, the metadata, and for
-    each channel the parts of its value. Joined, they are what ``serde.dumps_typed`` made. A record
-    or write that would make its item too large is in the segments of ``body`` instead.
- 2. A segment is part of such bytes, named for their BLAKE2b-128 digest and the second when it
-    expires. It never changes, and it is stored before the item that names it, expires after it
-    and is deleted after it: no reader sees a hole.
- 3. A write item holds one call's ordinary writes; ``idx`` lists them, as "0" or "0..2,4". The first
+ 1. The first byte of a ``blob`` says how the rest is packed: 0 as it is, 1 zlib with the preset
+    dictionary ``_DICTIONARY``, 2 encrypted (rule 9). A chunk's blob holds the chunk. Any other
+    holds, in this order: 16 bytes of digest (rule 8), the token, under encryption 16 bytes of
+    secret, one byte of level, and the content.
+ 2. The content is what the serde's ``dumps_typed`` wrote, with the attribute ``type``:
+    of a checkpoint [checkpoint, metadata, {channel: recipe}, whether the metadata held the thread's
+    id, which is read from the hash key so that a copy carries its own]; of writes [[idx, channel,
+    *recipe], ...]. A recipe is [type, part, ...]: a part is bytes, or [ids], the 16 bytes of each
+    chunk id joined, or [ids, skip], of whose first chunk the first ``skip`` bytes are left out. The
+    parts, joined, are the value's bytes, and ``type`` is what its ``dumps_typed`` said.
+ 3. The level says how often the content is the recipe of the content instead: 0 for most items.
+    Content of over 64 KB, or a manifest of over 3 KB once packed, is stored so.
+ 4. The chunks that an item refers to have its ``ttl`` in their keys, or none if it has none. They
+    are stored before it, expire with it and are deleted after it: no reader sees a hole.
+ 5. A write item holds one call's ordinary writes; ``idx`` lists them, as "0" or "0..2,4". The first
     stands under 0, a later one under an index above all before it: each index keeps its first
     value until that expires. A special write (error, scheduled, interrupt, resume) has an item of
-    its own, and the last value stays.
- 4. A namespace of over 512 bytes, or that starts with "#", stands in keys as "#" and its digest. So
+    its own, and the last value stays. Writes may be stored before their checkpoint; those that are
+    an hour old and have no checkpoint are of no use to anybody.
+ 6. A namespace of over 512 bytes, or that starts with "#", stands in keys as "#" and its digest. So
     does in the writes table a thread's id that holds ":::", as the keys of layout 0 do, or that
     looks like such a digest.
- 5. Writes may be stored before their checkpoint, and outlast it: a prune that was cut off leaves
-    them. Those that are an hour old and have no checkpoint are of no use to anybody.
- 6. While a copy or deletion is under way, a veil hides the checkpoints of its namespace up to
-    ``through`` from every reader: read from the newest on, it comes before them.
- 7. The first byte of ``checkpoint``, ``segment`` and ``writes``: 0 plain, 1 zlib with the preset
-    dictionary ``_DICTIONARY``, 2 encrypted (rule 11). ``digest`` is BLAKE2b-128 of ``body``,
-    ``checkpoint``, ``lists``, ``segments`` and ``writes``, each after its length in 4 bytes, keyed
-    by the BLAKE2b-256 digest of the item's string attributes: name and value in turn, sorted by
-    name, joined by NUL. It tells damage. Its key is public: it is no proof against a forger.
- 8. A pruned item names segments that lost a checkpoint or write which named them, or whose name was
-    replaced by one that lasts longer: a put that is under way may name them again, so they are
-    spared for a while.
- 9. The checkpoints table may have an index named ``run_id``, with the hash key ``run_id`` and the
+ 7. All numbers of attributes are seconds since the epoch. ``ttl`` is when DynamoDB may delete the
+    item. ``shown_until`` is when a checkpoint ceases to be shown; 0: a prune has hidden it, and
+    keeps it for a DeltaChannel's sake. A checkpoint without it is shown until its ``ttl``, or for
+    good. ``copied`` is on what ``copy_from()`` stored, and ``stored_at`` is when an item was sent.
+ 8. The digest is BLAKE2b-128 of all that follows it in the blob, keyed by the BLAKE2b-256 digest of
+    the item's string attributes: name and value in turn, sorted by name, each after its length in
+    4 bytes. It tells damage and, under encryption, an item that was moved. In plain its key is
+    public: it is no proof against a forger.
+ 9. With LangGraph's EncryptedSerializer, values and content are chunked in plain; then each blob is
+    packed as without it, and the byte 0xC1, with which no msgpack begins, and the packed bytes are
+    encrypted. After the 2 stand the cipher's name, NUL and the ciphertext. Chunk ids are keyed with
+    the secret of the items that refer to them.
+10. The checkpoints table may have an index named ``run_id``, with the hash key ``run_id`` and the
     range key ``thread_id``: it holds the keys of the checkpoints that have a ``run_id``.
-10. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
-    ``metadata`` and no ``digest``, in the root namespace (those of subgraphs stand among the
-    root's, without a prefix, and are not shown); a write item with ``channel`` and ``value``, the
-    hash key ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
-11. With LangGraph's EncryptedSerializer, records, writes and values are packed as without it, then
-    encrypted with 16 bytes before them that bind them to their place: of a segment its digest, of
-    an item the BLAKE2b-128 digest of its string attributes, ``lists`` and ``segments``: name and
-    value in turn, sorted by name, each after its length in 4 bytes. After the 2 stand the cipher's
-    name, NUL and the ciphertext. The digest of a value's segment is keyed with a secret that the
-    records of a line of checkpoints share. What holds names or a ``body`` is not encrypted once
-    more.
+11. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
+    ``metadata`` and no ``blob``, in the root namespace (those of subgraphs stand among the root's,
+    without a prefix, and are not shown); a write item with ``channel`` and ``value``, the hash key
+    ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
 """
 
 from __future__ import annotations
@@ -86,6 +114,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
+import math
 import os
 import random
 import re
@@ -93,7 +122,7 @@ import sys
 import threading
 import time
 import zlib
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter, OrderedDict, deque
 from collections.abc import (
     AsyncIterator,
@@ -105,7 +134,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
 from functools import cache, partial
 from hashlib import blake2b
@@ -113,7 +142,7 @@ from itertools import chain, groupby, islice, pairwise
 from pathlib import Path
 from pickle import PicklingError
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar, cast
 from uuid import UUID
 from weakref import WeakSet
 
@@ -171,85 +200,74 @@ _MAX_RANGE_KEY_BYTES: Final = 1024
 _MAX_BATCH_GET_KEYS: Final = 100
 _MAX_BATCH_WRITE_ITEMS: Final = 25
 _MAX_IN_OPERANDS: Final = 100
-# Limit is a 32-bit number; and so many items of ours hardly fit in the 1 MB of a page.
+# DynamoDB takes a 32-bit number as a Limit; a page of 1 MB hardly holds this many of our items.
 _MAX_PAGE_ITEMS: Final = 4096
-# Where nobody says how many are wanted, the first page has so many; each after it more.
+# The size of the first page if the caller named none; each page after it is larger.
 _FIRST_PAGE_ITEMS: Final = 16
 # A namespace, a task's path, and the indices of writes stand in an item beside its keys.
 _MAX_TEXT_BYTES: Final = 64 * 1024
-# So many bytes of a record or write are unpacked from an item at most: an item of 400 KB may
-# otherwise take a gigabyte of memory. Larger ones are stored in segments.
-_MAX_BODY_BYTES: Final = 4 * 1024 * 1024
-# A larger record or write is refused: it is joined and decrypted in one piece.
-_MAX_LARGE_BODY_BYTES: Final = 256 * 1024 * 1024
-# An item of 400 KB could name segments of 5 TB.
-_MAX_VALUE_BYTES: Final = 10 * 1024**3
 _MAX_NAMESPACE_KEY_BYTES: Final = 512
-# A value of at most this size stays in the record: a segment of its own would cost a write unit
-# and a read unit to save one.
+# A put has to end within a third of the grace period, and a partition takes 1 MB a second.
+_MAX_VALUE_BYTES: Final = 1024**3
+# Limits on what an item is decoded to: 400 KB could expand to gigabytes of objects.
+_MAX_CONTENT_BYTES: Final = 32 * 1024 * 1024
+_MAX_CONTENT_OBJECTS: Final = 500_000
+_MAX_CHUNK_IDS: Final = 500_000
+_MAX_LEVEL: Final = 3
+# Each extension type of msgpack holds a copy of all that is in it. Only large ones count.
+_MAX_NESTED_EXTENSIONS: Final = 20
+_LARGE_EXTENSION_BYTES: Final = 64 * 1024
+# A smaller value stays in the content: a chunk of its own would cost a write unit and a read unit
+# to save one.
 _INLINE_VALUE_BYTES: Final = 1024
-# More than this in a record, and its largest parts go to segments: what does not change then
-# costs nothing at the next step.
-_INLINE_RECORD_BYTES: Final = 3 * 1024
-# A smaller part stays in the record all the same.
-_MIN_SEALED_BYTES: Final = 256
-# A larger value of a write is cut as a channel's is.
+# A larger value of a write is chunked as a channel's is.
 _INLINE_WRITE_BYTES: Final = 4 * 1024
-# A list is cut after an element where a segment has the first size, and the number divides the
-# element's CRC-32, or it has the second: large segments first, then small ones of what is left. A
-# dict, where entries change in place, is cut into small ones at once.
-_SEGMENT_BYTES: Final = (
-    (4 * 1024, 64 * 1024, 10),
-    (3 * 1024, 16 * 1024, 2),
+# Larger content is chunked (rule 3): a manifest's, once packed, as most of it is the same in the
+# next one; and any.
+_INLINE_MANIFEST_BYTES: Final = 3 * 1024
+_INLINE_CONTENT_BYTES: Final = 64 * 1024
+# A chunk ends where it has the minimum size and the CRC-32 of the element before is divisible by
+# the divisor, or where it has the maximum size: (minimum, maximum, divisor). Large chunks come
+# first, then small ones of what is left.
+_CHUNK_SIZES: Final = (
+    (4 * 1024, 16 * 1024, 2),
     (1024, 8 * 1024, 1),
 )
-_MAX_SEGMENT_BYTES: Final = 256 * 1024
-# What is left over before a head is a segment if it has so many bytes.
-_MIN_LAST_SEGMENT_BYTES: Final = 512
-# A text is cut so as well, after a word: its bytes make two classes, and this is a row of them that
-# is found about once in 512 bytes. The number has to divide the CRC-32 of so many bytes before.
-_TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte in range(256))
-_TEXT_WORD: Final = b"\0\0\0\1\0\1\1\0\1"
-_TEXT_BYTES: Final = 64
-_MIN_CUT_TEXT_BYTES: Final = 8 * 1024
-# Few edit a long text, and it is better read in few segments: these sizes come first in a text of
-# so many bytes.
-_TEXT_SEGMENT_BYTES: Final = (
+_LIST_CHUNK_SIZES: Final = (3 * 1024, 64 * 1024, 12 * 1024)
+# Few edit a long text, and it is better read in few chunks: (size of the text, its large chunks).
+_TEXT_CHUNK_SIZES: Final = (
     (192 * 1024, (32 * 1024, 512 * 1024, 8)),
     (48 * 1024, (8 * 1024, 128 * 1024, 8)),
     (0, (4 * 1024, 64 * 1024, 8)),
 )
-# An entry of a dict is opened where it is more than this part of the value.
+_MAX_CHUNK_BYTES: Final = 256 * 1024
+# The rest of a run is a chunk if it has this size, unless it is the last run of its value.
+_MIN_LAST_CHUNK_BYTES: Final = 512
+# Chunks are found again by this many bytes at their end.
+_CHUNK_END_BYTES: Final = 64
+# A text may be cut after this pattern of two classes of bytes, found about once in 512 bytes.
+_TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte in range(256))
+_TEXT_PATTERN: Final = b"\0\0\0\1\0\1\1\0\1"
+_MIN_CUT_TEXT_BYTES: Final = 8 * 1024
+# An entry of a dict is opened if it is more than this part of the value, an element of a list if it
+# is larger than a large chunk.
 _OPENED_PART: Final = 24
 _MAX_OPENED_DEPTH: Final = 12
-# After so many objects of fewer bytes than this each, the rest of a value is cut as text: in Python
-# a walk over them takes ten times as long as msgpack takes to make them.
-_MAX_TINY_OBJECTS: Final = 8192
-_TINY_BYTES: Final = 16
-# Segments are found again by their first bytes; the start of a list is looked for inside of them,
-# so often for a value.
-_SAMPLE_BYTES: Final = 128
-_MAX_SEARCHES: Final = 8
-# An item that would name more segments than this names lists of their names. A list ends where the
-# number divides the start of a name, or it has so many: large lists first, then small ones.
-_MAX_NAMES: Final = 48
-_LIST_NAMES: Final = ((256, 512), (32, 64))
-# The values of a forged item repeat its names so often at most.
-_MAX_REPEATED_NAMES: Final = 1_000_000
-# The digest, and five bytes for the second when it expires.
-_REF_BYTES: Final = 16 + 5
+# After this many objects of fewer bytes than this each, the rest of a value is cut as text: a walk
+# over them in Python takes many times as long as serializing them.
+_MAX_SMALL_OBJECTS: Final = 8192
+_SMALL_OBJECT_BYTES: Final = 64
 # A range key may have 1,024 bytes, and a write's has its checkpoint's, the task's id, an index of
 # up to 10 digits, and ":::" twice.
 _MAX_CHECKPOINT_KEY_BYTES: Final = 768
 _MAX_TASK_ID_BYTES: Final = 240
 # Checkpoints of a format before this one have their pending sends in their parent's writes.
 _FIRST_V_WITH_TASKS: Final = 4
-# A scan for runs is made in so many parts, side by side: segments, as DynamoDB says.
+# A scan for runs is made in this many parts, side by side: segments, as DynamoDB says.
 _SCAN_PARTS: Final = 4
-# What expires then has a second that five bytes can name.
 _MAX_TTL_SECONDS: Final = 100 * 365 * 86_400
-# The names of so many segments fit one pruned item.
-_MAX_PRUNED_REFS: Final = 10_000
+# This many chunk ids fit one tombstone.
+_MAX_TOMBSTONE_IDS: Final = 16_000
 _DEFAULT_ATTEMPTS: Final = 6
 # Codes of an error that says: not now. Botocore has retried such a request before it raises one:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
@@ -260,27 +278,29 @@ _REFUSALS: Final = frozenset(
         "ThrottlingException",
     }
 )
-# A copy holds so many batches of segments in memory.
-_COPY_BATCHES: Final = 16
-# Collection spares what was stored, or lost its last name, within this time: a put that builds
-# on it may be under way. A put in turn builds only on what it saw within half of it.
+# A prune spares chunks that were stored, or lost a reference, within the grace period. A put relies
+# on a chunk for a third of it after it was seen, and has another third to store its item.
 _GRACE_SECONDS: Final = 3600.0
-# A list reads so many checkpoints' writes at first, and up to so many when it is read on. It reads
-# no more than two checkpoints ahead once these name so many segments, of 256 KB at the most.
+_MAX_SEEN_SECONDS: Final = _GRACE_SECONDS / 3
+_MAX_PUT_SECONDS: Final = 2 * _GRACE_SECONDS / 3
+# A list reads this many checkpoints at first, and up to this many when it is read on, but no more
+# once they refer to this many chunks, of 256 KB at most.
 _MIN_LIST_AHEAD: Final = 8
 _MAX_LIST_AHEAD: Final = 64
-_MAX_LIST_SEGMENTS: Final = 128
-# A list of all namespaces finds subgraphs' checkpoints in another order than it returns them: it
-# holds so many, and of others their keys, and reads these again.
+_MAX_LIST_CHUNKS: Final = 128
+# A list of all namespaces finds subgraphs' checkpoints in a different order than it returns them:
+# it holds this many, and of further ones their keys, and reads these again.
 _MAX_LIST_HELD: Final = 1024
-# So far apart, at least, are the calls of a copy's progress.
+# The minimum time between two calls of a copy's progress.
 _PROGRESS_SECONDS: Final = 0.5
-# A call relies on segments that another has begun to store within this time.
+# How long a call waits for chunks that another call is storing.
 _SHARED_SECONDS: Final = 5.0
-# So many checkpoints at once are stored again, with their segments and writes.
-_MAX_RENEWED: Final = 16
+# This many checkpoints at once are stored again, with their chunks and writes.
+_MAX_MOVED: Final = 16
 # About what an object of Python's takes beside its bytes, for the bound of the cache.
 _OBJECT_BYTES: Final = 200
+# A thread's index knows this many namespaces, those used last.
+_MAX_INDEXED_NAMESPACES: Final = 256
 
 # -- Errors ---------------------------------------------------------------------------------------
 # Bad arguments are ValueError or TypeError; botocore's own errors pass through.
@@ -902,8 +922,8 @@ class _Table:
                 return
             parameters["ExclusiveStartKey"] = last_key
 
-    def batch_get(self, keys: Sequence[_Item], *, consistent: bool) -> Iterator[_Item]:
-        """Get items, a batch after the other; those that are not there are left out."""
+    def batch_get(self, keys: Sequence[_Item], *, consistent: bool) -> list[_Item]:
+        """Get items, batches side by side; those that are not there are left out."""
         found: list[_Item] = []
 
         def send(batch: Sequence[_Item]) -> Sequence[_Item]:
@@ -914,29 +934,42 @@ class _Table:
             left: Sequence[_Item] = undone["Keys"] if undone else ()
             return left
 
-        for batch in _batches(keys, _MAX_BATCH_GET_KEYS):
-            self._in_bulk("batch_get_item", send, [batch])
-            yield from found
-            found.clear()
+        self._in_bulk("batch_get_item", send, _batches(keys, _MAX_BATCH_GET_KEYS))
+        return found
 
-    def batch_put(self, items: Iterable[_Item]) -> None:
-        self._batch_write([{"PutRequest": {"Item": item}} for item in items])
+    def batch_put(self, items: Iterable[_Item], stamp: Callable[[], _Item] = dict) -> None:
+        """Put items, each batch with what *stamp* returns when it is sent."""
+
+        def requests(batch: Sequence[_Item]) -> list[_Item]:
+            stamped = stamp()
+            return [{"PutRequest": {"Item": item | stamped}} for item in batch]
+
+        self._batch_write("PutRequest", "Item", list(items), requests)
 
     def batch_delete(self, keys: Iterable[_Item]) -> None:
-        self._batch_write([{"DeleteRequest": {"Key": key}} for key in keys])
+        def requests(batch: Sequence[_Item]) -> list[_Item]:
+            return [{"DeleteRequest": {"Key": key}} for key in batch]
 
-    def _batch_write(self, requests: Sequence[_Item]) -> None:
+        self._batch_write("DeleteRequest", "Key", list(keys), requests)
+
+    def _batch_write(
+        self,
+        request: str,
+        content: str,
+        items: Sequence[_Item],
+        requests: Callable[[Sequence[_Item]], list[_Item]],
+    ) -> None:
         def send(batch: Sequence[_Item]) -> Sequence[_Item]:
-            answer = self.call("batch_write_item", RequestItems={self.name: batch})
-            undone: Sequence[_Item] = answer.get("UnprocessedItems", {}).get(self.name, ())
-            return undone
+            answer = self.call("batch_write_item", RequestItems={self.name: requests(batch)})
+            undone = answer.get("UnprocessedItems", {}).get(self.name, ())
+            return [each[request][content] for each in undone]
 
-        self._in_bulk("batch_write_item", send, _batches(requests, _MAX_BATCH_WRITE_ITEMS))
+        self._in_bulk("batch_write_item", send, _batches(items, _MAX_BATCH_WRITE_ITEMS))
 
-    def put_all(self, puts: Iterable[tuple[_Item, str, _Item | None]]) -> None:
+    def put_all(self, puts: Iterable[tuple[Any, ...]]) -> None:
         """Put items one by one, side by side, each with the arguments of put()."""
 
-        def send(batch: Sequence[tuple[_Item, str, _Item | None]]) -> Sequence[Any]:
+        def send(batch: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
             self.put(*batch[0])
             return ()
 
@@ -1140,22 +1173,10 @@ def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-# -- Segments -------------------------------------------------------------------------------------
-# How a value's bytes are cut, so that what one checkpoint shares with the next has one name.
-
-
-class _Segment(NamedTuple):
-    """Bytes that are stored by themselves.
-
-    Where a list was cut into segments of the first size, so many of its *elements* are in this one,
-    and so many msgpack *objects*; otherwise 0. The *digest* is empty until it has a name.
-    """
-
-    data: bytes
-    elements: int = 0
-    objects: int = 0
-    digest: bytes = b""
-
+# -- Chunks ---------------------------------------------------------------------------------------
+# Cuts a value's bytes. Where a chunk ends depends on the bytes around the cut alone
+# (content-defined chunking), so equal content gives equal chunks in every process, and an edit
+# changes only the chunks that it touches.
 
 # msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), by an object's first byte:
 # how many bytes follow; how long its length is, and what follows beside that many bytes; how long
@@ -1170,8 +1191,10 @@ _MSGPACK_NESTED: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)
 # up to the last, which is a DeltaChannel's snapshot.
 _MSGPACK_DELTA_SNAPSHOT: Final = 7
 
+_Sizes = tuple[int, int, int]
 
-class _TinyObjectsError(Exception):
+
+class _SmallObjectsError(Exception):
     """From byte *at* on there are so many small msgpack objects that a walk would take too long."""
 
     def __init__(self, at: int) -> None:
@@ -1179,34 +1202,137 @@ class _TinyObjectsError(Exception):
         self.at = at
 
 
-def _msgpack_end(data: bytes, at: int) -> tuple[int, int]:
-    """Return where the msgpack object that starts at *at* ends, and how many objects it is.
+class _Run(NamedTuple):
+    """Part of a value: its start, then each position where a chunk may end."""
 
-    Raises: _TinyObjectsError: too many.
+    positions: list[int]
+    sizes: tuple[_Sizes, ...]
+    is_list: bool = False
+
+
+class _Walk:
+    """Finds the runs of a value, at any depth, in one pass.
+
+    A list may be cut between its elements, a dict between its entries, a long text at a pattern.
+    The head of what is opened holds its length, which changes with every append, so it stays out of
+    the runs. Content (rule 2) is opened wherever that pays, as most of the next one is the same.
     """
-    start, pending, objects = at, 1, 0
-    while pending:
-        if objects > _MAX_TINY_OBJECTS and at - start < objects * _TINY_BYTES:
-            raise _TinyObjectsError(start)
-        some = min(pending, 1024)
-        pending -= some
-        objects += some
-        for _ in range(some):
-            first = data[at]
-            if first < 0x80 or first >= 0xE0:
-                at += 1
-            elif first in _MSGPACK_FIXED:
-                at += 1 + _MSGPACK_FIXED[first]
-            elif first in _MSGPACK_SIZED:
-                width, extra = _MSGPACK_SIZED[first]
-                length = int.from_bytes(data[at + 1 : at + 1 + width], "big")
-                at += 1 + width + extra + length
-            elif 0xA0 <= first < 0xC0:
-                at += 1 + (first & 0x1F)
+
+    def __init__(self, data: bytes, *, is_content: bool) -> None:
+        self.runs: list[_Run] = []
+        self._data = data
+        self._objects = 0
+        self._entry_bytes = max(_INLINE_VALUE_BYTES, len(data) // _OPENED_PART)
+        self._element_bytes = self._entry_bytes if is_content else _LIST_CHUNK_SIZES[1]
+        self._text_bytes = 0 if is_content else _MIN_CUT_TEXT_BYTES
+
+    def text(self, start: int, end: int) -> None:
+        """Add a run of a text or of unknown bytes."""
+        size = end - start
+        classes, positions = self._data[start:end].translate(_TEXT_CLASSES), [start]
+        at = classes.find(_TEXT_PATTERN)
+        while at >= 0:
+            positions.append(start + at + len(_TEXT_PATTERN))
+            at = classes.find(_TEXT_PATTERN, at + 1)
+        if positions[-1] < end:
+            positions.append(end)
+        large = (sizes for least, sizes in _TEXT_CHUNK_SIZES if size >= least)
+        self.runs.append(_Run(positions, (*large, *_CHUNK_SIZES)))
+
+    def open(self, at: int, depth: int = 0) -> int:
+        """Open the object at *at*, add the runs in it, and return where it ends."""
+        data, first = self._data, self._data[at]
+        if first in _MSGPACK_SIZED:
+            width, extra = _MSGPACK_SIZED[first]
+            start = at + 1 + width + extra
+            end = start + int.from_bytes(data[at + 1 : at + 1 + width], "big")
+            if not extra and end - start > max(self._entry_bytes, self._text_bytes):
+                self.text(start, min(end, len(data)))
+            elif extra and data[start - 1] <= _MSGPACK_DELTA_SNAPSHOT:
+                self._open_extension(data[start - 1], start, end, depth + 1)
+            return end
+        if depth == _MAX_OPENED_DEPTH or not (first in _MSGPACK_NESTED or 0x80 <= first < 0xA0):
+            return self._end(at, len(data)) or at
+        at, count, step = _msgpack_container(data, at)
+        return self._open_list(at, count, depth) if step == 1 else self._open_dict(at, count, depth)
+
+    def _open_extension(self, code: int, start: int, end: int, depth: int) -> None:
+        """Open a snapshot's value, or an object: a short list of its class, arguments and so on."""
+        mark = len(self.runs)
+        with suppress(IndexError, KeyError):
+            if code == _MSGPACK_DELTA_SNAPSHOT:
+                found = self.open(start, depth)
             else:
-                at, count, step = _msgpack_container(data, at)
-                pending += count * step
-    return at, objects
+                at, count, step = _msgpack_container(self._data, start)
+                found = self._open_dict(at, count * step, depth, has_keys=False)
+            if found == end:
+                return
+        del self.runs[mark:]  # it is not msgpack
+
+    def _open_list(self, at: int, count: int, depth: int) -> int:
+        positions = self._begin(at, _CHUNK_SIZES, is_list=True)
+        for _ in range(count):
+            end = self._end(at, self._element_bytes)
+            if not end:
+                mark = len(self.runs)
+                end = self.open(at, depth + 1)
+                if len(self.runs) > mark:
+                    positions, at = self._begin(end, _CHUNK_SIZES, is_list=True), end
+                    continue
+            positions.append(at := end)
+        return at
+
+    def _open_dict(self, at: int, count: int, depth: int, *, has_keys: bool = True) -> int:
+        # Entries change in place: small chunks at once.
+        sizes = _CHUNK_SIZES
+        positions = self._begin(at, sizes)
+        for _ in range(count):
+            value_at = (self._end(at, len(self._data)) or at) if has_keys else at
+            end = self._end(value_at, self._entry_bytes)
+            if not end:
+                mark = len(self.runs)
+                end = self.open(value_at, depth + 1)
+                if len(self.runs) > mark:
+                    if has_keys:
+                        positions.append(value_at)
+                    positions, at = self._begin(end, sizes), end
+                    continue
+            positions.append(at := end)
+        return at
+
+    def _begin(self, at: int, sizes: tuple[_Sizes, ...], **options: bool) -> list[int]:
+        self.runs.append(_Run([at], sizes, **options))
+        return self.runs[-1].positions
+
+    def _end(self, at: int, max_bytes: int) -> int:
+        """Return where the object at *at* ends; 0 if it has more than *max_bytes*.
+
+        Raises: _SmallObjectsError: too many small objects.
+        """
+        data, start, pending = self._data, at, 1
+        while pending:
+            if at - start > max_bytes:
+                return 0
+            if self._objects > _MAX_SMALL_OBJECTS and at < self._objects * _SMALL_OBJECT_BYTES:
+                raise _SmallObjectsError(start)
+            some = min(pending, 256)
+            pending -= some
+            self._objects += some
+            for _ in range(some):
+                first = data[at]
+                if first < 0x80 or first >= 0xE0:
+                    at += 1
+                elif first in _MSGPACK_FIXED:
+                    at += 1 + _MSGPACK_FIXED[first]
+                elif first in _MSGPACK_SIZED:
+                    width, extra = _MSGPACK_SIZED[first]
+                    at += 1 + width + extra + int.from_bytes(data[at + 1 : at + 1 + width], "big")
+                elif 0xA0 <= first < 0xC0:
+                    at += 1 + (first & 0x1F)
+                else:
+                    at, count, step = _msgpack_container(data, at)
+                    pending += count * step
+        return at if at - start <= max_bytes else 0
 
 
 def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
@@ -1221,283 +1347,140 @@ def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
     return at + 1 + width, int.from_bytes(data[at + 1 : at + 1 + width], "big"), step
 
 
-class _Former:
-    """The segments that a value may share: those of what it was before hold most of it."""
-
-    def __init__(self, segments: Iterable[_Segment] = ()) -> None:
-        self._segments = list(segments)
-        self._by_start = {
-            each.data[:_SAMPLE_BYTES]: index for index, each in enumerate(self._segments)
-        }
-        self._next = 0
-        self._searches = _MAX_SEARCHES
-
-    def at(self, data: bytes, at: int) -> _Segment | None:
-        """Return the segment of the first size with which a list goes on at *at*, if any does."""
-        # Most often it is the one that follows the last.
-        for index in (self._next, self._by_start.get(data[at : at + _SAMPLE_BYTES])):
-            if index is not None and index < len(self._segments):
-                segment = self._segments[index]
-                if segment.elements and data.startswith(segment.data, at):
-                    self._next = index + 1
-                    return segment
-        return None
-
-    def trimmed(self, data: bytes, at: int) -> tuple[int, _Segment] | None:
-        """Return a segment with whose end a list starts at *at*, and how much of it is gone.
-
-        A list that loses its first elements keeps that segment as it is.
-        """
-        sample = data[at : at + _SAMPLE_BYTES]
-        if sample in self._by_start or not self._searches:
-            return None
-        self._searches -= 1
-        for segment in self._segments:
-            skip = segment.data.find(sample)
-            if skip > 0 and data.startswith(segment.data[skip:], at):
-                return skip, segment
-        return None
+def _ends(data: bytes, positions: Sequence[int], sizes: Sequence[_Sizes]) -> list[int]:
+    """Return where the chunks of a run end: large ones first, then small ones of what is left."""
+    (smallest, largest, divisor), *finer = sizes
+    start, ends = positions[0], []
+    for before, end in pairwise(positions):
+        size = end - start
+        if size >= largest or (size >= smallest and zlib.crc32(data[before:end]) % divisor == 0):
+            ends.append(end)
+            start = end
+    if finer:
+        ends += _ends(data, positions[bisect_left(positions, start) :], finer)
+    return ends
 
 
-class _Stretch:
-    """Part of a value where segments may end: at the ends of elements, or of words in a text."""
+def _list_ends(data: bytes, positions: Sequence[int]) -> list[int]:
+    """Return where the large chunks of a list end.
 
-    def __init__(self, data: bytes, start: int) -> None:
-        self._data = data
-        self.start = self.end = self.cut_at = start
-        self.skip = 0
-        self.segments: list[_Segment] = []
-        self._objects = 0
-        # Since the last segment: the ends of elements, and how many objects these are.
-        self._ends: list[int] = []
-        self._objects_since = 0
-
-    def add(self, end: int, objects: int) -> None:
-        """Add the element that ends at *end*.
-
-        Raises: _TinyObjectsError: there were so many small ones that it should be the last.
-        """
-        self.end = end
-        self._ends.append(end)
-        self._objects_since += objects
-        self._count(objects)
-
-    def add_to_list(self, end: int, objects: int) -> bool:
-        """Add a list's element, and say whether a segment of the first size ends there."""
-        start = self.end
-        self.add(end, objects)
-        if not self._is_end(start, end, *_SEGMENT_BYTES[0]):
-            return False
-        self._close(end, len(self._ends), self._objects_since)
-        self._ends, self._objects_since = [], 0
-        return True
-
-    def add_segment(self, segment: _Segment, end: int) -> None:
-        self.segments.append(segment)
-        self.end = self.cut_at = end
-        self._count(segment.objects)
-
-    def _count(self, objects: int) -> None:
-        self._objects += objects
-        size, least = self.end - self.start, self._objects * _TINY_BYTES
-        if self._objects > _MAX_TINY_OBJECTS and size < least:
-            raise _TinyObjectsError(self.end)
-
-    def _is_end(self, start: int, end: int, smallest: int, largest: int, odds: int) -> bool:
-        size = end - self.cut_at
-        return size >= largest or (
-            size >= smallest and zlib.crc32(self._data[start:end]) % odds == 0
-        )
-
-    def _close(self, end: int, elements: int = 0, objects: int = 0) -> None:
-        data = self._data[self.cut_at : end]
-        if len(data) > _MAX_SEGMENT_BYTES:
-            self.segments.extend(map(_Segment, _pieces(data)))
-        else:
-            self.segments.append(_Segment(data, elements, objects))
-        self.cut_at = end
-
-    def add_text(self, end: int) -> None:
-        """Add what is cut where its own bytes say so: after a word.
-
-        A small one stays in one piece.
-        """
-        self.end = end
-        size = end - self.start
-        if size <= _MIN_CUT_TEXT_BYTES:
-            return self._close(end)
-        classes, first = self._data[self.cut_at : end].translate(_TEXT_CLASSES), self.cut_at
-        large = [sizes for least, sizes in _TEXT_SEGMENT_BYTES if size >= least]
-        for smallest, largest, odds in (*large, *_SEGMENT_BYTES[1:]):
-            at = self.cut_at + smallest
-            while at < end:
-                found = classes.find(_TEXT_WORD, at - first, self.cut_at + largest - first)
-                if found < 0 and self.cut_at + largest > end:
-                    break
-                at = first + found + len(_TEXT_WORD) if found >= 0 else self.cut_at + largest
-                if found < 0 or zlib.crc32(self._data[at - _TEXT_BYTES : at]) % odds == 0:
-                    self._close(at)
-                    at += smallest
-        if end - self.cut_at >= _MIN_LAST_SEGMENT_BYTES:
-            self._close(end)
-        return None
-
-    def finish(self, *, is_last: bool) -> None:
-        """Cut what is left after the last segment into smaller ones."""
-        for sizes in _SEGMENT_BYTES[1:]:
-            start = self.cut_at
-            for end in self._ends[bisect_right(self._ends, start) :]:
-                if self._is_end(start, end, *sizes):
-                    self._close(end)
-                start = end
-        if not is_last and self.end - self.cut_at >= _MIN_LAST_SEGMENT_BYTES:
-            self._close(self.end)
-
-
-class _Cutter:
-    """Walks over a value's msgpack, and notes where it may be cut, at any depth.
-
-    A list is cut between its elements, a dict between its entries, a long text at words. What is
-    opened has a head, which a new length changes: it stays out of the segments. So an element of a
-    list is opened only where it is larger than any segment, an entry of a dict where it is a good
-    part of the value.
+    Unlike those of _ends(), they hardly depend on where the list starts: the minimum size is that
+    from one element with such a CRC-32 to the next, whether a chunk ends there or not. So a list
+    that loses its first elements keeps most chunks.
     """
-
-    def __init__(self, data: bytes, former: _Former) -> None:
-        self._data = data
-        self._former = former
-        self._opened_bytes = max(_INLINE_VALUE_BYTES, len(data) // _OPENED_PART)
-        self.stretches: list[_Stretch] = []
-
-    def begin(self, at: int) -> _Stretch:
-        self.stretches.append(_Stretch(self._data, at))
-        return self.stretches[-1]
-
-    def walk(self, at: int, depth: int = 0) -> tuple[int, int]:
-        """Open the object at *at*; return where it ends, and how many objects it is."""
-        data, first = self._data, self._data[at]
-        if first in _MSGPACK_SIZED:
-            width, extra = _MSGPACK_SIZED[first]
-            start = at + 1 + width + extra
-            end = start + int.from_bytes(data[at + 1 : at + 1 + width], "big")
-            if not extra:  # a string or bytes
-                if end - start > max(self._opened_bytes, _MIN_CUT_TEXT_BYTES):
-                    self.begin(start).add_text(end)
-            elif data[start - 1] <= _MSGPACK_DELTA_SNAPSHOT and end - at > self._opened_bytes:
-                mark = len(self.stretches)
-                with suppress(IndexError, KeyError):
-                    if self._content(data[start - 1], start, depth + 1) == end:
-                        return end, 1
-                del self.stretches[mark:]  # it is no msgpack
-            return end, 1
-        if depth < _MAX_OPENED_DEPTH and (first in _MSGPACK_NESTED or 0x80 <= first < 0xA0):
-            start, count, step = _msgpack_container(data, at)
-            if step == 1:
-                return self._elements(start, count, depth)
-            return self._entries(start, count, step, depth)
-        return _msgpack_end(data, at)
-
-    def _content(self, code: int, at: int, depth: int) -> int:
-        """Open what is in an extension type: a snapshot's value, or an object's few parts."""
-        if code == _MSGPACK_DELTA_SNAPSHOT:
-            return self.walk(at, depth)[0]
-        return self._entries(*_msgpack_container(self._data, at), depth)[0]
-
-    def _entries(self, at: int, count: int, step: int, depth: int) -> tuple[int, int]:
-        stretch, total = self.begin(at), 1
-        for _ in range(count):
-            value_at, keys = _msgpack_end(self._data, at) if step == 2 else (at, 0)
-            mark = len(self.stretches)
-            at, values = self.walk(value_at, depth + 1)
-            total += keys + values
-            if at - value_at > self._opened_bytes and len(self.stretches) > mark:
-                if keys:
-                    stretch.add(value_at, keys)
-                stretch = self.begin(at)
-            else:
-                del self.stretches[mark:]
-                stretch.add(at, keys + values)
-        return at, total
-
-    def _elements(self, at: int, count: int, depth: int) -> tuple[int, int]:
-        data, stretch, total = self._data, self.begin(at), 1
-        at, count = self._trimmed(at, count, stretch)
-        may_be_known = True
-        while count:
-            known = self._former.at(data, at) if may_be_known else None
-            if known and known.elements <= count:
-                at += len(known.data)
-                count -= known.elements
-                total += known.objects
-                stretch.add_segment(known, at)
-                continue
-            start, mark = at, len(self.stretches)
-            at, objects = _msgpack_end(data, at)
-            if at - start > _SEGMENT_BYTES[0][1]:
-                self.walk(start, depth + 1)
-            if len(self.stretches) > mark:
-                stretch, may_be_known = self.begin(at), True
-            else:
-                may_be_known = stretch.add_to_list(at, objects)
-            count -= 1
-            total += objects
-        return at, total
-
-    def _trimmed(self, start: int, count: int, stretch: _Stretch) -> tuple[int, int]:
-        """Add the segment in which a list that lost its first elements starts now.
-
-        Return where the list goes on after that, and with how many elements.
-        """
-        if found := self._former.trimmed(self._data, start):
-            skip, segment = found
-            at, left, end = start, count, start + len(segment.data) - skip
-            while at < end and left:
-                at, _ = _msgpack_end(self._data, at)
-                left -= 1
-            if at == end:  # it could be the end of something else
-                stretch.skip = skip
-                stretch.add_segment(segment, end)
-                return end, left
-        return start, count
+    smallest, largest, usual = _LIST_CHUNK_SIZES
+    start, candidate, ends = positions[0], -smallest, []
+    for before, end in pairwise(positions):
+        # Of small elements fewer are candidates.
+        is_candidate = zlib.crc32(data[before:end]) % (usual // (end - before) or 1) == 0
+        if end - start >= largest or (is_candidate and end - candidate >= smallest):
+            ends.append(end)
+            start = end
+        if is_candidate:
+            candidate = end
+    return ends
 
 
-def _cut(type_: str, data: bytes, former: _Former) -> list[bytes | _Stretch]:
-    """Cut a value's bytes, so that what they share with the *former* segments is the same again.
+def _run_ends(data: bytes, run: _Run, *, is_last: bool) -> list[int]:
+    """Return the cuts of a run: the start of its first chunk, then where each chunk ends.
 
-    Bytes and stretches take turns; of these the segments count, from byte *skip* of the first on.
-    A list, dict or text is cut where its content says so, first into large segments, then what is
-    left into smaller ones: an append, an edit or a trimmed front moves no other cut, and a long
-    list has few segments.
+    What is left of a list at the end of its value stays inline: most lists grow there.
     """
+    positions, sizes, is_list = run
+    ends = [positions[0], *(_list_ends(data, positions) if is_list else ())]
+    ends += _ends(data, positions[bisect_left(positions, ends[-1]) :], sizes)
+    if positions[-1] - ends[-1] >= _MIN_LAST_CHUNK_BYTES and not (is_list and is_last):
+        ends.append(positions[-1])
+    return ends
+
+
+def _cut(type_: str, data: bytes, *, is_content: bool = False) -> list[tuple[bytes, bool]]:
+    """Cut a value's bytes into parts, in order, each with whether it is a chunk or stays inline."""
     if len(data) <= _INLINE_VALUE_BYTES:
-        return [data]
-    cutter = _Cutter(data, former)
+        return [(data, False)]
+    walk = _Walk(data, is_content=is_content)
     try:
-        # A serde may name its own format "msgpack".
-        if type_ != "msgpack" or cutter.walk(0)[0] != len(data):
-            cutter.stretches = []
+        # A serde may name a format of its own "msgpack".
+        if type_ != "msgpack" or walk.open(0) != len(data):
+            walk.runs = []
     except (IndexError, KeyError):
-        cutter.stretches = []
-    except _TinyObjectsError as error:
-        cutter.begin(error.at).add_text(len(data))
-    if not cutter.stretches:
-        cutter.begin(0).add_text(len(data))
-    parts: list[bytes | _Stretch] = []
-    at, uncut = 0, b""
-    for stretch in cutter.stretches:
-        uncut += data[at : stretch.start]
-        stretch.finish(is_last=stretch is cutter.stretches[-1])
-        if stretch.segments:
-            parts += [uncut, stretch]
-            uncut = b""
-        uncut += data[stretch.cut_at : stretch.end]
-        at = stretch.end
-    return [*parts, uncut + data[at:]]
+        walk.runs = []
+    except _SmallObjectsError as error:
+        walk.text(error.at, len(data))
+    if not any(len(run.positions) > 1 for run in walk.runs):
+        walk.runs = []
+        walk.text(0, len(data))
+    parts: list[tuple[bytes, bool]] = []
+    at = 0
+    for run in walk.runs:
+        ends = _run_ends(data, run, is_last=run is walk.runs[-1])
+        if len(ends) > 1:
+            parts.append((data[at : ends[0]], False))
+            for start, end in pairwise(ends):
+                parts += [(piece, True) for piece in _pieces(data[start:end])]
+            at = ends[-1]
+    parts.append((data[at:], False))
+    return [part for part in parts if part[0]]
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
-    for start in range(0, len(data), _MAX_SEGMENT_BYTES):
-        yield data[start : start + _MAX_SEGMENT_BYTES]
+def _pieces(data: bytes) -> list[bytes]:
+    return [
+        data[start : start + _MAX_CHUNK_BYTES] for start in range(0, len(data), _MAX_CHUNK_BYTES)
+    ]
+
+
+def _check_msgpack(type_: str, data: bytes, max_objects: int | None = None) -> None:
+    """Check how deep extension types are nested, and how many objects there are.
+
+    Raises: ValueError: too deep or too many; the message goes on after "it has".
+    """
+    is_small = len(data) <= (_LARGE_EXTENSION_BYTES if max_objects is None else max_objects)
+    # Only an extension type with a length of four bytes is large.
+    has_few = max_objects is None and data.count(b"\xc9") <= _MAX_NESTED_EXTENSIONS
+    if type_ != "msgpack" or is_small or has_few:
+        return
+    at = objects = 0
+    ends: list[int] = []
+    with suppress(IndexError, KeyError):  # what is not msgpack the serde refuses
+        while at < len(data):
+            objects += 1
+            while ends and at >= ends[-1]:
+                ends.pop()
+            inside, end = _msgpack_inside(data, at)
+            is_large = end - inside > _LARGE_EXTENSION_BYTES
+            if is_large:
+                ends.append(end)
+            if max_objects is not None and objects > max_objects:
+                raise ValueError(f"more than {max_objects:,} msgpack objects")
+            if len(ends) > _MAX_NESTED_EXTENSIONS:
+                raise ValueError(
+                    f"more than {_MAX_NESTED_EXTENSIONS} large extension types in each other"
+                )
+            at = inside if is_large or max_objects is not None else end
+
+
+def _msgpack_inside(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the next object starts after the head of one, and where that one ends.
+
+    These are the same but for an extension type with msgpack inside. The objects of a container
+    come after it.
+    """
+    first = data[at]
+    if first < 0x80 or first >= 0xE0:
+        return at + 1, at + 1
+    if 0xA0 <= first < 0xC0:
+        end = at + 1 + (first & 0x1F)
+    elif first in _MSGPACK_FIXED:
+        end = at + 1 + _MSGPACK_FIXED[first]
+    elif first in _MSGPACK_SIZED:
+        width, extra = _MSGPACK_SIZED[first]
+        start = at + 1 + width + extra
+        end = start + int.from_bytes(data[at + 1 : at + 1 + width], "big")
+        if extra and data[start - 1] <= _MSGPACK_DELTA_SNAPSHOT:
+            return start, end
+    else:
+        end, _, _ = _msgpack_container(data, at)
+    return end, end
 
 
 # -- Codec ----------------------------------------------------------------------------------------
@@ -1505,7 +1488,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 
 # Where an item belongs, for errors.
 _Place = tuple["_CheckpointKey", str]
-# What most records, writes and messages hold, so that zlib need not learn it from each (rule 7).
+# What most manifests, writes and messages hold, so that zlib need not learn it from each (rule 1).
 _DICTIONARY: Final = (
     b"branch:to:__pregel_tasks__messages__root__"
     b"\xa7msgpack\xc4\x00\x90\xc4\x00\xa4null\xc4\x00\x90\xc4\x00\xa5bytes"
@@ -1522,13 +1505,12 @@ _DICTIONARY: Final = (
 
 def _pack(data: bytes) -> bytes:
     packer = zlib.compressobj(4, zdict=_DICTIONARY)
-    # More would not be unpacked.
-    packed = packer.compress(data) + packer.flush() if len(data) <= _MAX_BODY_BYTES else data
+    packed = packer.compress(data) + packer.flush()
     return b"\x01" + packed if len(packed) < len(data) else b"\x00" + data
 
 
 def _unpack(blob: bytes, max_bytes: int, place: _Place) -> bytes:
-    """Return what _pack() was given, of at most *max_bytes* where it was compressed."""
+    """Return what _pack() was given, of at most *max_bytes*."""
     if blob[:1] == b"\x01":
         unpacker = zlib.decompressobj(zdict=_DICTIONARY)
         with suppress(zlib.error):
@@ -1586,10 +1568,10 @@ _NOT_SERIALIZABLE: Final = (
 class _Codec:
     """Turns values into bytes, and bytes into what is stored, by a saver's serde.
 
-    With LangGraph's EncryptedSerializer, values are serialized and cut in plain, and each part is
-    compressed and encrypted by itself, together with what binds it to its place (rule 11). Any
-    other serde that encrypts does so before values are cut: its bytes are never the same again.
-    *is_plain*: of objects, only what they would be made from is decoded.
+    With LangGraph's EncryptedSerializer, values are serialized and cut in plain, and each blob is
+    compressed and encrypted by itself (rule 9). Any other serde that encrypts does so before values
+    are cut: its bytes are never the same again. *is_plain*: of objects, only what they would be
+    made from is decoded.
     """
 
     def __init__(self, serde: SerializerProtocol, *, is_plain: bool = False) -> None:
@@ -1602,19 +1584,25 @@ class _Codec:
         return self._cipher is not None
 
     def dumps(self, value: Any, what: str = "a value") -> tuple[str, bytes]:
-        """Encode a value; where the serde can't, say *what* it is."""
+        """Encode a value; if the serde can't, say *what* it is."""
         try:
             type_, data = self._serde.dumps_typed(value)
         except _NOT_SERIALIZABLE as error:
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(f"{what}: {error}") from error
+        data = bytes(data)
         if len(data) > _MAX_VALUE_BYTES:
             raise ValueError(f"A value has {len(data):,} bytes, and may have {_MAX_VALUE_BYTES:,}")
-        return type_, bytes(data)
+        try:
+            _check_msgpack(type_, data)
+        except ValueError as error:
+            raise ValueError(f"A value can't be stored: it has {error}") from None
+        return type_, data
 
     def loads(self, type_: str, data: bytes, place: _Place) -> Any:
         """Decode bytes, which may be damaged, or forged, or another serde's."""
         try:
+            _check_msgpack(type_, data)
             return self._serde.loads_typed((type_, data))
         except Exception as error:
             # A serde may raise anything.
@@ -1625,20 +1613,21 @@ class _Codec:
             raise UndecodableCheckpointError(what, *place) from error
 
     def new_secret(self) -> bytes:
-        """Return what a line of checkpoints keys the names of its segments by."""
-        return os.urandom(16) if self._cipher else b""
+        """Return what the ids of a thread's chunks are keyed with."""
+        return os.urandom(_SECRET_BYTES) if self._cipher else b""
 
-    def pack(self, data: bytes, identity: bytes) -> bytes:
+    def seal(self, data: bytes) -> bytes:
+        """Return a blob (rule 1)."""
         packed = _pack(data)
         if self._cipher is None:
             return packed
-        name, encrypted = self._cipher.encrypt(identity + packed)
+        name, encrypted = self._cipher.encrypt(_SEALED + packed)
         if "\0" in name:
             raise ValueError(f"The cipher's name {name!r} holds NUL; give it another")
         return b"\x02" + name.encode() + b"\0" + encrypted
 
-    def unpack(self, blob: bytes, identity: bytes, max_bytes: int, place: _Place) -> bytes:
-        """Return what pack() was given with the same *identity*."""
+    def unseal(self, blob: bytes, max_bytes: int, place: _Place) -> bytes:
+        """Return what seal() was given, of at most *max_bytes*."""
         if self._cipher is None and blob[:1] == b"\x02":
             what = "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"
             raise UndecodableCheckpointError(what, *place)
@@ -1648,10 +1637,9 @@ class _Codec:
                 raise _not_encrypted(place) if is_plain else _unknown_format(blob, place)
             name, _, encrypted = blob[1:].partition(b"\0")
             plain = self._decrypt(name.decode(errors="replace"), encrypted, place)
-            if plain[:16] != identity:
-                what = "Encrypted bytes are those of another place: they were moved or replaced"
-                raise DamagedCheckpointError(what, *place)
-            blob = plain[16:]
+            if plain[:1] != _SEALED:
+                raise _of_another_layout(place)
+            blob = plain[1:]
         return _unpack(blob, max_bytes, place)
 
     def open_layout_0(self, type_: str, data: bytes, place: _Place) -> tuple[str, bytes]:
@@ -1661,7 +1649,11 @@ class _Codec:
         inner, plus, name = type_.partition("+")
         if not plus:
             raise _not_encrypted(place)
-        return inner, self._decrypt(name, data, place)
+        plain = self._decrypt(name, data, place)
+        # Of type "bytes", a blob of layout 1 would pass for a value.
+        if plain[:2] in (_SEALED + b"\0", _SEALED + b"\1"):
+            raise _of_another_layout(place)
+        return inner, plain
 
     def _decrypt(self, name: str, data: bytes, place: _Place) -> bytes:
         assert self._cipher is not None  # noqa: S101  the callers have asked
@@ -1684,701 +1676,27 @@ def _not_encrypted(place: _Place) -> UndecodableCheckpointError:
     return UndecodableCheckpointError(what, *place)
 
 
-# For what is in plain under encryption as well: lists of names, and bodies that are encrypted.
-_PLAIN: Final = _Codec(JsonPlusSerializer())
+def _of_another_layout(place: _Place) -> DamagedCheckpointError:
+    what = "Encrypted bytes are those of another layout: they were moved or replaced"
+    return DamagedCheckpointError(what, *place)
 
-# -- Items ----------------------------------------------------------------------------------------
-# The bytes and attributes of an item: an _encode for each kind, and what decodes them.
 
-
-def _number(item: _Item, name: str) -> int:
-    # A forged item may hold anything; DynamoDB takes such a ttl for none, too.
-    digits = item.get(name, {}).get("N", "")
-    return int(digits) if digits.isdecimal() else 0
-
-
-def _expires_at(item: _Item) -> int:
-    return _number(item, "ttl")
-
-
-def _lasts(expires_at: int, until: int) -> bool:
-    """Say whether what expires at one time (0: never) is there until another."""
-    return not expires_at or 0 < until <= expires_at
-
-
-def _expiring(expires_at: int) -> _Item:
-    return {"ttl": {"N": str(expires_at)}} if expires_at else {}
-
-
-def _stored(now: float, expires_at: int) -> _Item:
-    return {"stored_at": {"N": str(int(now))}, **_expiring(expires_at)}
-
-
-def _stored_by(item: _Item, then: float) -> bool:
-    return _number(item, "stored_at") <= then
-
-
-def _encode_refs(refs: Iterable[_Ref]) -> bytes:
-    return b"".join(ref.digest + ref.expires_at.to_bytes(5, "big") for ref in refs)
-
-
-def _decode_refs(blob: bytes) -> list[_Ref]:
-    return [
-        _Ref(blob[at : at + 16], int.from_bytes(blob[at + 16 : at + _REF_BYTES], "big"))
-        for at in range(0, len(blob) - _REF_BYTES + 1, _REF_BYTES)
-    ]
-
-
-def _refs(item: _Item, name: str = "segments") -> list[_Ref]:
-    return _decode_refs(item.get(name, {}).get("B", b""))
-
-
-def _digest(data: bytes, *identity: str) -> bytes:
-    key = blake2b("\0".join(identity).encode(), digest_size=32).digest() if identity else b""
-    return blake2b(data, digest_size=16, key=key).digest()
-
-
-def _encode_segment(thread_id: str, ref: _Ref, data: bytes, codec: _Codec) -> _Item:
-    """Encode a segment; ``stored_at`` is added when it is stored, as that may be much later."""
-    return {
-        **_checkpoints_key(thread_id, ref.range_key),
-        "segment": {"B": codec.pack(data, ref.digest)},
-        **_expiring(ref.expires_at),
-    }
-
-
-def _decode_segment(item: _Item, ref: _Ref, codec: _Codec, place: _Place) -> _Segment:
-    blob = item.get("segment", {}).get("B", b"")
-    try:
-        data = codec.unpack(blob, ref.digest, _MAX_SEGMENT_BYTES, place)
-    except UndecodableCheckpointError as error:
-        # The item that names it was decoded with the same key.
-        raise DamagedCheckpointError(error.what, *place) from error
-    # A keyed name can't be checked by those that don't know the key: it is in the ciphertext.
-    if not codec.encrypts and _digest(data) != ref.digest:
-        what = f"Segment {ref.range_key!r} is not what was stored"
-        raise DamagedCheckpointError(what, *place)
-    return _Segment(data, digest=ref.digest)
-
-
-def _moved_segment(item: _Item, ref: _Ref, target: str, now: float) -> _Item:
-    """Return a segment's item as one of another thread: its bytes are bound to its name alone."""
-    return item | {**_checkpoints_key(target, ref.range_key), **_stored(now, ref.expires_at)}
-
-
-class _Base(NamedTuple):
-    """What a new item may share: segments that are named, and what their names are keyed by."""
-
-    named: Sequence[_Ref]
-    secret: bytes
-
-
-class _Sealer:
-    """Names the segments of items, and keeps those that have yet to be stored (rule 2)."""
-
-    def __init__(
-        self,
-        thread_id: str,
-        codec: _Codec,
-        base: _Base,
-        expiries: tuple[int, int],
-        now: float,
-    ) -> None:
-        self.expires_at, self._segments_expire_at = expiries
-        self.secret = base.secret
-        self.now = now
-        #: Items to be stored before the one that names them; what the cache is to hold then.
-        self.items: dict[_Ref, _Item] = {}
-        self.segments: dict[_Ref, _Segment] = {}
-        self._thread_id = thread_id
-        self.codec = codec
-        self._stored = {
-            ref.digest: ref for ref in base.named if _lasts(ref.expires_at, self.expires_at)
-        }
-
-    def seal(self, segment: _Segment) -> _Ref:
-        """Name a part of a value."""
-        if segment.digest:
-            return self._name(segment, self.codec)
-        digest = blake2b(segment.data, digest_size=16, key=self.secret).digest()
-        ref = self._name(segment := segment._replace(digest=digest), self.codec)
-        self.segments[ref] = segment
-        return ref
-
-    def seal_plain(self, data: bytes) -> _Ref:
-        """Name a list of names, or a part of an item's body."""
-        return self._name(_Segment(data, digest=_digest(data)), _PLAIN)
-
-    def _name(self, segment: _Segment, codec: _Codec) -> _Ref:
-        if (ref := self._stored.get(segment.digest)) is None:
-            ref = _Ref(segment.digest, self._segments_expire_at)
-            if ref not in self.items:
-                self.items[ref] = _encode_segment(self._thread_id, ref, segment.data, codec)
-        return ref
-
-
-def _encode_pruned(thread_id: str, refs: Sequence[_Ref], now: float) -> _Item:
-    """Encode names that were lost (rule 8); _refs() is its other half."""
-    return {
-        **_pruned_key(thread_id),
-        "segments": {"B": _encode_refs(refs)},
-        **_stored(now, int(now + 2 * _GRACE_SECONDS)),
-    }
-
-
-class _Veil(NamedTuple):
-    """Hides the checkpoints of a namespace up to *through*, for a "deletion" or "copy of ..."."""
-
-    reason: str
-    through: str
-
-    def refuse(self, whose: str) -> NoReturn:
-        raise DynamoDBSaverError(
-            f"{whose} is under an unfinished {self.reason}; finish that first, by the same call"
-        )
-
-
-def _encode_veil(thread_id: str, checkpoint_ns: str, veil: _Veil) -> _Item:
-    return {
-        **_veil_key(thread_id, checkpoint_ns),
-        "checkpoint_ns": {"S": checkpoint_ns},
-        "veil": {"S": veil.reason},
-        "through": {"S": veil.through},
-    }
-
-
-def _decode_veil(item: _Item) -> _Veil:
-    # A forged one that does not say how far it reaches hides all.
-    reason, through = (item.get(name, {}).get("S") for name in ("veil", "through"))
-    return _Veil(reason or "deletion", through or _LAST)
-
-
-_SIGNED: Final = ("body", "checkpoint", "lists", "segments", "writes")
-_BODIES: Final = {"body", "checkpoint", "writes"}
-
-
-def _sized(blobs: Iterable[bytes]) -> bytes:
-    """Join bytes, each after its length."""
-    return b"".join(chain.from_iterable((len(each).to_bytes(4, "big"), each) for each in blobs))
-
-
-def _item_digest(item: _Item) -> bytes:
-    """Return the digest of an item's bytes, keyed by its strings, its keys among them (rule 7)."""
-    strings = sorted((name, value["S"]) for name, value in item.items() if "S" in value)
-    blobs = (item[name]["B"] for name in _SIGNED if name in item)
-    return _digest(_sized(blobs), *chain.from_iterable(strings))
-
-
-def _signed(item: _Item) -> _Item:
-    return item | {"digest": {"B": _item_digest(item)}}
-
-
-def _check_digest(item: _Item, place: _Place) -> None:
-    if item.get("digest", {}).get("B") != _item_digest(item):
-        raise DamagedCheckpointError("An item's bytes are not what was stored", *place)
-
-
-def _identity(item: _Item) -> bytes:
-    """Return what binds an item's body to its place: a digest of all else that is signed.
-
-    Each name and value has its length before it: unlike the item's digest, this one is a proof
-    against a forger, who may put NUL into strings.
-    """
-    bound = {name: value["S"].encode() for name, value in item.items() if "S" in value}
-    bound |= {name: item[name]["B"] for name in _SIGNED if name in item and name not in _BODIES}
-    return _digest(
-        _sized(chain.from_iterable((name.encode(), bound[name]) for name in sorted(bound)))
-    )
-
-
-def _item_bytes(item: _Item) -> int:
-    """Return an item's size, to a byte a number; each started KB takes a write unit.
-
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
-    """
-    size = 0
-    for name, attribute in item.items():
-        size += len(name.encode())
-        for type_, value in attribute.items():
-            for number in {"N": [value], "NS": value}.get(type_, ()):
-                digits = number.lstrip("-").strip("0")
-                size += (len(digits) + 1) // 2 + 1 + number.startswith("-")
-            for text in {"S": [value], "SS": value}.get(type_, ()):
-                size += len(text.encode())
-            size += len(value) if type_ == "B" else 0
-    return size
-
-
-def _listed(named: Sequence[_Ref], sealer: _Sealer) -> tuple[list[_Ref], Sequence[_Ref]]:
-    """Return the names of lists of names, and the names after them: where there are few, these.
-
-    The names say where a list ends, so that most lists are those of the checkpoint before.
-    """
-    lists: list[_Ref] = []
-    start = 0
-    for odds, most in _LIST_NAMES if len(named) > _MAX_NAMES else ():
-        for end in range(start + 1, len(named) + 1):
-            number = int.from_bytes(named[end - 1].digest[:2], "big")
-            if number % odds == 0 or end - start == most:
-                lists.append(sealer.seal_plain(_encode_refs(named[start:end])))
-                start = end
-    return lists, named[start:]
-
-
-def _encode_content(
-    item: _Item, name: str, content: Any, named: Collection[_Ref], sealer: _Sealer
-) -> _Item:
-    """Return *item* with what a record or writes hold, and with the names of segments."""
-    thread_id = item.get("thread_id", {}).get("S")
-    what = f"metadata of thread {thread_id!r}" if thread_id else "writes"
-    type_, data = sealer.codec.dumps(content, what)
-    if len(data) > _MAX_LARGE_BODY_BYTES:
-        what = {"checkpoint": "A checkpoint's metadata take", "writes": "Writes take"}[name]
-        raise ValueError(
-            f"{what} {len(data):,} bytes, and may take {_MAX_LARGE_BODY_BYTES:,}; put what is "
-            f"large into a channel"
-        )
-    lists, rest = _listed(list(named), sealer)
-    item = item | {"type": {"S": type_}}
-    for attribute, refs in (("lists", lists), ("segments", rest)):
-        if refs:
-            item[attribute] = {"B": _encode_refs(refs)}
-    return _encode_body(item, name, data, sealer)
-
-
-def _encode_body(item: _Item, name: str, data: bytes, sealer: _Sealer) -> _Item:
-    """Return *item* with such bytes: as the attribute *name*, or as segments (rule 1)."""
-    blob = sealer.codec.pack(data, _identity(item))
-    whole = _signed(item | {name: {"B": blob}})
-    if _item_bytes(whole) <= _MAX_ITEM_BYTES:
-        return whole
-    refs = map(sealer.seal_plain, _pieces(blob))
-    return _signed(item | {"body": {"B": _encode_refs(refs)}})
-
-
-class _Span(NamedTuple):
-    """Part of a value: the bytes of segments, joined from byte *skip* on."""
-
-    skip: int
-    refs: tuple[_Ref, ...]
-
-
-class _Value(NamedTuple):
-    """A channel's value, or a write's: the parts of its bytes, in order."""
-
-    type: str
-    parts: tuple[bytes | _Span, ...]
-
-    @property
-    def refs(self) -> Iterator[_Ref]:
-        return chain.from_iterable(each.refs for each in self.parts if isinstance(each, _Span))
-
-
-def _encode_value(value: _Value, named: dict[_Ref, int]) -> list[Any]:
-    """Return a value for an item's content; *named* numbers the segments that the item names.
-
-    Plain lists, as not every serde keeps a named tuple.
-    """
-    parts: list[Any] = [value.type]
-    for part in value.parts:
-        if isinstance(part, bytes):
-            parts.append(part)
-            continue
-        ranges: list[list[int]] = []
-        for ref in part.refs:
-            number = named.setdefault(ref, len(named))
-            if ranges and sum(ranges[-1]) == number:
-                ranges[-1][1] += 1
-            else:
-                ranges.append([number, 1])
-        parts.append([part.skip, *chain.from_iterable(ranges)])
-    return parts
-
-
-class _Numbered:
-    """The names of an item, by number; as they may repeat, so many more may be asked for."""
-
-    def __init__(self, named: Sequence[_Ref]) -> None:
-        self._named = named
-        self._left = len(named) + _MAX_REPEATED_NAMES
-
-    def range(self, first: int, count: int) -> Sequence[_Ref]:
-        self._left -= count
-        if first < 0 or not 0 < count <= len(self._named) - first or self._left < 0:
-            raise ValueError
-        return self._named[first : first + count]
-
-
-def _decode_value(content: Any, numbered: _Numbered) -> _Value:
-    type_, *parts = content
-    return _Value(
-        _expect(type_, str),
-        tuple(part if isinstance(part, bytes) else _decode_span(part, numbered) for part in parts),
-    )
-
-
-def _decode_span(content: Any, numbered: _Numbered) -> _Span:
-    skip, *ranges = content
-    if _expect(skip, int) < 0:
-        raise ValueError
-    pairs = zip(ranges[::2], ranges[1::2], strict=True)
-    return _Span(skip, tuple(chain.from_iterable(numbered.range(*pair) for pair in pairs)))
-
-
-def _joined(value: _Value, segments: Mapping[_Ref, _Segment], place: _Place) -> bytes:
-    """Return a value's bytes, as the serde made them."""
-    if sum(len(segments[ref].data) for ref in value.refs) > _MAX_VALUE_BYTES:
-        raise DamagedCheckpointError("A value is larger than any may be", *place)
-    parts = (
-        b"".join([segments[ref].data for ref in part.refs])[part.skip :]
-        if isinstance(part, _Span)
-        else part
-        for part in value.parts
-    )
-    return b"".join(parts)
-
-
-class _Record(NamedTuple):
-    """A checkpoint without its values, and where these are."""
-
-    key: _CheckpointKey
-    parent_id: str | None
-    checkpoint: dict[str, Any]
-    metadata: dict[str, Any]
-    channels: dict[str, _Value]
-    expires_at: int
-    #: Under encryption, what the names of its segments are keyed by.
-    secret: bytes
-    #: All segments that the item names, those that hold names among them.
-    named: tuple[_Ref, ...] = ()
-    is_layout_0: bool = False
-
-    @property
-    def parent_key(self) -> _CheckpointKey | None:
-        return self.key._replace(checkpoint_id=self.parent_id) if self.parent_id else None
-
-    @property
-    def run_id(self) -> str | None:
-        """The run of which the metadata say that it put this."""
-        run_id = self.metadata.get("run_id")
-        return run_id if isinstance(run_id, str) else None
-
-    @property
-    def refs(self) -> list[_Ref]:
-        """The segments that hold the channels' values, each once."""
-        return list(
-            dict.fromkeys(chain.from_iterable(each.refs for each in self.channels.values()))
-        )
-
-    @property
-    def counters(self) -> Mapping[str, Any]:
-        """For each DeltaChannel, its updates and supersteps since a snapshot."""
-        return self.metadata.get("counters_since_delta_snapshot") or {}
-
-    @property
-    def pending_deltas(self) -> frozenset[str]:
-        """The DeltaChannels whose values are rebuilt from ancestors."""
-        written = self.counters.keys() & self.checkpoint["channel_versions"].keys()
-        return frozenset(written - self.channels.keys())
-
-    @property
-    def takes_sends(self) -> bool:
-        """Whether its pending sends are among its parent's writes.
-
-        Those that copy_from() brings have the sends that its source showed.
-        """
-        is_old = self.checkpoint["v"] < _FIRST_V_WITH_TASKS
-        return is_old and TASKS not in self.checkpoint["channel_versions"]
-
-    def summary(self, range_key: str) -> _Summary:
-        return _Summary(
-            range_key,
-            self.parent_key,
-            self.run_id,
-            self.is_layout_0,
-            frozenset(self.channels),
-            self.pending_deltas,
-            self.takes_sends,
-            frozenset(self.named),
-        )
-
-
-def _encode_record(record: _Record, sealer: _Sealer) -> _Item:
-    key, parent_id, checkpoint, metadata, channels, expires_at, *_ = record
-    named: dict[_Ref, int] = {}
-    own = metadata.get("thread_id") == key.thread_id
-    content = [
-        checkpoint,
-        {name: value for name, value in metadata.items() if not own or name != "thread_id"},
-        {name: _encode_value(value, named) for name, value in channels.items()},
-        own,
-        record.secret,
-    ]
-    item = {
-        **_checkpoints_key(key.thread_id, key.range_key),
-        "checkpoint_ns": {"S": key.checkpoint_ns},
-        **_expiring(expires_at),
-    }
-    if parent_id:
-        item["parent_checkpoint_id"] = {"S": parent_id}
-    if record.run_id:
-        item["run_id"] = {"S": record.run_id}
-    return _encode_content(item, "checkpoint", content, named, sealer)
-
-
-class _Write(NamedTuple):
-    """A pending write; writes sort in the order in which LangGraph applies them."""
-
-    task_path: str
-    task_id: str
-    idx: int
-    channel: str
-    value: _Value
-
-
-def _encode_idx(indices: Iterable[int]) -> str:
-    """Return indices as ranges: (0, 1, 2, 4) -> "0..2,4"; (-1,) -> "-1"."""
-    ranges: list[list[int]] = []
-    for idx in indices:
-        if ranges and ranges[-1][1] == idx - 1:
-            ranges[-1][1] = idx
-        else:
-            ranges.append([idx, idx])
-    return ",".join(f"{first}..{last}" if last > first else f"{first}" for first, last in ranges)
-
-
-def _decode_idx(idx: str) -> list[range]:
-    """Return the ranges of indices; they may be long, and are not to be made sets of."""
-    pairs = (part.partition("..") for part in idx.split(","))
-    return [range(int(first), int(last or first) + 1) for first, _, last in pairs]
-
-
-def _encode_writes(
-    key: _CheckpointKey,
-    task_id: str,
-    task_path: str,
-    slot: int,
-    writes: Mapping[int, tuple[str, _Value]],
-    sealer: _Sealer,
-) -> _Item:
-    idx = _text("the list of indices of writes", _encode_idx(writes), max_bytes=_MAX_TEXT_BYTES)
-    item = {
-        **key.write(task_id, slot),
-        "task_path": {"S": task_path},
-        "idx": {"S": idx},
-        **_stored(sealer.now, sealer.expires_at),
-    }
-    named: dict[_Ref, int] = {}
-    content = [
-        [idx, channel, *_encode_value(value, named)] for idx, (channel, value) in writes.items()
-    ]
-    return _encode_content(item, "writes", content, named, sealer)
-
-
-class _Named(NamedTuple):
-    """The segments that an item names: for its values in order, for more names, for its body."""
-
-    values: list[_Ref]
-    lists: list[_Ref]
-    body: list[_Ref]
-
-    @property
-    def all(self) -> list[_Ref]:
-        return [*self.body, *self.lists, *self.values]
-
-
-class _Summary(NamedTuple):
-    """The facts of a checkpoint that decide whether it goes, and whether it can be rebuilt."""
-
-    range_key: str
-    parent_key: _CheckpointKey | None
-    run_id: str | None
-    is_layout_0: bool
-    stored: frozenset[str]
-    pending_deltas: frozenset[str]
-    takes_sends: bool
-    refs: frozenset[_Ref]
-    is_live: bool = True
-
-
-_Summaries = Mapping["_CheckpointKey", _Summary]
-# How segments that a checkpoint names are read.
-_Load = Callable[["_CheckpointKey", Collection["_Ref"]], Mapping["_Ref", _Segment]]
-
-
-@contextmanager
-def _well_formed(place: _Place) -> Iterator[None]:
-    """Tell of content that has not the form that the layout says."""
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-        what = f"An item's content is malformed ({type(error).__name__})"
-        raise DamagedCheckpointError(what, *place) from error
-
-
-def _expect(value: Any, type_: type[T]) -> T:
-    if not isinstance(value, type_):
-        raise TypeError(type_.__name__)
-    return value
-
-
-class _Decoder:
-    """Decodes the items of a pair of tables; *load* reads segments with names, or of a body."""
-
-    def __init__(self, codec: _Codec, load: _Load, table_names: tuple[str, str]) -> None:
-        self.codec = codec
-        self._load = load
-        self._checkpoints_table, self._writes_table = table_names
-
-    def named(self, item: _Item, key: _CheckpointKey) -> _Named:
-        """Return the segments that an item of a checkpoint names."""
-        values, lists = _refs(item), _refs(item, "lists")
-        if lists:
-            if len(set(lists)) < len(lists):  # a forged one could name a list a million times
-                what = "An item names a list of names twice"
-                raise DamagedCheckpointError(what, *self._place(item, key))
-            found = self._load(key, lists)
-            listed = chain.from_iterable(_decode_refs(found[ref].data) for ref in lists)
-            values = [*listed, *values]
-        return _Named(values, lists, _refs(item, "body"))
-
-    def _place(self, item: _Item, key: _CheckpointKey) -> _Place:
-        is_write = "task_id_idx" in item
-        return key, self._writes_table if is_write else self._checkpoints_table
-
-    def _body(self, item: _Item, name: str, place: _Place) -> bytes:
-        _check_digest(item, place)
-        if name in item:
-            blob = item[name]["B"]
-        else:
-            segments = self._load(place[0], refs := _refs(item, "body"))
-            pieces = [segments[ref].data for ref in refs]
-            if sum(map(len, pieces)) > 4 * _MAX_LARGE_BODY_BYTES:
-                raise ValueError
-            blob = b"".join(pieces)
-        return self.codec.unpack(blob, _identity(item), _MAX_BODY_BYTES, place)
-
-    def record(self, item: _Item) -> _Record:
-        key = _record_key(item)
-        place = (key, self._checkpoints_table)
-        with _well_formed(place):
-            named: tuple[_Ref, ...] = ()
-            secret = b""
-            if is_layout_0 := "metadata" in item:
-                checkpoint, metadata, channels = self._layout_0(item, place)
-            else:
-                data = self._body(item, "checkpoint", place)
-                content = self.codec.loads(item["type"]["S"], data, place)
-                checkpoint, metadata, plain, own, secret = content
-                named_by_use = self.named(item, key)
-                named, numbered = tuple(named_by_use.all), _Numbered(named_by_use.values)
-                channels = {
-                    _expect(name, str): _decode_value(value, numbered)
-                    for name, value in plain.items()
-                }
-                if own:
-                    metadata = {**metadata, "thread_id": key.thread_id}
-            for each in (checkpoint, metadata, checkpoint["channel_versions"]):
-                _expect(each, dict)
-            for name in checkpoint["channel_versions"]:
-                _expect(name, str)
-            iter(checkpoint.get("updated_channels") or ())
-            _expect(checkpoint["v"], int)
-            record = _Record(
-                key,
-                item.get("parent_checkpoint_id", {}).get("S"),
-                checkpoint,
-                metadata,
-                channels,
-                _expires_at(item),
-                _expect(secret, bytes),
-                named,
-                is_layout_0,
-            )
-            for each in _expect(record.counters, dict).values():
-                _ = each[0]
-            if record.parent_id:
-                _checkpoint_id(record.parent_id)
-            for each in (record.key, record.parent_key or record.key):
-                _text("a range key", each.writes_prefix, max_bytes=_MAX_RANGE_KEY_BYTES)
-            return record
-
-    def _layout_0(
-        self, item: _Item, place: _Place
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, _Value]]:
-        checkpoint, metadata = (
-            self.codec.loads(
-                *self.codec.open_layout_0(item["type"]["S"], item[name]["B"], place), place
-            )
-            for name in ("checkpoint", "metadata")
-        )
-        values = checkpoint.pop("channel_values").items()
-        typed = {name: self.codec.dumps(value) for name, value in values}
-        channels = {name: _Value(type_, (data,)) for name, (type_, data) in typed.items()}
-        return checkpoint, metadata, channels
-
-    def writes(self, item: _Item, key: _CheckpointKey) -> list[_Write]:
-        place = (key, self._writes_table)
-        with _well_formed(place):
-            task_id, slot = _task_and_slot(item)
-            if "channel" in item:  # layout 0, which gave special writes no index of their own
-                # Its ciphertext is bound to no place: it could be any.
-                if item[_WRITES_KEYS[0]]["S"] != key.layout_0_writes:
-                    what = "A write of layout 0 stands among those of layout 1"
-                    raise DamagedCheckpointError(what, *place)
-                channel = item["channel"]["S"]
-                type_, data = self.codec.open_layout_0(item["type"]["S"], item["value"]["B"], place)
-                idx = WRITES_IDX_MAP.get(channel, slot)
-                return [_Write("", task_id, idx, channel, _Value(type_, (data,)))]
-            data = self._body(item, "writes", place)
-            task_path, numbered = item["task_path"]["S"], _Numbered(self.named(item, key).values)
-            return [
-                _Write(
-                    task_path,
-                    task_id,
-                    _expect(idx, int),
-                    _expect(channel, str),
-                    _decode_value(content, numbered),
-                )
-                for idx, channel, *content in self.codec.loads(item["type"]["S"], data, place)
-            ]
-
-    def moved(self, item: _Item, key: _CheckpointKey, target: str, sealer: _Sealer) -> _Item:
-        """Return a checkpoint's item, or one of its writes, as one of another thread."""
-        is_write = "task_id_idx" in item
-        if not is_write:
-            moved = item | {"thread_id": {"S": target}}
-        elif "channel" in item:  # layout 0
-            hash_key = key._replace(thread_id=target).layout_0_writes
-            _text("target_thread_id with checkpoint_id", hash_key, max_bytes=_MAX_HASH_KEY_BYTES)
-            moved = item | _writes_key(hash_key, item["task_id_idx"]["S"])
-        else:
-            moved = item | _writes_key(_writes_hash_key(target), item["task_id_idx"]["S"])
-        if "digest" not in item:  # layout 0
-            return moved
-        place = self._place(item, key)
-        with _well_formed(place):
-            if not self.codec.encrypts:
-                _check_digest(item, place)
-                return _signed(moved)
-            name = "writes" if is_write else "checkpoint"
-            data = self._body(item, name, place)
-        bare = {each: moved[each] for each in moved.keys() - {*_BODIES, "digest"}}
-        return _encode_body(bare, name, data, sealer)
-
+# No msgpack begins with this byte, so a blob of layout 1 can't pass for a value of layout 0.
+_SEALED: Final = b"\xc1"
+_SECRET_BYTES: Final = 16
 
 # -- Keys -----------------------------------------------------------------------------------------
 # The only code that knows how a key is spelled.
 
 _SEPARATOR: Final = ":::"
 _SUBGRAPH: Final = "~c"
-_PRUNED: Final = "~p"
-_SEGMENT: Final = "~s"
-_VEIL: Final = "}"
+_TOMBSTONE: Final = "~t"
+_CHUNK: Final = "~x"
+_MARKER: Final = "}"
 _LAST: Final = "\U0010ffff"
 _CHECKPOINTS_KEYS: Final = ("thread_id", "checkpoint_id")
 _WRITES_KEYS: Final = ("thread_id_checkpoint_id_checkpoint_ns", "task_id_idx")
-# The index by which delete_for_runs() finds the threads of a run (rule 9).
+# The index by which delete_for_runs() finds the threads of a run (rule 10).
 _RUN_INDEX: Final[dict[str, Any]] = {
     "IndexName": "run_id",
     "KeySchema": [
@@ -2395,11 +1713,12 @@ def _after(prefix: str) -> str:
 
 
 # Ranges of a thread's range keys, both ends included: no item is at the second.
-_ALL_CHECKPOINTS: Final = ("", _PRUNED)
+_ALL_ROOT: Final = ("", _after(_MARKER))
 _ALL_SUBGRAPHS: Final = (_SUBGRAPH, _after(_SUBGRAPH))
-_ALL_BUT_SEGMENTS: Final = ("", _SEGMENT)
-_SEGMENTS_AND_OTHERS: Final = (_SEGMENT, _LAST)
-_PRUNED_AND_SEGMENTS: Final = (_PRUNED, _after(_SEGMENT))
+_ALL_CHECKPOINTS: Final = ("", _TOMBSTONE)
+_ALL_BUT_CHUNKS: Final = ("", _CHUNK)
+_CHUNKS_AND_OTHERS: Final = (_CHUNK, _LAST)
+_TOMBSTONES_AND_CHUNKS: Final = (_TOMBSTONE, _LAST)
 
 
 class _CheckpointKey(NamedTuple):
@@ -2419,7 +1738,7 @@ class _CheckpointKey(NamedTuple):
         return self.range_key + _SEPARATOR
 
     def write(self, task_id: str, slot: int) -> _Item:
-        """Return the key of a write's item (rule 3)."""
+        """Return the key of a write's item (rule 5)."""
         range_key = f"{self.writes_prefix}{task_id}{_SEPARATOR}{slot}"
         return _writes_key(_writes_hash_key(self.thread_id), range_key)
 
@@ -2434,13 +1753,13 @@ def _hashed(part: str) -> str:
 
 
 def _writes_hash_key(thread_id: str) -> str:
-    """Return the hash key of a thread's writes (rule 4): "a" -> "a", "a:::b" -> "#5c..."."""
+    """Return the hash key of a thread's writes (rule 6): "a" -> "a", "a:::b" -> "#5c..."."""
     is_like_a_digest = thread_id.startswith("#") and len(thread_id) == len(_hashed(""))
     return _hashed(thread_id) if _SEPARATOR in thread_id or is_like_a_digest else thread_id
 
 
 def _range_prefix(checkpoint_ns: str) -> str:
-    """Return the prefix of a namespace's range keys (rule 4): "" -> "", "a" -> "~c1:a:"."""
+    """Return the prefix of a namespace's range keys (rule 6): "" -> "", "a" -> "~c1:a:"."""
     if not checkpoint_ns:
         return ""
     is_long = len(checkpoint_ns.encode()) > _MAX_NAMESPACE_KEY_BYTES
@@ -2450,41 +1769,31 @@ def _range_prefix(checkpoint_ns: str) -> str:
 
 
 def _namespace_range(checkpoint_ns: str, through_id: str | None = None) -> tuple[str, str]:
-    """Return the range of a namespace's checkpoints: up to an id, or all, and the veil after."""
+    """Return the range of a namespace's checkpoints: up to an id, or all, with a marker."""
     prefix = _range_prefix(checkpoint_ns)
-    return prefix, prefix + through_id if through_id else _after(prefix or _VEIL)
+    return prefix, prefix + through_id if through_id else _after(prefix or _MARKER)
 
 
 def _checkpoints_key(thread_id: str, range_key: str) -> _Item:
     return {"thread_id": {"S": thread_id}, "checkpoint_id": {"S": range_key}}
 
 
-def _veil_key(thread_id: str, checkpoint_ns: str) -> _Item:
-    return _checkpoints_key(thread_id, _range_prefix(checkpoint_ns) + _VEIL)
-
-
-def _pruned_key(thread_id: str) -> _Item:
-    return _checkpoints_key(thread_id, f"{_PRUNED}{uuid6()}")
-
-
 def _writes_key(hash_key: str, range_key: str) -> _Item:
     return dict(zip(_WRITES_KEYS, ({"S": hash_key}, {"S": range_key}), strict=True))
 
 
-class _Ref(NamedTuple):
-    """The name of a segment: its bytes' digest, and when it expires (0: never)."""
-
-    digest: bytes
-    expires_at: int
-
-    @property
-    def range_key(self) -> str:
-        expiry = f":{self.expires_at}" if self.expires_at else ""
-        return f"{_SEGMENT}{self.digest.hex()}{expiry}"
+def _chunk_range_key(chunk_id: bytes, ttl: float) -> str:
+    suffix = f":{ttl:.0f}" if ttl < _FOREVER else ""
+    return f"{_CHUNK}{chunk_id.hex()}{suffix}"
 
 
-def _record_key(item: _Item) -> _CheckpointKey:
-    """Return which checkpoint an item is; of a veil, the id is ``_VEIL``."""
+def _chunk_id_of(range_key: str) -> str:
+    """Return the hex digits of the chunk id in a chunk's range key."""
+    return range_key.removeprefix(_CHUNK).partition(":")[0]
+
+
+def _item_key(item: _Item) -> _CheckpointKey:
+    """Return which checkpoint an item is; of a marker, the id is ``_MARKER``."""
     # A forged item may name no namespace.
     checkpoint_ns = item.get("checkpoint_ns", {}).get("S", "")
     range_key = item["checkpoint_id"]["S"]
@@ -2511,174 +1820,1014 @@ def _key_of_prefix(thread_id: str, prefix: str) -> _CheckpointKey:
 
 
 def _task_and_slot(item: _Item) -> tuple[str, int]:
-    """Return a write item's task, and the index under which it stands (rule 3)."""
+    """Return a write item's task, and the index under which it stands (rule 5)."""
     range_key = item["task_id_idx"]["S"]
     prefix = "" if "channel" in item else _prefix_of_write(range_key)
     task_id, _, slot = range_key.removeprefix(prefix).rpartition(_SEPARATOR)
     return task_id, int(slot)
 
 
-_KINDS: Final = {_PRUNED: "pruned", _SEGMENT: "segment"}
+_KINDS: Final = {_TOMBSTONE: "tombstone", _CHUNK: "chunk"}
 
 
 def _kind(item: _Item) -> str:
     """Return what kind of item one of the checkpoints table is."""
     range_key = item["checkpoint_id"]["S"]
-    if "through" in item:
-        return "veil"
-    if "checkpoint_ns" in item and (range_key < _VEIL or range_key.startswith(_SUBGRAPH)):
+    if range_key == _MARKER:
+        return "marker"
+    if "checkpoint_ns" in item and (range_key < _MARKER or range_key.startswith(_SUBGRAPH)):
         return "checkpoint"
     return _KINDS.get(range_key[:2], "other")
 
 
 def _is_layout_0(item: _Item) -> bool:
-    """Say whether a checkpoint has no digest, as those of layout 0 (rule 10)."""
-    return _kind(item) == "checkpoint" and "digest" not in item
+    """Say whether a checkpoint has metadata beside it, as those of layout 0 (rule 11)."""
+    return _kind(item) == "checkpoint" and "metadata" in item
 
 
-# -- Cache ----------------------------------------------------------------------------------------
-# Checkpoints, what their writes name, and segments that this process has stored or read of late.
+# -- Items ----------------------------------------------------------------------------------------
+# The attributes and bytes of an item: an _encode and a _decode for each kind, side by side.
+
+# A time that never comes: an item without a ttl lives for good.
+_FOREVER: Final = math.inf
+_TOKEN_BYTES: Final = 8
+_ID_BYTES: Final = 16
+# What a blob holds beside its content, at most (rule 1).
+_HEAD_BYTES: Final = 16 + _TOKEN_BYTES + _SECRET_BYTES + 1
 
 
-class _Recent(Generic[T]):
-    """The values kept or asked for last, as many as fit; keys start with a thread's id."""
+class _Times(NamedTuple):
+    """Until when an item is shown, and stored, in seconds since the epoch (rule 7)."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._left = max_bytes
-        self._values: OrderedDict[tuple[Any, ...], tuple[T, int]] = OrderedDict()
+    shown_until: float
+    ttl: float
 
-    def get(self, key: tuple[Any, ...]) -> T | None:
-        if key not in self._values:
-            return None
-        self._values.move_to_end(key)
-        return self._values[key][0]
-
-    def keep(self, key: tuple[Any, ...], value: T, size: int) -> None:
-        self.drop(key)
-        self._values[key] = value, size
-        self._left -= size
-        while self._left < 0:
-            self.drop(next(iter(self._values)))
-
-    def drop(self, key: tuple[Any, ...]) -> None:
-        _, size = self._values.pop(key, (None, 0))
-        self._left += size
-
-    def drop_thread(self, thread_id: str) -> None:
-        for key in [key for key in self._values if key[0] == thread_id]:
-            self.drop(key)
+    def outlast(self, other: _Times) -> _Times:
+        """Return times that end no earlier than the *other* ones."""
+        return _Times(*map(max, self, other))
 
 
-def _good_until(seen_at: float, expires_at: int) -> float:
-    """Return until when a put may build on what was there at a time (rule 8)."""
-    until = seen_at + _GRACE_SECONDS / 2
-    return min(until, expires_at) if expires_at else until
+_GOOD: Final = _Times(_FOREVER, _FOREVER)
 
 
-class _Cache:
-    """The records, the newest keys and the segments that this process knows, within one bound."""
+def _number(item: _Item, name: str) -> int:
+    # A forged item may hold anything; DynamoDB takes such a ttl for none, too.
+    digits = item.get(name, {}).get("N", "")
+    return int(digits) if digits.isdecimal() else 0
+
+
+def _times_of(item: _Item) -> _Times:
+    ttl = _number(item, "ttl") or _FOREVER
+    return _Times(_number(item, "shown_until") if "shown_until" in item else ttl, ttl)
+
+
+def _encode_ttl(ttl: float) -> _Item:
+    return {"ttl": {"N": f"{ttl:.0f}"}} if ttl < _FOREVER else {}
+
+
+def _encode_times(times: _Times) -> _Item:
+    shown = {"shown_until": {"N": f"{times.shown_until:.0f}"}}
+    return _encode_ttl(times.ttl) | (shown if times.shown_until < _FOREVER else {})
+
+
+def _with_times(item: _Item, times: _Times) -> _Item:
+    """Return a checkpoint's item with other times."""
+    return {n: a for n, a in item.items() if n not in ("shown_until", "ttl")} | _encode_times(times)
+
+
+def _encode_stored_at(now: float) -> _Item:
+    return {"stored_at": {"N": f"{int(now)}"}}
+
+
+def _is_stored_by(item: _Item, then: float) -> bool:
+    return _number(item, "stored_at") <= then
+
+
+def _item_bytes(item: _Item) -> int:
+    """Return an item's size, to a byte a number; each started KB takes a write unit.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    size = 0
+    for name, attribute in item.items():
+        size += len(name.encode())
+        for type_, value in attribute.items():
+            for number in {"N": [value], "NS": value}.get(type_, ()):
+                digits = number.lstrip("-").strip("0")
+                size += (len(digits) + 1) // 2 + 1 + number.startswith("-")
+            for text in {"S": [value], "SS": value}.get(type_, ()):
+                size += len(text.encode())
+            size += len(value) if type_ == "B" else 0
+    return size
+
+
+class _Referrer(NamedTuple):
+    """An item that refers to chunks: what their keys and ids are made with, and where it is."""
+
+    ttl: float
+    secret: bytes
+    place: _Place
+
+
+# How chunks that items refer to are read.
+_Load = Callable[[Mapping[bytes, _Referrer], _Codec], Mapping[bytes, bytes]]
+
+
+def _chunk_id(data: bytes, secret: bytes) -> bytes:
+    return blake2b(data, digest_size=_ID_BYTES, key=secret).digest()
+
+
+def _encode_chunk(thread_id: str, chunk_id: bytes, ttl: float, data: bytes, codec: _Codec) -> _Item:
+    """Encode a chunk; ``stored_at`` is added when it is sent, as that may be much later."""
+    return {
+        **_checkpoints_key(thread_id, _chunk_range_key(chunk_id, ttl)),
+        "blob": {"B": codec.seal(data)},
+        **_encode_ttl(ttl),
+    }
+
+
+def _decode_chunk(item: _Item, chunk_id: bytes, referrer: _Referrer, codec: _Codec) -> bytes:
+    blob = item.get("blob", {}).get("B", b"")
+    try:
+        data = codec.unseal(blob, _MAX_CHUNK_BYTES, referrer.place)
+    except UndecodableCheckpointError as error:
+        # The item that refers to it was decoded with the same key.
+        raise DamagedCheckpointError(error.what, *referrer.place) from error
+    if _chunk_id(data, referrer.secret) != chunk_id:
+        name = _chunk_range_key(chunk_id, referrer.ttl)
+        raise DamagedCheckpointError(f"Chunk {name!r} is not what was stored", *referrer.place)
+    return data
+
+
+def _encode_tombstone(thread_id: str, chunk_ids: Sequence[bytes], now: float) -> _Item:
+    return {
+        **_checkpoints_key(thread_id, f"{_TOMBSTONE}{uuid6()}"),
+        "chunks": {"B": b"".join(chunk_ids)},
+        **_encode_stored_at(now),
+        **_encode_ttl(int(now + 2 * _GRACE_SECONDS)),
+    }
+
+
+def _decode_tombstone(item: _Item) -> list[str]:
+    """Return the hex digits of the chunk ids in a tombstone."""
+    ids = item.get("chunks", {}).get("B", b"")
+    return [ids[at : at + _ID_BYTES].hex() for at in range(0, len(ids), _ID_BYTES)]
+
+
+class _Marker(NamedTuple):
+    """Hides the root's checkpoints up to *through*, for a "deletion" or "copy of ..."."""
+
+    reason: str
+    through: str
+
+    def refuse(self, whose: str) -> NoReturn:
+        raise DynamoDBSaverError(
+            f"{whose} is under an unfinished {self.reason}; finish that first, by the same call"
+        )
+
+
+def _encode_marker(thread_id: str, marker: _Marker) -> _Item:
+    return {
+        **_checkpoints_key(thread_id, _MARKER),
+        "checkpoint_ns": {"S": ""},
+        "reason": {"S": marker.reason},
+        "through": {"S": marker.through},
+    }
+
+
+def _decode_marker(item: _Item) -> _Marker:
+    # A forged one that does not say how far it reaches hides all.
+    reason, through = (item.get(name, {}).get("S") for name in ("reason", "through"))
+    return _Marker(reason or "deletion", through or _LAST)
+
+
+class _Chunks(NamedTuple):
+    """Part of a recipe: the bytes of chunks, joined, from byte *skip* on."""
+
+    ids: tuple[bytes, ...]
+    skip: int = 0
+
+
+class _Recipe(NamedTuple):
+    """How a value's bytes are made: its parts are bytes, or chunks."""
+
+    type: str
+    parts: tuple[bytes | _Chunks, ...]
+
+    @property
+    def ids(self) -> Iterator[bytes]:
+        return chain.from_iterable(part.ids for part in self.parts if isinstance(part, _Chunks))
+
+    def join(self, chunks: Mapping[bytes, bytes], max_bytes: int, place: _Place) -> bytes:
+        """Return the bytes."""
+        pieces: list[bytes] = []
+        for part in self.parts:
+            if isinstance(part, bytes):
+                pieces.append(part)
+            else:
+                first, *others = [chunks[chunk_id] for chunk_id in part.ids]
+                pieces += [first[part.skip :], *others]
+        if sum(map(len, pieces)) > max_bytes:
+            what = f"A recipe makes more than the {max_bytes:,} bytes that there may be"
+            raise DamagedCheckpointError(what, *place)
+        return b"".join(pieces)
+
+
+def _encode_recipe(recipe: _Recipe) -> list[Any]:
+    """Return a recipe for an item's content: lists, as not every serde keeps a tuple."""
+    parts: list[Any] = [recipe.type]
+    for part in recipe.parts:
+        if isinstance(part, _Chunks):
+            ids = b"".join(part.ids)
+            parts.append([ids, part.skip] if part.skip else [ids])
+        else:
+            parts.append(part)
+    return parts
+
+
+def _decode_recipes(contents: Iterable[Any]) -> list[_Recipe]:
+    """Decode the recipes of an item, which may refer to a limited number of chunks."""
+    left, recipes = _MAX_CHUNK_IDS, []
+    for type_, *parts in contents:
+        decoded: list[bytes | _Chunks] = []
+        for part in parts:
+            if isinstance(part, bytes):
+                decoded.append(part)
+                continue
+            ids, skip = part if len(part) > 1 else (*part, 0)
+            left -= len(_expect(ids, bytes)) // _ID_BYTES
+            if left < 0 or not ids or len(ids) % _ID_BYTES or _expect(skip, int) < 0:
+                raise ValueError
+            starts = range(0, len(ids), _ID_BYTES)
+            decoded.append(_Chunks(tuple(ids[at : at + _ID_BYTES] for at in starts), skip))
+        recipes.append(_Recipe(_expect(type_, str), tuple(decoded)))
+    return recipes
+
+
+class _Blob(NamedTuple):
+    """What the blob of a checkpoint or of writes holds (rule 1)."""
+
+    token: bytes
+    secret: bytes
+    level: int
+    content: bytes
+
+
+def _digest(item: _Item, data: bytes) -> bytes:
+    """Return the digest of a blob's bytes, keyed by its item's strings (rule 8)."""
+    strings = sorted((name, value["S"]) for name, value in item.items() if "S" in value)
+    parts = [part.encode() for part in chain.from_iterable(strings)]
+    place = b"".join(chain.from_iterable((len(part).to_bytes(4, "big"), part) for part in parts))
+    return blake2b(data, digest_size=16, key=blake2b(place, digest_size=32).digest()).digest()
+
+
+def _encode_blob(item: _Item, blob: _Blob, codec: _Codec) -> _Item:
+    """Return an item with its blob."""
+    data = blob.token + blob.secret + bytes([blob.level]) + blob.content
+    return item | {"blob": {"B": codec.seal(_digest(item, data) + data)}}
+
+
+def _decode_blob(item: _Item, codec: _Codec, place: _Place) -> _Blob:
+    opened = codec.unseal(item["blob"]["B"], _HEAD_BYTES + _INLINE_CONTENT_BYTES, place)
+    digest, data = opened[:16], opened[16:]
+    if digest != _digest(item, data):
+        what = "An item's bytes are not what was stored"
+        if codec.encrypts:
+            what = "Encrypted bytes are those of another place: they were moved or replaced"
+        raise DamagedCheckpointError(what, *place)
+    at = _TOKEN_BYTES + (_SECRET_BYTES if codec.encrypts else 0)
+    return _Blob(data[:_TOKEN_BYTES], data[_TOKEN_BYTES:at], data[at], data[at + 1 :])
+
+
+class _Draft:
+    """An item that is being made: the chunks that it refers to, and the bytes of new ones."""
+
+    def __init__(
+        self,
+        thread_id: str,
+        codec: _Codec,
+        times: _Times,
+        token: bytes,
+        secret: bytes,
+        find: Callable[[bytes], bytes | None] = lambda _: None,
+    ) -> None:
+        self._find = find
+        self.thread_id = thread_id
+        self.codec = codec
+        self.times = times
+        self.token = token
+        self.secret = secret
+        self.chunks: dict[bytes, bytes] = {}
+        #: The other chunks that it refers to, and an item through which they can be read.
+        self.kept: dict[bytes, _Referrer] = {}
+
+    @property
+    def ids(self) -> Iterable[bytes]:
+        return self.chunks.keys() | self.kept.keys()
+
+    def keep(self, ids: Iterable[bytes], referrer: _Referrer) -> None:
+        """Refer to chunks of another item."""
+        self.kept.update(dict.fromkeys(ids, referrer))
+
+    def recipe(self, type_: str, data: bytes, *, is_content: bool = False) -> _Recipe:
+        """Cut a value's bytes."""
+        parts: list[bytes | _Chunks] = []
+        cut = _cut(type_, data, is_content=is_content)
+        for is_chunk, some in groupby(cut, key=lambda part: part[1]):
+            if not is_chunk:
+                parts.append(b"".join(part for part, _ in some))
+                continue
+            first, *others = [part for part, _ in some]
+            # A list that lost its first elements starts inside of a chunk. Content does not: a
+            # reader counts the bytes of its chunks.
+            whole = (None if is_content else self._find(first)) or first
+            named = [(_chunk_id(part, self.secret), part) for part in (whole, *others)]
+            self.chunks.update(named)
+            ids = tuple(chunk_id for chunk_id, _ in named)
+            parts.append(_Chunks(ids, len(whole) - len(first)))
+        return _Recipe(type_, tuple(parts))
+
+    def finish(self, item: _Item, content: Any, max_packed_bytes: int) -> _Item:
+        """Return an item with its content (rules 2 and 3).
+
+        Raises: ValueError: the content is too large.
+        """
+        type_, data = self.codec.dumps(content, f"metadata of thread {self.thread_id!r}")
+        what = "Writes" if "task_id_idx" in item else "A checkpoint's metadata and recipes"
+        if len(data) > _MAX_CONTENT_BYTES or len(self.chunks) + len(self.kept) > _MAX_CHUNK_IDS:
+            raise ValueError(
+                f"{what} take {len(data):,} bytes and {len(self.chunks) + len(self.kept):,} "
+                f"chunks, and may take {_MAX_CONTENT_BYTES:,} bytes and {_MAX_CHUNK_IDS:,} chunks; "
+                f"put what is large into a channel, or into several"
+            )
+        try:
+            _check_msgpack(type_, data, _MAX_CONTENT_OBJECTS)
+        except ValueError as error:
+            raise ValueError(f"{what} can't be stored: the content has {error}") from None
+        item = item | {"type": {"S": type_}}
+        for level in range(_MAX_LEVEL + 1):
+            if len(data) <= _INLINE_CONTENT_BYTES:
+                blob = _Blob(self.token, self.secret, level, data)
+                finished = _encode_blob(item, blob, self.codec)
+                if len(finished["blob"]["B"]) <= max_packed_bytes or level == _MAX_LEVEL:
+                    return finished
+            recipe = self.recipe(type_, data, is_content=True)
+            _, data = self.codec.dumps(_encode_recipe(recipe))
+        raise ValueError(f"{what} can't be stored: their recipe has {len(data):,} bytes")
+
+
+class _Manifest(NamedTuple):
+    """A checkpoint without its values, and how these are made."""
+
+    key: _CheckpointKey
+    parent_id: str | None
+    checkpoint: dict[str, Any]
+    metadata: dict[str, Any]
+    channels: dict[str, _Recipe]
+    times: _Times
+    blob: _Blob | None = None
+    #: The chunks of its content.
+    content_ids: tuple[bytes, ...] = ()
+    is_copied: bool = False
+    #: The item, if it was read.
+    item: _Item | None = None
+
+    @property
+    def parent_key(self) -> _CheckpointKey | None:
+        return self.key._replace(checkpoint_id=self.parent_id) if self.parent_id else None
+
+    @property
+    def is_layout_0(self) -> bool:
+        return self.blob is None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run of which the metadata say that it put this."""
+        run_id = self.metadata.get("run_id")
+        return run_id if isinstance(run_id, str) else None
+
+    @property
+    def value_ids(self) -> dict[bytes, None]:
+        """The chunks of the channels' values, each once."""
+        recipes = self.channels.values()
+        return dict.fromkeys(chain.from_iterable(recipe.ids for recipe in recipes))
+
+    @property
+    def ids(self) -> dict[bytes, None]:
+        """All chunks that the item refers to, each once."""
+        return dict.fromkeys(self.content_ids) | self.value_ids
+
+    @property
+    def counters(self) -> Mapping[str, Any]:
+        """For each DeltaChannel, its updates and supersteps since a snapshot."""
+        return self.metadata.get("counters_since_delta_snapshot") or {}
+
+    @property
+    def pending_deltas(self) -> frozenset[str]:
+        """The DeltaChannels whose values are rebuilt from ancestors.
+
+        A channel may have counters before it has a version: its first write is the parent's.
+        """
+        return frozenset(self.counters.keys() - self.channels.keys())
+
+    def ends_chain(self, channel: str) -> bool:
+        """Say whether a descendant's DeltaChannel is rebuilt from here on."""
+        return channel in self.channels or channel not in self.checkpoint["channel_versions"]
+
+    @property
+    def takes_sends(self) -> bool:
+        """Whether its pending sends are among its parent's writes.
+
+        Those that copy_from() brings have the sends that its source showed.
+        """
+        is_old = self.checkpoint["v"] < _FIRST_V_WITH_TASKS
+        return is_old and TASKS not in self.checkpoint["channel_versions"]
+
+    def referrer(self, table_name: str) -> _Referrer:
+        secret = self.blob.secret if self.blob else b""
+        return _Referrer(self.times.ttl, secret, (self.key, table_name))
+
+
+def _encode_manifest(manifest: _Manifest, draft: _Draft) -> _Item:
+    key, metadata = manifest.key, manifest.metadata
+    own = metadata.get("thread_id") == key.thread_id
+    channels = manifest.channels.items()
+    content = [
+        manifest.checkpoint,
+        {name: value for name, value in metadata.items() if not own or name != "thread_id"},
+        {name: _encode_recipe(recipe) for name, recipe in channels},
+        own,
+    ]
+    item = {
+        **_checkpoints_key(key.thread_id, key.range_key),
+        "checkpoint_ns": {"S": key.checkpoint_ns},
+        **_encode_times(manifest.times),
+    }
+    if manifest.parent_id:
+        item["parent_checkpoint_id"] = {"S": manifest.parent_id}
+    if manifest.run_id:
+        item["run_id"] = {"S": manifest.run_id}
+    if manifest.is_copied:
+        item["copied"] = {"BOOL": True}
+    return draft.finish(item, content, _INLINE_MANIFEST_BYTES)
+
+
+class _Write(NamedTuple):
+    """A pending write; writes sort in the order in which LangGraph applies them."""
+
+    task_path: str
+    task_id: str
+    idx: int
+    channel: str
+    value: _Recipe
+
+
+class _Writes(NamedTuple):
+    """What an item of writes holds."""
+
+    item: _Item
+    writes: list[_Write]
+    blob: _Blob | None = None
+    content_ids: tuple[bytes, ...] = ()
+
+    @property
+    def ttl(self) -> float:
+        return _times_of(self.item).ttl
+
+    def referrer(self, key: _CheckpointKey, table_name: str) -> _Referrer:
+        return _Referrer(self.ttl, self.blob.secret if self.blob else b"", (key, table_name))
+
+    @property
+    def value_ids(self) -> dict[bytes, None]:
+        return dict.fromkeys(chain.from_iterable(write.value.ids for write in self.writes))
+
+    @property
+    def ids(self) -> dict[bytes, None]:
+        return dict.fromkeys(self.content_ids) | self.value_ids
+
+    @property
+    def is_special(self) -> bool:
+        return any(write.idx < 0 for write in self.writes)
+
+
+def _encode_idx(indices: Iterable[int]) -> str:
+    """Return indices as ranges: (0, 1, 2, 4) -> "0..2,4"; (-1,) -> "-1"."""
+    ranges: list[list[int]] = []
+    for idx in indices:
+        if ranges and ranges[-1][1] == idx - 1:
+            ranges[-1][1] = idx
+        else:
+            ranges.append([idx, idx])
+    return ",".join(f"{first}..{last}" if last > first else f"{first}" for first, last in ranges)
+
+
+def _decode_idx(idx: str) -> list[range]:
+    """Return the ranges of indices; they may be long, and are not to be made sets of."""
+    pairs = (part.partition("..") for part in idx.split(","))
+    return [range(int(first), int(last or first) + 1) for first, _, last in pairs]
+
+
+def _encode_writes(
+    key: _CheckpointKey,
+    task_id: str,
+    task_path: str,
+    slot: int,
+    writes: Mapping[int, tuple[str, _Recipe]],
+    draft: _Draft,
+) -> _Item:
+    """Encode writes; ``stored_at`` is added when they are sent."""
+    idx = _text("the list of indices of writes", _encode_idx(writes), max_bytes=_MAX_TEXT_BYTES)
+    item = {
+        **key.write(task_id, slot),
+        "task_path": {"S": task_path},
+        "idx": {"S": idx},
+        **_encode_ttl(draft.times.ttl),
+    }
+    content = [[idx, channel, *_encode_recipe(value)] for idx, (channel, value) in writes.items()]
+    return draft.finish(item, content, _MAX_ITEM_BYTES)
+
+
+@contextmanager
+def _well_formed(place: _Place) -> Iterator[None]:
+    """Tell of content that has not the form that the layout says."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        what = f"An item's content is malformed ({type(error).__name__})"
+        raise DamagedCheckpointError(what, *place) from error
+
+
+def _expect(value: Any, type_: type[T]) -> T:
+    if not isinstance(value, type_):
+        raise TypeError(type_.__name__)
+    return value
+
+
+class _Decoder:
+    """Decodes the items of a thread's checkpoints and writes; *load* reads chunks."""
+
+    def __init__(self, codec: _Codec, load: _Load, table_names: tuple[str, str]) -> None:
+        self.codec = codec
+        self._load = load
+        self._checkpoints_table, self._writes_table = table_names
+
+    def _content(self, item: _Item, blob: _Blob, place: _Place) -> tuple[Any, tuple[bytes, ...]]:
+        """Return an item's content, and the chunks that it is made of (rule 3)."""
+        type_, data, ids = item["type"]["S"], blob.content, dict[bytes, None]()
+        referrer = _Referrer(_times_of(item).ttl, blob.secret, place)
+        if blob.level > _MAX_LEVEL:
+            raise ValueError
+        for _ in range(blob.level):
+            (recipe,) = _decode_recipes([self._bounded(type_, data, place)])
+            ids |= dict.fromkeys(recipe.ids)
+            chunks = self._chunks_of_content(recipe, referrer)
+            data = recipe.join(chunks, _MAX_CONTENT_BYTES, place)
+        return self._bounded(type_, data, place), tuple(ids)
+
+    def _bounded(self, type_: str, data: bytes, place: _Place) -> Any:
+        """Decode content, or a recipe of it, once its objects are counted."""
+        _check_msgpack(type_, data, _MAX_CONTENT_OBJECTS)
+        return self.codec.loads(type_, data, place)
+
+    def _chunks_of_content(self, recipe: _Recipe, referrer: _Referrer) -> dict[bytes, bytes]:
+        """Read chunks batch by batch: a forged recipe of 64 KB may refer to a gigabyte of them."""
+        chunks: dict[bytes, bytes] = {}
+        size = 0
+        for batch in _batches([*dict.fromkeys(recipe.ids)], _MAX_LIST_CHUNKS):
+            found = self._load(dict.fromkeys(batch, referrer), self.codec)
+            size += sum(map(len, found.values()))
+            if size > _MAX_CONTENT_BYTES:
+                what = f"Content is made of more than {_MAX_CONTENT_BYTES:,} bytes of chunks"
+                raise DamagedCheckpointError(what, *referrer.place)
+            chunks |= found
+        return chunks
+
+    def manifest(self, item: _Item) -> _Manifest:
+        key = _item_key(item)
+        place = (key, self._checkpoints_table)
+        with _well_formed(place):
+            blob: _Blob | None = None
+            content_ids: tuple[bytes, ...] = ()
+            if _is_layout_0(item):
+                checkpoint, metadata, channels = self._layout_0(item, place)
+            else:
+                blob = _decode_blob(item, self.codec, place)
+                content, content_ids = self._content(item, blob, place)
+                checkpoint, metadata, plain, own = content
+                channels = dict(zip(plain, _decode_recipes(plain.values()), strict=True))
+                if own:
+                    metadata = {**metadata, "thread_id": key.thread_id}
+            for each in (checkpoint, metadata, checkpoint["channel_versions"]):
+                _expect(each, dict)
+            for name in chain(checkpoint["channel_versions"], channels):
+                _expect(name, str)
+            iter(checkpoint.get("updated_channels") or ())
+            _expect(checkpoint["v"], int)
+            manifest = _Manifest(
+                key,
+                item.get("parent_checkpoint_id", {}).get("S"),
+                checkpoint,
+                metadata,
+                channels,
+                _times_of(item),
+                blob,
+                content_ids,
+                "copied" in item,
+                item,
+            )
+            for each in _expect(manifest.counters, dict).values():
+                _ = each[0]
+            if manifest.parent_id:
+                _checkpoint_id(manifest.parent_id)
+            for each in (manifest.key, manifest.parent_key or manifest.key):
+                _text("a range key", each.writes_prefix, max_bytes=_MAX_RANGE_KEY_BYTES)
+            return manifest
+
+    def _layout_0(
+        self, item: _Item, place: _Place
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, _Recipe]]:
+        checkpoint, metadata = (
+            self.codec.loads(
+                *self.codec.open_layout_0(item["type"]["S"], item[name]["B"], place), place
+            )
+            for name in ("checkpoint", "metadata")
+        )
+        values = checkpoint.pop("channel_values").items()
+        typed = {name: self.codec.dumps(value) for name, value in values}
+        channels = {name: _Recipe(type_, (data,)) for name, (type_, data) in typed.items()}
+        return checkpoint, metadata, channels
+
+    def indices(self, item: _Item, key: _CheckpointKey) -> list[range]:
+        """Return the indices of an item of writes, once its digest has been checked."""
+        place = (key, self._writes_table)
+        with _well_formed(place):
+            _decode_blob(item, self.codec, place)
+            return _decode_idx(item["idx"]["S"])
+
+    def writes(self, item: _Item, key: _CheckpointKey) -> _Writes:
+        place = (key, self._writes_table)
+        with _well_formed(place):
+            task_id, slot = _task_and_slot(item)
+            if "channel" in item:  # layout 0, which gave special writes no index of their own
+                # Its ciphertext is bound to no place: it could be any.
+                if item[_WRITES_KEYS[0]]["S"] != key.layout_0_writes:
+                    what = "A write of layout 0 stands among those of layout 1"
+                    raise DamagedCheckpointError(what, *place)
+                channel = item["channel"]["S"]
+                type_, data = self.codec.open_layout_0(item["type"]["S"], item["value"]["B"], place)
+                idx = WRITES_IDX_MAP.get(channel, slot)
+                value = _Recipe(type_, (data,))
+                return _Writes(item, [_Write("", task_id, idx, channel, value)])
+            blob = _decode_blob(item, self.codec, place)
+            content, content_ids = self._content(item, blob, place)
+            recipes = _decode_recipes(each[2:] for each in content)
+            task_path = item["task_path"]["S"]
+            writes = [
+                _Write(task_path, task_id, _expect(idx, int), _expect(channel, str), value)
+                for (idx, channel, *_), value in zip(content, recipes, strict=True)
+            ]
+            return _Writes(item, writes, blob, content_ids)
+
+
+# -- Chunk index ----------------------------------------------------------------------------------
+# What this process knows of the threads that it uses, within one bound of memory. A call asks the
+# index of its thread, whatever namespace it is in.
+
+
+class _Claim:
+    """Chunks that a call is storing, and those that it leaves to other calls or finds stored."""
+
+    def __init__(self, now: float) -> None:
+        self.since = now
+        self.is_stored: Future[bool] = Future()
+        self.mine: list[bytes] = []
+        self.others: dict[bytes, _Claim] = {}
+        #: Since when the chunk has been seen that the call relies on longest.
+        self.oldest = now
+
+    def finish(self, *, is_stored: bool) -> None:
+        if not self.is_stored.done():
+            self.is_stored.set_result(is_stored)
+
+    def failed_others(self) -> list[bytes]:
+        """Wait for the chunks that other calls store, and return those that are not stored."""
+        wait({other.is_stored for other in self.others.values()}, timeout=_SHARED_SECONDS)
+        return [
+            chunk_id
+            for chunk_id, other in self.others.items()
+            if not (other.is_stored.done() and other.is_stored.result())
+        ]
+
+
+class _Known(NamedTuple):
+    """The checkpoint of a namespace that this process stored or read last."""
+
+    manifest: _Manifest
+    seen_at: float
+    #: When the first of its writes expires that this process knows.
+    writes_ttl: float
+
+
+class _ChunkIndex:
+    """What this process knows of one thread.
+
+    An entry says that a chunk is stored, and when that was seen: it was stored then, or named by an
+    item that was. A put relies on it for a third of the grace period, and no longer than that item
+    is stored, as its key ends with that second (rule 4). Entries belong to a token: an item with a
+    different token empties the index, as another process deleted the thread and began or copied it
+    anew.
+    """
+
+    def __init__(self) -> None:
+        self.token = b""
+        self.secret = b""
+        self.users = 0
+        self.bytes = self.counted_bytes = _OBJECT_BYTES
+        self._lock = threading.Lock()
+        #: The latest times of any item of the thread, as far as they are known.
+        self._times: _Times | None = None
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._doubted: _CheckpointKey | None = None
+        #: Of writes that came before their checkpoint, by its key: when the first expires.
+        self._early_ttls: dict[_CheckpointKey, float] = {}
+        self._chunks: dict[tuple[bytes, float], float | _Claim] = {}
+        self._purge_at = 1024
+        self._data: OrderedDict[bytes, bytes] = OrderedDict()
+        #: The longest of them that ends in some bytes.
+        self._by_end: dict[bytes, bytes] = {}
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this process has stored or read anything of the thread."""
+        return self._times is not None
+
+    def draft(
+        self, key: _CheckpointKey, codec: _Codec, ttl_seconds: int | None, now: float
+    ) -> _Draft:
+        """Begin an item that is shown and stored no shorter than all that is known (rule 7)."""
+        with self._lock:
+            self.token = self.token or os.urandom(_TOKEN_BYTES)
+            self.secret = self.secret or codec.new_secret()
+            times = self._times if self._times and self._times.shown_until > now else None
+            if ttl_seconds is not None:
+                own = _lifetime(ttl_seconds, key.thread_id, now)
+                times = own.outlast(times) if times else own
+            self._times = times or _GOOD
+            return _Draft(
+                key.thread_id, codec, self._times, self.token, self.secret, self._ending_in
+            )
+
+    def known(self, key: _CheckpointKey | None, now: float) -> _Known | None:
+        """Return a checkpoint that a put may build on."""
+        with self._lock:
+            known = self._known.get(key.checkpoint_ns) if key else None
+        is_fresh = known and known.manifest.key == key and now - known.seen_at <= _MAX_SEEN_SECONDS
+        return known if is_fresh else None
+
+    def newest(self, checkpoint_ns: str) -> _CheckpointKey | None:
+        """Return the checkpoint of a namespace that this process stored or read last."""
+        with self._lock:
+            known = self._known.get(checkpoint_ns)
+        return known.manifest.key if known else None
+
+    def doubt(self, key: _CheckpointKey) -> None:
+        """Note that chunks of a checkpoint are missing: a put on it stores them again."""
+        with self._lock:
+            self._chunks.clear()
+            self._doubted = key
+
+    def learn(self, manifest: _Manifest, seen_at: float, *, is_own: bool = False) -> None:
+        """Note a checkpoint that is stored, and its chunks."""
+        with self._lock:
+            if not self._adopt(manifest.blob, is_own=is_own):
+                return
+            self._times = manifest.times.outlast(self._times or manifest.times)
+            key, versions = manifest.key, dict(manifest.checkpoint["channel_versions"])
+            if key != self._doubted:
+                self._add(manifest.ids, manifest.times.ttl, seen_at)
+            blob = manifest.blob and manifest.blob._replace(content=b"")
+            slim = manifest._replace(
+                checkpoint={"channel_versions": versions}, metadata={}, blob=blob, content_ids=(),
+                item=None,
+            )  # fmt: skip
+            before = self._known.pop(key.checkpoint_ns, None)
+            writes_ttl = self._early_ttls.pop(key, manifest.times.ttl)
+            if before and before.manifest.key == key:
+                writes_ttl = min(writes_ttl, before.writes_ttl)
+            self._known[key.checkpoint_ns] = _Known(slim, seen_at, writes_ttl)
+            self.bytes += _manifest_bytes(slim) - (
+                _manifest_bytes(before.manifest) if before else 0
+            )
+            if len(self._known) > _MAX_INDEXED_NAMESPACES:
+                _, oldest = self._known.popitem(last=False)
+                self.bytes -= _manifest_bytes(oldest.manifest)
+
+    def learn_writes(
+        self, key: _CheckpointKey, ids: Iterable[bytes], blob: _Blob | None, ttl: float,
+        seen_at: float, *, is_own: bool = False,
+    ) -> None:  # fmt: skip
+        """Note writes of a checkpoint that are stored, and their chunks.
+
+        Not those of special writes: what replaces such an item tells nobody of their chunks.
+        """
+        with self._lock:
+            if not self._adopt(blob, is_own=is_own):
+                return
+            self._add(ids, ttl, seen_at)
+            known = self._known.get(key.checkpoint_ns)
+            if known and known.manifest.key == key:
+                self._known[key.checkpoint_ns] = known._replace(
+                    writes_ttl=min(known.writes_ttl, ttl)
+                )
+            elif ttl < _FOREVER:
+                self._early_ttls[key] = min(ttl, self._early_ttls.get(key, ttl))
+                if len(self._early_ttls) > _MAX_INDEXED_NAMESPACES:
+                    del self._early_ttls[next(iter(self._early_ttls))]
+
+    def _adopt(self, blob: _Blob | None, *, is_own: bool) -> bool:
+        """Say whether an item with this token belongs to the index; any that was read does."""
+        if blob is None:
+            return True
+        if blob.token == self.token:
+            self.secret = blob.secret
+            return True
+        if is_own:
+            return False
+        if self.token:
+            self._chunks.clear()
+            self._known.clear()
+            self._early_ttls.clear()
+            self._times = None
+            self.bytes = _OBJECT_BYTES + sum(map(_stored_bytes, self._data.values()))
+        self.token, self.secret = blob.token, blob.secret
+        return True
+
+    def _add(self, ids: Iterable[bytes], ttl: float, seen_at: float) -> None:
+        before = len(self._chunks)
+        for chunk_id in ids:
+            entry = self._chunks.get((chunk_id, ttl))
+            if not isinstance(entry, _Claim):
+                self._chunks[chunk_id, ttl] = max(entry or seen_at, seen_at)
+        if len(self._chunks) > self._purge_at:
+            self._chunks = {
+                key: entry
+                for key, entry in self._chunks.items()
+                if isinstance(entry, _Claim) or seen_at - entry <= _MAX_SEEN_SECONDS
+            }
+            self._purge_at = 2 * len(self._chunks) + 1024
+        self.bytes += _OBJECT_BYTES * (len(self._chunks) - before)
+
+    def claim(self, ids: Iterable[bytes], ttl: float, now: float, *, is_trusted: bool) -> _Claim:
+        """Ask which chunks have to be stored, and claim those; if not *is_trusted*, that is all.
+
+        A call that began to store some over 5 seconds ago may hang, and what it has stored may be
+        deleted meanwhile: they are stored again.
+        """
+        claim = _Claim(now)
+        with self._lock:
+            for chunk_id in ids:
+                entry = self._chunks.get((chunk_id, ttl)) if is_trusted else None
+                if isinstance(entry, _Claim) and now - entry.since <= _SHARED_SECONDS:
+                    claim.others[chunk_id] = entry
+                    claim.oldest = min(claim.oldest, entry.since)
+                elif not (
+                    entry is None or isinstance(entry, _Claim) or now - entry > _MAX_SEEN_SECONDS
+                ):
+                    claim.oldest = min(claim.oldest, entry)
+                else:
+                    claim.mine.append(chunk_id)
+                    self._chunks[chunk_id, ttl] = claim
+        return claim
+
+    def release(self, claim: _Claim, ttl: float) -> None:
+        """Turn what was on its way into what is stored, or into nothing."""
+        claim.finish(is_stored=False)
+        with self._lock:
+            mine = [each for each in claim.mine if self._chunks.get((each, ttl)) is claim]
+            for chunk_id in mine:
+                del self._chunks[chunk_id, ttl]
+            if claim.is_stored.result():
+                self._add(mine, ttl, claim.since)
+
+    def _ending_in(self, data: bytes) -> bytes | None:
+        """Return a chunk that ends in *data*, if one is here."""
+        with self._lock:
+            found = self._data.get(self._by_end.get(data[-_CHUNK_END_BYTES:], b""))
+        return found if found and found.endswith(data) else None
+
+    def recall(self, ids: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Return the bytes of chunks, as far as they are here."""
+        found = {}
+        with self._lock:
+            for chunk_id in ids:
+                if chunk_id in self._data:
+                    self._data.move_to_end(chunk_id)
+                    found[chunk_id] = self._data[chunk_id]
+        return found
+
+    def remember(self, chunks: Mapping[bytes, bytes]) -> None:
+        with self._lock:
+            for chunk_id, data in chunks.items():
+                if chunk_id not in self._data:
+                    self.bytes += _stored_bytes(data)
+                self._data[chunk_id] = data
+                end = data[-_CHUNK_END_BYTES:]
+                if len(data) > len(self._data.get(self._by_end.get(end, b""), b"")):
+                    self._by_end[end] = chunk_id
+
+    def drop_data(self) -> bool:
+        """Drop the bytes of the chunk that was not asked for longest, and say if there was one."""
+        with self._lock:
+            if not self._data:
+                return False
+            chunk_id, data = self._data.popitem(last=False)
+            if self._by_end.get(data[-_CHUNK_END_BYTES:]) == chunk_id:
+                del self._by_end[data[-_CHUNK_END_BYTES:]]
+            self.bytes -= _stored_bytes(data)
+            return True
+
+
+def _stored_bytes(data: bytes) -> int:
+    return _OBJECT_BYTES + len(data)
+
+
+def _manifest_bytes(manifest: _Manifest) -> int:
+    recipes = manifest.channels.values()
+    parts = [part for recipe in recipes for part in recipe.parts]
+    sizes = (
+        len(part) if isinstance(part, bytes) else _OBJECT_BYTES // 2 * len(part.ids)
+        for part in parts
+    )
+    names = len(manifest.checkpoint["channel_versions"])
+    return _OBJECT_BYTES * (4 + names + len(parts)) + sum(sizes)
+
+
+class _Indexes:
+    """The chunk indexes of threads: those used last, as many as fit."""
 
     def __init__(self, max_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._recent: _Recent[Any] = _Recent(max_bytes)
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._threads: OrderedDict[str, _ChunkIndex] = OrderedDict()
 
-    def remember(self, record: _Record, seen_at: float) -> None:
-        """Note a record that is stored, and for how long a put may build on it."""
-        versions = dict(record.checkpoint["channel_versions"])
-        slim = record._replace(checkpoint={"channel_versions": versions}, metadata={})
-        size = _OBJECT_BYTES * (4 + len(versions) + len(record.named)) + sum(
-            _OBJECT_BYTES + (len(part) if isinstance(part, bytes) else 8 * len(part.refs))
-            for channel in record.channels.values()
-            for part in channel.parts
-        )
-        good_until = _good_until(seen_at, record.expires_at)
+    @contextmanager
+    def using(self, thread_id: str) -> Iterator[_ChunkIndex]:
+        """Give the index of a thread to a call, which keeps it, even if it is forgotten meanwhile.
+
+        A thread that is forgotten gets another one, so what a call learns that began before is of
+        no consequence to those that begin after.
+        """
         with self._lock:
-            if seen_at >= self._forgotten_at(record.key.thread_id):
-                self._recent.keep(record.key, (slim, good_until), size)
-                self._recent.keep(record.key[:2], record.key, _OBJECT_BYTES)
+            index = self._threads.get(thread_id)
+            if index is None:
+                index = self._threads[thread_id] = _ChunkIndex()
+                self._bytes += index.counted_bytes
+            self._threads.move_to_end(thread_id)
+            index.users += 1
+        try:
+            yield index
+        finally:
+            with self._lock:
+                index.users -= 1
+                if self._threads.get(thread_id) is index:
+                    self._count(index)
+                    self._trim()
 
-    def _forgotten_at(self, thread_id: str) -> float:
-        at: float = self._recent.get((thread_id,)) or 0.0
-        return at
-
-    def recall(self, key: _CheckpointKey, now: float) -> _Record | None:
-        """Return a record, without metadata and all but the versions of its checkpoint."""
+    def forget(self, thread_id: str) -> None:
+        """Forget a thread, and all that calls learn of it which are under way."""
         with self._lock:
-            slim, good_until = self._recent.get(key) or (None, 0.0)
-        return slim if good_until > now else None
+            self._drop(thread_id)
 
-    def remember_writes(
-        self,
-        key: _CheckpointKey,
-        base: _Base,
-        seen_at: float,
-        expires_at: int,
-        *,
-        are_all: bool = False,
-    ) -> None:
-        """Note what writes of a checkpoint name: some of them, or all that it has."""
-        at, good_until = (*key, "writes"), _good_until(seen_at, expires_at)
-        with self._lock:
-            if seen_at < self._forgotten_at(key.thread_id):
-                return
-            known, known_until = self._recent.get(at) or (base, good_until)
-            named = dict.fromkeys(base.named)
-            if not are_all and known.secret == base.secret and known_until > seen_at:
-                named |= dict.fromkeys(known.named)
-                good_until = min(good_until, known_until)
-            value = _Base(tuple(named), base.secret), good_until
-            self._recent.keep(at, value, _OBJECT_BYTES * (1 + len(named)))
+    def _trim(self) -> None:
+        """Drop whole threads, those not used longest first, then bytes of the last one's chunks."""
+        while self._bytes > self._max_bytes:
+            last = next(reversed(self._threads))
+            idle = next((each for each, index in self._threads.items() if not index.users), None)
+            if idle not in (None, last):
+                self._drop(idle)
+            elif index := next((each for each in self._threads.values() if each.drop_data()), None):
+                self._count(index)
+            elif idle:
+                self._drop(idle)
+            else:
+                return  # what is on its way stays
 
-    def recall_writes(self, key: _CheckpointKey, now: float) -> _Base | None:
-        with self._lock:
-            base, good_until = self._recent.get((*key, "writes")) or (None, 0.0)
-        return base if good_until > now else None
+    def _count(self, index: _ChunkIndex) -> None:
+        self._bytes += index.bytes - index.counted_bytes
+        index.counted_bytes = index.bytes
 
-    def last_seen(self, thread_id: str, checkpoint_ns: str) -> _CheckpointKey | None:
-        """Return the checkpoint of a namespace that this process stored or read last."""
-        with self._lock:
-            return self._recent.get((thread_id, checkpoint_ns))
-
-    def remember_segments(
-        self, thread_id: str, segments: Mapping[_Ref, _Segment], *, of_values: bool = True
-    ) -> None:
-        """Note segments: those of values, or those of lists of names and of bodies."""
-        with self._lock:
-            for ref, segment in segments.items():
-                size = len(segment.data) + _OBJECT_BYTES
-                self._recent.keep((thread_id, ref, of_values), segment, size)
-
-    def recall_segments(
-        self, thread_id: str, refs: Iterable[_Ref], *, of_values: bool = True
-    ) -> dict[_Ref, _Segment]:
-        with self._lock:
-            found = {ref: self._recent.get((thread_id, ref, of_values)) for ref in refs}
-        return {ref: segment for ref, segment in found.items() if segment is not None}
-
-    def forget(self, thread_id: str, now: float) -> None:
-        """Forget a thread, and do not learn of it from a call that began before."""
-        with self._lock:
-            at = max(now, self._forgotten_at(thread_id))
-            self._recent.drop_thread(thread_id)
-            self._recent.keep((thread_id,), at, _OBJECT_BYTES)
+    def _drop(self, thread_id: str) -> None:
+        index = self._threads.pop(thread_id, None)
+        if index:
+            self._bytes -= index.counted_bytes
 
 
 # -- Store ----------------------------------------------------------------------------------------
-# The two tables as a thread's items: visible checkpoints, their writes, segments and veils. It
-# keeps no serde, so clones of a saver share it.
+# The two tables as a thread's items: its checkpoints, their writes and their chunks. It keeps no
+# serde, so clones of a saver share it.
 
 _WriteItems = dict[_CheckpointKey, list[_Item]]
-
-
-class _Claim(NamedTuple):
-    """A call that stores segments, and since when."""
-
-    is_stored: Future[bool]
-    since: float
-
-    @property
-    def has_stored(self) -> bool:
-        return self.is_stored.done() and self.is_stored.result()
 
 
 class _Store:
@@ -2704,14 +2853,21 @@ class _Store:
         _renewed_after_fork(self)
 
     def after_fork(self) -> None:
-        """Start with an empty cache: a thread of the parent may have been changing the old one."""
-        self.cache = _Cache(self._cache_bytes)
-        self._lock = threading.Lock()
-        #: Who stores a segment just now, or an item that names it.
-        self._storing: dict[tuple[str, _Ref], _Claim] = {}
+        """Start with empty indexes: a thread of the parent may have been changing the old ones."""
+        self.indexes = _Indexes(self._cache_bytes)
 
-    def is_live(self, item: _Item) -> bool:
-        return not 0 < _expires_at(item) <= self.clock()
+    def is_shown(self, item: _Item) -> bool:
+        return self.clock() < _times_of(item).shown_until
+
+    def is_stored(self, item: _Item) -> bool:
+        """Say whether an item has not expired; a checkpoint may be hidden all the same."""
+        return self.clock() < _times_of(item).ttl
+
+    def stored_now(self) -> _Item:
+        return _encode_stored_at(self.clock())
+
+    def decoder(self, codec: _Codec) -> _Decoder:
+        return _Decoder(codec, self.load, (self.checkpoints.name, self.writes.name))
 
     def thread_ids(self) -> Iterator[str]:
         """Scan for the threads of the checkpoints table, and skip the rest of each."""
@@ -2738,16 +2894,16 @@ class _Store:
         )
         return any(item for items in queries for item in items)
 
-    def visible(self, items: Iterable[_Item], checkpoint_ns: str) -> Iterator[_Item]:
-        """Filter a namespace's items, newest first: skip expired ones and those behind its veil."""
+    def shown(self, items: Iterable[_Item], checkpoint_ns: str) -> Iterator[_Item]:
+        """Filter a namespace's items, newest first: skip those not shown and behind a marker."""
         hidden_through = ""
         for item in items:
-            _, found_ns, checkpoint_id = _record_key(item)
-            if checkpoint_id == _VEIL:
-                hidden_through = _decode_veil(item).through
+            _, found_ns, checkpoint_id = _item_key(item)
+            if checkpoint_id == _MARKER:
+                hidden_through = _decode_marker(item).through
             # Layout 0 has subgraphs' checkpoints among the root's.
             elif (
-                found_ns == checkpoint_ns and hidden_through < checkpoint_id and self.is_live(item)
+                found_ns == checkpoint_ns and hidden_through < checkpoint_id and self.is_shown(item)
             ):
                 yield item
 
@@ -2758,34 +2914,36 @@ class _Store:
         *,
         consistent: bool,
         limit: int | None = None,
-        through_id: str | None = None,
+        before_id: str | None = None,
     ) -> Iterator[_Item]:
-        """Read the checkpoints of a namespace, newest first: all, or those up to an id (rule 6)."""
+        """Read what a namespace shows, newest first: all, or what is before an id."""
 
         def items() -> Iterator[_Item]:
-            if through_id:  # then the veil is not in the range
-                key = _veil_key(thread_id, checkpoint_ns)
-                veil = self.checkpoints.get(key, consistent=consistent)
-                yield from [veil] if veil else []
-            yield from self.checkpoints.items(
+            if before_id and not checkpoint_ns:  # then the marker is not in the range
+                marker = self.checkpoints.get(
+                    _checkpoints_key(thread_id, _MARKER), consistent=consistent
+                )
+                yield from [marker] if marker else []
+            for item in self.checkpoints.items(
                 thread_id,
-                *_namespace_range(checkpoint_ns, through_id),
+                *_namespace_range(checkpoint_ns, before_id),
                 newest_first=True,
                 limit=limit,
                 consistent=consistent,
-            )
+            ):
+                if not before_id or _item_key(item).checkpoint_id < before_id:
+                    yield item
 
-        return self.visible(items(), checkpoint_ns)
+        return self.shown(items(), checkpoint_ns)
 
-    def checkpoint(self, key: _CheckpointKey, *, consistent: bool) -> Iterator[_Item]:
-        """Read a checkpoint by its id, with its veil: its item, or nothing."""
-        keys = [
-            _veil_key(key.thread_id, key.checkpoint_ns),
-            _checkpoints_key(key.thread_id, key.range_key),
-        ]
-        found = self.checkpoints.batch_get(keys, consistent=consistent)
-        in_order = sorted(found, key=lambda item: _record_key(item)[2], reverse=True)
-        return self.visible(in_order, key.checkpoint_ns)
+    def checkpoint(self, key: _CheckpointKey, *, consistent: bool) -> _Item | None:
+        """Read a checkpoint by its id, shown or not."""
+        item = self.checkpoints.get(
+            _checkpoints_key(key.thread_id, key.range_key), consistent=consistent
+        )
+        # Layout 0 has subgraphs' checkpoints among the root's.
+        is_it = item and _item_key(item).checkpoint_ns == key.checkpoint_ns and self.is_stored(item)
+        return item if is_it else None
 
     def checkpoints_of(
         self, keys: Iterable[_CheckpointKey], *, consistent: bool
@@ -2814,14 +2972,14 @@ class _Store:
             start = lower
             if last:
                 # A forged item may name another namespace than its key does: go on after both.
-                end = _namespace_range(_record_key(last).checkpoint_ns)[1]
+                end = _namespace_range(_item_key(last).checkpoint_ns)[1]
                 start = max(end, last["checkpoint_id"]["S"] + "\0")
             return self.checkpoints.query(
                 thread_id, start, upper, limit=limit, consistent=consistent
             )
 
         for page in _groups(pages_after):
-            by_namespace = groupby(page.items, key=lambda item: _record_key(item).checkpoint_ns)
+            by_namespace = groupby(page.items, key=lambda item: _item_key(item).checkpoint_ns)
             found: list[tuple[str, list[_Item] | None]] = [
                 (checkpoint_ns, list(items)) for checkpoint_ns, items in by_namespace
             ]
@@ -2841,9 +2999,10 @@ class _Store:
         attributes: Sequence[str] = (),
         consistent: bool = True,
     ) -> _WriteItems:
-        """Read the live writes of a thread's checkpoints by one query, with all between them.
+        """Read the writes of a thread's checkpoints by one query, with all between them.
 
-        Of those that are of *layout_0*, its writes follow. *attributes*: all, or some with "ttl".
+        For each checkpoint in *layout_0*, its writes of layout 0 follow. *attributes*: all, or some
+        with "ttl".
         """
         found: _WriteItems = {key: [] for key in keys}
         by_prefix = {key.writes_prefix: key for key in keys}
@@ -2859,122 +3018,118 @@ class _Store:
         read = partial(self.layout_0_writes, attributes=attributes)
         for key, others in zip(layout_0, self.workers.side_by_side(read, layout_0), strict=True):
             found[key] += others
-        return {key: list(filter(self.is_live, items)) for key, items in found.items()}
+        return {key: list(filter(self.is_stored, items)) for key, items in found.items()}
 
     def layout_0_writes(self, key: _CheckpointKey, attributes: Sequence[str] = ()) -> list[_Item]:
-        """Read writes of layout 0 (rule 10), but of no namespace that could be parted otherwise."""
+        """Read writes of layout 0 (rule 11), but of no namespace that could be parted otherwise."""
         hash_key = key.layout_0_writes
         if _SEPARATOR in key.checkpoint_ns or len(hash_key.encode()) > _MAX_HASH_KEY_BYTES:
             return []
         return list(self.writes.items(hash_key, attributes=attributes))
 
-    def decoder(self, codec: _Codec) -> _Decoder:
-        return _Decoder(codec, self.load_plain, (self.checkpoints.name, self.writes.name))
+    def load(self, wanted: Mapping[bytes, _Referrer], codec: _Codec) -> dict[bytes, bytes]:
+        """Return the bytes of chunks of a thread; those that are not in the index are read."""
+        if not wanted:
+            return {}
+        thread_id = next(iter(wanted.values())).place[0].thread_id
+        with self.indexes.using(thread_id) as index:
+            found = index.recall(wanted)
+            missing = {each: wanted[each] for each in wanted if each not in found}
+            read = {
+                chunk_id: _decode_chunk(item, chunk_id, wanted[chunk_id], codec)
+                for chunk_id, item in self.chunk_items(thread_id, missing).items()
+            }
+            index.remember(read)
+        return found | read
 
-    def load_plain(self, key: _CheckpointKey, refs: Collection[_Ref]) -> dict[_Ref, _Segment]:
-        """Return segments with names, or with part of a body."""
-        return self.load_segments(_PLAIN, key.thread_id, dict.fromkeys(refs, key))
+    def chunk_items(self, thread_id: str, wanted: Mapping[bytes, _Referrer]) -> dict[bytes, _Item]:
+        """Read chunks from the table.
 
-    def load_segments(
-        self, codec: _Codec, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
-    ) -> dict[_Ref, _Segment]:
-        """Return segments that checkpoints name; those that are not in the cache are read."""
-        of_values = codec is not _PLAIN
-        known = self.cache.recall_segments(thread_id, named_by, of_values=of_values)
-        missing = {ref: key for ref, key in named_by.items() if ref not in known}
-        read = {
-            ref: _decode_segment(item, ref, codec, (named_by[ref], self.checkpoints.name))
-            for ref, item in self.segment_items(thread_id, missing).items()
-        }
-        self.cache.remember_segments(thread_id, read, of_values=of_values)
-        return known | read
-
-    def segment_items(
-        self, thread_id: str, named_by: Mapping[_Ref, _CheckpointKey]
-    ) -> dict[_Ref, _Item]:
-        """Read segments from the table.
-
-        As they never change (rule 2), a read at half the price will do; those that are not there
-        yet are read once more consistently.
+        As they never change, a read at half the price will do; those that are not there yet are
+        read once more consistently.
         """
-        items: dict[_Ref, _Item] = {}
+        items: dict[bytes, _Item] = {}
         for consistent in (False, True):
-            by_key = {ref.range_key: ref for ref in named_by if ref not in items}
+            by_key = {
+                _chunk_range_key(chunk_id, referrer.ttl): chunk_id
+                for chunk_id, referrer in wanted.items()
+                if chunk_id not in items
+            }
             keys = [_checkpoints_key(thread_id, range_key) for range_key in by_key]
             for item in self.checkpoints.batch_get(keys, consistent=consistent):
                 items[by_key[item["checkpoint_id"]["S"]]] = item
-        for ref, key in named_by.items():
-            if ref not in items:
-                what = f"Segment {ref.range_key!r} is missing"
-                raise DamagedCheckpointError(what, key, self.checkpoints.name)
+        for chunk_id, referrer in wanted.items():
+            if chunk_id not in items:
+                what = f"Chunk {_chunk_range_key(chunk_id, referrer.ttl)!r} is missing"
+                raise DamagedCheckpointError(what, *referrer.place)
         return items
 
-    @contextmanager
-    def segments_stored(self, thread_id: str, sealer: _Sealer) -> Iterator[None]:
-        """Store the segments that are not there, then what the caller stores that names them.
+    def store_item(
+        self, index: _ChunkIndex, draft: _Draft, put: Callable[[float], T]
+    ) -> tuple[T, float]:
+        """Store a draft's chunks, then what *put* stores that refers to them.
 
-        None that another call stores just now: LangGraph hands over a task's writes and the
-        checkpoint after them at once, and both may hold the same.
+        A call may be throttled, or its process frozen, until a prune has deleted chunks that it
+        relies on. Each was there when it was seen, and is spared for the grace period after that:
+        an item that is stored within two thirds of that is whole. If more time has passed, before
+        or after *put*, all chunks are stored again. Returns also when *put* was called.
         """
-        claim = _Claim(Future(), time.monotonic())
-        keys = {(thread_id, ref): item for ref, item in sealer.items.items()}
+        for is_trusted in (True, False):
+            oldest = self._store_chunks(index, draft, is_trusted=is_trusted)
+            if (stored_at := self.clock()) - oldest <= _MAX_PUT_SECONDS:
+                found = put(stored_at)
+                if self.clock() - oldest <= _MAX_PUT_SECONDS:
+                    return found, stored_at
+        raise DynamoDBSaverError(
+            f"An item of thread {draft.thread_id!r} took over {_MAX_PUT_SECONDS:.0f} seconds to "
+            f"store, {len(draft.chunks):,} chunks with it, and a prune may delete these meanwhile; "
+            f"call again, or raise the capacity of table {self.checkpoints.name!r}"
+        )
+
+    def _store_chunks(self, index: _ChunkIndex, draft: _Draft, *, is_trusted: bool) -> float:
+        """Store a draft's chunks, but those that are stored or that another call is storing.
+
+        LangGraph hands over a task's writes and the checkpoint after them at once, and both may
+        hold the same. *is_trusted* False: store all. Returns since when that chunk has been seen
+        which the call relies on longest.
+        """
+        ttl = draft.times.ttl
+        claim = index.claim(draft.ids, ttl, self.clock(), is_trusted=is_trusted)
         try:
-            others = self._claimed_by_others(keys, claim)
-            self._put_segments(item for key, item in keys.items() if key not in others)
-            claim.is_stored.set_result(True)
-            wait({other.is_stored for other in others.values()}, timeout=_SHARED_SECONDS)
-            # Where the other call has failed, this one is not to.
-            failed = [key for key, other in others.items() if not other.has_stored]
-            self._put_segments(keys[key] for key in failed)
-            self.cache.remember_segments(thread_id, sealer.segments)
-            yield
+            self._put_chunks(draft, claim.mine)
+            claim.finish(is_stored=True)
+            # If another call has failed, this one does not have to.
+            self._put_chunks(draft, claim.failed_others())
         finally:
-            if not claim.is_stored.done():
-                claim.is_stored.set_result(False)
-            with self._lock:
-                for key in keys:
-                    if self._storing.get(key) is claim:
-                        del self._storing[key]
+            index.release(claim, ttl)
+        index.remember(draft.chunks)
+        return claim.oldest
 
-    def _claimed_by_others(
-        self, keys: Iterable[tuple[str, _Ref]], claim: _Claim
-    ) -> dict[tuple[str, _Ref], _Claim]:
-        """Claim the segments that no other call stores, and return who stores the others."""
-        others: dict[tuple[str, _Ref], _Claim] = {}
-        with self._lock:
-            for key in keys:
-                other = self._storing.get(key)
-                # A call may hang, and what it has stored be deleted meanwhile.
-                if other and claim.since - other.since <= _SHARED_SECONDS:
-                    others[key] = other
-                else:
-                    self._storing[key] = claim
-        return others
-
-    def _put_segments(self, items: Iterable[_Item]) -> None:
-        stored_at = _stored(self.clock(), 0)
-        self.checkpoints.batch_put(item | stored_at for item in items)
+    def _put_chunks(self, draft: _Draft, ids: Sequence[bytes]) -> None:
+        kept = {each: draft.kept[each] for each in ids if each not in draft.chunks}
+        chunks = self.load(kept, draft.codec) | draft.chunks
+        self.checkpoints.batch_put(
+            [
+                _encode_chunk(draft.thread_id, each, draft.times.ttl, chunks[each], draft.codec)
+                for each in ids
+            ],
+            self.stored_now,
+        )
 
     @contextmanager
     def forgetting(self, thread_id: str) -> Iterator[None]:
         """Forget a thread before its items are deleted, and what was learned of it meanwhile."""
-        self.forget(thread_id)
+        self.indexes.forget(thread_id)
         try:
             yield
         finally:
-            self.forget(thread_id)
+            self.indexes.forget(thread_id)
 
-    def forget(self, thread_id: str) -> None:
-        self.cache.forget(thread_id, self.clock())
-        with self._lock:
-            for key in [key for key in self._storing if key[0] == thread_id]:
-                del self._storing[key]
-
-    def tell_lost(self, thread_id: str, refs: Collection[_Ref]) -> None:
-        """Tell of segments that lose a name now (rule 8)."""
+    def put_tombstones(self, thread_id: str, ids: Collection[bytes]) -> None:
+        """Note chunks that lose a reference now: a put under way may rely on them."""
         self.checkpoints.batch_put(
-            _encode_pruned(thread_id, batch, self.clock())
-            for batch in _batches(sorted(refs), _MAX_PRUNED_REFS)
+            _encode_tombstone(thread_id, batch, self.clock())
+            for batch in _batches(sorted(ids), _MAX_TOMBSTONE_IDS)
         )
 
     def delete(self, thread_id: str, range_keys: Iterable[str]) -> None:
@@ -2986,52 +3141,13 @@ class _Store:
         )
         self.writes.batch_delete(list(chain.from_iterable(found)))
 
-    def veil(self, thread_id: str) -> _Veil | None:
-        item = self.checkpoints.get(_veil_key(thread_id, ""))
-        return _decode_veil(item) if item else None
+    def marker(self, thread_id: str) -> _Marker | None:
+        item = self.checkpoints.get(_checkpoints_key(thread_id, _MARKER))
+        return _decode_marker(item) if item else None
 
-    def refuse_veiled(self, thread_id: str, name: str = "thread_id") -> None:
-        if veil := self.veil(thread_id):
-            veil.refuse(f"{name} {thread_id!r}")
-
-    def hide(self, veils: Iterable[_Item]) -> None:
-        self.checkpoints.batch_put(veils)
-
-    def veils(self, thread_id: str, reason: str, source: str) -> list[_Item]:
-        """Return what hides all that a thread has, or gets from *source*, but no later run's.
-
-        A veil reaches to this machine's time, and, where its clock is behind, to what is there: to
-        the newest checkpoint of its namespace, and to where a veil before it reached.
-        """
-        now = str(uuid6())
-
-        def through(items: Iterable[_Item]) -> str:
-            ends = (
-                _decode_veil(item).through if "through" in item else _record_key(item).checkpoint_id
-                for item in items
-            )
-            return max([now, *ends])
-
-        def look(checkpoint_ns: str) -> str:
-            range_ = _namespace_range(checkpoint_ns)
-            pages = self.checkpoints.query(source, *range_, newest_first=True, limit=2)
-            return through(next(pages).items)
-
-        # One page of them is held at a time.
-        known = {"": None} | {
-            checkpoint_ns: items and through(items[:2])
-            for checkpoint_ns, items in self.subgraphs(source)
-        }
-        unknown = [checkpoint_ns for checkpoint_ns, end in known.items() if end is None]
-        known |= zip(unknown, self.workers.side_by_side(look, unknown), strict=True)
-        return [
-            _encode_veil(thread_id, checkpoint_ns, _Veil(reason, cast("str", end)))
-            for checkpoint_ns, end in known.items()
-        ]
-
-    def reveal(self, thread_id: str) -> None:
-        namespaces = ["", *(checkpoint_ns for checkpoint_ns, _ in self.subgraphs(thread_id))]
-        self.checkpoints.batch_delete(_veil_key(thread_id, each) for each in namespaces)
+    def refuse_marked(self, thread_id: str, whose: str) -> None:
+        if marker := self.marker(thread_id):
+            marker.refuse(whose)
 
 
 # -- Read -----------------------------------------------------------------------------------------
@@ -3039,20 +3155,15 @@ class _Store:
 
 
 class _Pending(NamedTuple):
-    """The items of checkpoints' writes, and the segments that these name."""
+    """The writes of checkpoints, decoded, or the error if that is damaged."""
 
-    items: _WriteItems
-    named: Collection[_Ref]
-    segments: Mapping[_Ref, _Segment]
+    by_key: Mapping[_CheckpointKey, list[_Writes] | _CheckpointError]
 
-
-class _Parts(NamedTuple):
-    """What is on its way to make a record a checkpoint."""
-
-    record: _Record
-    segments: Mapping[_Ref, Future[Mapping[_Ref, _Segment]]]
-    sends: Callable[[], _Pending] | None
-    writes: Callable[[], _Pending]
+    def of(self, key: _CheckpointKey) -> list[_Writes]:
+        found = self.by_key[key]
+        if isinstance(found, _CheckpointError):
+            raise found
+        return found
 
 
 class _Selection(NamedTuple):
@@ -3075,205 +3186,216 @@ class _Reader:
 
     def get_tuple(self, address: _Address) -> CheckpointTuple | None:
         store, now = self._store, self._store.clock()
-        likely = self._likely(address)
-        writes = store.workers.start(self._pending, [likely]) if likely else None
-        record = self.record(likely) if address.checkpoint_id and likely else self._newest(address)
-        if record is None:
-            if likely and (not address.checkpoint_id or store.cache.recall(likely, now)):
-                # Another process may have deleted the thread, with all that was known of it.
-                store.cache.forget(address.thread_id, now)
+        with store.indexes.using(address.thread_id) as index:
+            # Most often the newest is the one that this process stored or read last.
+            newest = index.newest(address.checkpoint_ns or "")
+            likely = address.key(address.checkpoint_id) if address.checkpoint_id else newest
+            pending = store.workers.start(self._pending, [likely]) if likely else None
+            if likely and address.checkpoint_id:
+                manifest = self.manifest(likely)
+            else:
+                manifest = self._newest(address.thread_id, address.checkpoint_ns or "")
+            if manifest is None:
+                if likely and likely == newest:
+                    # Another process may have deleted the thread, with all that was known of it.
+                    store.indexes.forget(address.thread_id)
+                return None
+            if not pending or manifest.key != likely or manifest.is_layout_0:
+                pending = store.workers.start(self._pending_of, [manifest])
+            try:
+                found = next(self._tuples([manifest], pending.result, {}))
+            except DamagedCheckpointError:
+                index.doubt(manifest.key)
+                raise
+            # Now that all that they refer to is there.
+            index.learn(manifest, now)
+            for writes in pending.result().of(manifest.key):
+                ids = () if writes.is_special else writes.ids
+                index.learn_writes(manifest.key, ids, writes.blob, writes.ttl, now)
+            return found
+
+    def manifest(self, key: _CheckpointKey, *, is_shown: bool = True) -> _Manifest | None:
+        """Read a checkpoint by its id, if it is shown, or stored."""
+        item = self._store.checkpoint(key, consistent=self._consistent)
+        if item is None or (is_shown and not self._store.is_shown(item)):
             return None
-        if not writes or record.key != likely or record.is_layout_0:
-            writes = store.workers.start(self._pending_of, [record])
-        found = self._finish(self._start(record, {}, writes.result))
-        # Now that all it names is there.
-        store.cache.remember(record, now)
-        self._remember_writes(record, writes.result(), now)
-        return found
+        return self._decoder.manifest(item)
 
-    def _likely(self, address: _Address) -> _CheckpointKey | None:
-        """Return which checkpoint is asked for, as far as this process knows."""
-        if address.checkpoint_id:
-            return address.key(address.checkpoint_id)
-        # Most often the newest is the one that this process stored or read last.
-        return self._store.cache.last_seen(address.thread_id, address.checkpoint_ns or "")
+    def _newest(self, thread_id: str, checkpoint_ns: str) -> _Manifest | None:
+        item = next(self.namespace(thread_id, checkpoint_ns, 1), None)
+        return None if item is None else self._decoder.manifest(item)
 
-    def _remember_writes(self, record: _Record, pending: _Pending, seen_at: float) -> None:
-        """Note what a checkpoint's writes name instead of what was known of them.
+    def load(self, ids: Iterable[bytes], referrer: _Referrer) -> Mapping[bytes, bytes]:
+        return self._store.load(dict.fromkeys(ids, referrer), self._codec)
 
-        A thread may be deleted by another process, and come back with the same checkpoints.
-        """
-        expiries = filter(None, map(_expires_at, pending.items[record.key]))
-        base, expires_at = _Base(list(pending.named), record.secret), min(expiries, default=0)
-        self._store.cache.remember_writes(record.key, base, seen_at, expires_at, are_all=True)
+    def value(self, recipe: _Recipe, chunks: Mapping[bytes, bytes], place: _Place) -> Any:
+        data = recipe.join(chunks, _MAX_VALUE_BYTES, place)
+        return self._codec.loads(recipe.type, data, place)
 
-    def record(self, key: _CheckpointKey) -> _Record | None:
-        """Read a checkpoint's record by its id."""
-        return next(
-            map(self._decoder.record, self._store.checkpoint(key, consistent=self._consistent)),
-            None,
-        )
+    def channel_value(self, manifest: _Manifest, channel: str) -> Any:
+        referrer, recipe = self.referrer(manifest), manifest.channels[channel]
+        return self.value(recipe, self.load(recipe.ids, referrer), referrer.place)
 
-    def _newest(self, address: _Address) -> _Record | None:
-        namespace = (address.thread_id, address.checkpoint_ns or "")
-        return next(map(self._decoder.record, self.namespace(*namespace, 1)), None)
+    def referrer(self, manifest: _Manifest) -> _Referrer:
+        return manifest.referrer(self._store.checkpoints.name)
 
-    def load(self, key: _CheckpointKey, refs: Collection[_Ref]) -> Mapping[_Ref, _Segment]:
-        """Return segments of values."""
-        named_by = dict.fromkeys(refs, key)
-        return self._store.load_segments(self._codec, key.thread_id, named_by) if refs else {}
-
-    def value(
-        self, value: _Value, segments: Mapping[_Ref, _Segment], key: _CheckpointKey, table: str
-    ) -> Any:
-        place = (key, table)
-        return self._codec.loads(value.type, _joined(value, segments, place), place)
-
-    def _pending_of(self, records: Sequence[_Record]) -> _Pending:
-        layout_0 = [record.key for record in records if record.is_layout_0]
-        return self._pending([record.key for record in records], layout_0)
+    def _pending_of(self, manifests: Sequence[_Manifest]) -> _Pending:
+        layout_0 = [manifest.key for manifest in manifests if manifest.is_layout_0]
+        return self._pending([manifest.key for manifest in manifests], layout_0)
 
     def _pending(
         self, keys: Sequence[_CheckpointKey], layout_0: Collection[_CheckpointKey] = ()
     ) -> _Pending:
-        """Read writes, and of the segments that they name as many as a list may hold."""
-        store = self._store
-        items = store.writes_of(keys, layout_0, consistent=self._consistent)
-        named_by: dict[_Ref, _CheckpointKey] = {}
-        with suppress(DamagedCheckpointError):  # it is raised when its checkpoint is returned
-            for key, found in items.items():
-                for item in found:
-                    refs = self._decoder.named(item, key).values
-                    named_by |= dict.fromkeys(refs, key)
-            some = dict(islice(named_by.items(), _MAX_LIST_SEGMENTS))
-            segments = store.load_segments(self._codec, keys[0].thread_id, some)
-            return _Pending(items, named_by, segments)
-        return _Pending(items, (), {})
+        """Read the writes of checkpoints of one thread."""
+        found = self._store.writes_of(keys, layout_0, consistent=self._consistent)
+        return _Pending({key: self._decoded(key, items) for key, items in found.items()})
 
-    def _start(
+    def _decoded(
+        self, key: _CheckpointKey, items: Iterable[_Item]
+    ) -> list[_Writes] | _CheckpointError:
+        """Decode a checkpoint's writes; an error is raised when the checkpoint's turn comes."""
+        try:
+            return [self._decoder.writes(item, key) for item in items]
+        except _CheckpointError as error:
+            return error
+
+    def _tuples(
         self,
-        record: _Record,
-        segments: dict[_Ref, Future[Mapping[_Ref, _Segment]]],
-        writes: Callable[[], _Pending],
-    ) -> _Parts:
-        """Start reading what a record needs beside what *segments* and *writes* have on its way."""
-        workers, refs = self._store.workers, record.refs
-        missing = [ref for ref in refs if ref not in segments]
-        for batch in _batches(missing, _MAX_BATCH_GET_KEYS):
-            future = workers.start(self.load, record.key, batch)
-            segments.update(dict.fromkeys(batch, future))
-        sends = None
-        if record.takes_sends and record.parent_key:
-            keys = [record.parent_key]
-            sends = workers.start(self._pending, keys, keys).result
-        return _Parts(record, {ref: segments[ref] for ref in refs}, sends, writes)
-
-    def _finish(self, parts: _Parts) -> CheckpointTuple:
-        record, place = parts.record, (parts.record.key, self._store.checkpoints.name)
-        pending = parts.writes()  # first, as it may be read just now
-        segments = {ref: future.result()[ref] for ref, future in parts.segments.items()}
-        values = {
-            name: self.value(value, segments, *place) for name, value in record.channels.items()
+        manifests: Sequence[_Manifest],
+        pending: Callable[[], _Pending],
+        chunks: dict[bytes, bytes],
+    ) -> Iterator[CheckpointTuple]:
+        """Return checkpoints one by one, once the chunks are read that are not among *chunks*."""
+        store = self._store
+        sends = {
+            manifest.key: store.workers.start(self._pending, [parent_key], [parent_key])
+            for manifest in manifests
+            if manifest.takes_sends and (parent_key := manifest.parent_key)
         }
-        versions = dict(record.checkpoint["channel_versions"])
-        if parts.sends and record.parent_key:
-            sends = self._loaded(record.parent_key, parts.sends(), only={TASKS})
+        wanted: dict[bytes, _Referrer] = {}
+        for manifest in manifests:
+            wanted |= dict.fromkeys(manifest.value_ids, self.referrer(manifest))
+        missing = {each: wanted[each] for each in wanted if each not in chunks}
+        loaded = store.load(missing, self._codec)
+        more: dict[bytes, _Referrer] = {}
+        found = pending()
+        for manifest in manifests:
+            if not isinstance(found.by_key[manifest.key], _CheckpointError):
+                more |= self._wanted_by_writes(manifest.key, found)
+        for each in chunks.keys() - wanted.keys() - more.keys():
+            del chunks[each]  # of checkpoints that were returned before
+        chunks |= loaded
+        some = islice(((each, more[each]) for each in more if each not in chunks), _MAX_LIST_CHUNKS)
+        chunks |= store.load(dict(some), self._codec)
+        for manifest in manifests:
+            parent = sends[manifest.key].result() if manifest.key in sends else None
+            yield self._tuple(manifest, found, parent, chunks)
+
+    def _tuple(
+        self,
+        manifest: _Manifest,
+        pending: _Pending,
+        parent_pending: _Pending | None,
+        chunks: Mapping[bytes, bytes],
+    ) -> CheckpointTuple:
+        place = (manifest.key, self._store.checkpoints.name)
+        values = {
+            name: self.value(recipe, chunks, place) for name, recipe in manifest.channels.items()
+        }
+        versions = dict(manifest.checkpoint["channel_versions"])
+        parent_key = manifest.parent_key
+        if parent_pending and parent_key:
+            sends = self._loaded(parent_key, parent_pending, only={TASKS})
             if sends:
                 values[TASKS] = [value for _, _, value in sends]
                 with _well_formed(place):
                     versions[TASKS] = max(versions.values(), default=1)
-        checkpoint = {**record.checkpoint, "channel_values": values, "channel_versions": versions}
-        writes = self._loaded(record.key, pending, segments)
-        if record.is_layout_0:
+        checkpoint = {**manifest.checkpoint, "channel_values": values, "channel_versions": versions}
+        writes = self._loaded(manifest.key, pending, chunks)
+        if manifest.is_layout_0:
             _refuse_javascript(checkpoint, writes, place)
         return CheckpointTuple(
-            _config(record.key),
+            _config(manifest.key),
             cast("Checkpoint", checkpoint),
-            cast("CheckpointMetadata", record.metadata),
-            _config(record.parent_key) if record.parent_key else None,
+            cast("CheckpointMetadata", manifest.metadata),
+            _config(parent_key) if parent_key else None,
             writes,
         )
+
+    def _wanted_by_writes(self, key: _CheckpointKey, pending: _Pending) -> dict[bytes, _Referrer]:
+        table_name, wanted = self._store.writes.name, {}
+        for each in pending.of(key):
+            wanted.update(dict.fromkeys(each.value_ids, each.referrer(key, table_name)))
+        return wanted
 
     def _loaded(
         self,
         key: _CheckpointKey,
         pending: _Pending,
-        segments: Mapping[_Ref, _Segment] = MappingProxyType({}),
+        chunks: Mapping[bytes, bytes] = MappingProxyType({}),
         *,
         only: Collection[str] | None = None,
     ) -> list[PendingWrite]:
         """Return a checkpoint's writes, to all channels or some, as LangGraph applies them."""
-        writes = [
-            write
-            for write in self._in_order(key, pending.items[key])
-            if only is None or write.channel in only
-        ]
-        refs = dict.fromkeys(ref for write in writes for ref in write.value.refs)
-        some = (segments, pending.segments)
-        known = {ref: each[ref] for each in some for ref in refs if ref in each}
-        known.update(self.load(key, [ref for ref in refs if ref not in known]))
-        table = self._store.writes.name
-        return [
-            (write.task_id, write.channel, self.value(write.value, known, key, table))
-            for write in writes
-        ]
-
-    def _in_order(self, key: _CheckpointKey, items: Iterable[_Item]) -> list[_Write]:
-        """Decode a checkpoint's writes, and sort them.
-
-        Those of layout 0 come last in *items*, and were there before the others.
-        """
         writes: dict[tuple[str, int], _Write] = {}
-        for item in items:
-            for write in self._decoder.writes(item, key):
-                # Of ordinary writes the first stays, of special ones the last (rule 3).
+        for each in pending.of(key):
+            for write in each.writes:
+                # An ordinary write's first stays, a special one's last (rule 5). Those of layout 0
+                # come last, and were there before the others.
                 if write.idx >= 0 or (write.task_id, write.idx) not in writes:
                     writes[write.task_id, write.idx] = write
-        return sorted(writes.values())
+        chosen = [each for each in sorted(writes.values()) if only is None or each.channel in only]
+        needed = {chunk_id for write in chosen for chunk_id in write.value.ids}
+        if missing := needed.difference(chunks):
+            wanted = self._wanted_by_writes(key, pending)
+            found = self._store.load({each: wanted[each] for each in missing}, self._codec)
+            chunks = {**chunks, **found}
+        place = (key, self._store.writes.name)
+        return [
+            (write.task_id, write.channel, self.value(write.value, chunks, place))
+            for write in chosen
+        ]
 
     def list(self, selection: _Selection) -> Iterator[CheckpointTuple]:
-        """Read what the first records need, then further ahead as more are asked for.
+        """Read some checkpoints at a time with their writes and chunks, then more.
 
         One query has the writes of all that are neighbours in a namespace. What is between those
         that a filter takes may be much: their writes are asked for apart.
         """
-        _, filter_, _, limit = selection
         damaged: list[_CheckpointError] = []
-        records = islice(_until_damaged(self._selected(selection), damaged), limit)
-        ahead = limit or _MIN_LIST_AHEAD
-        waiting: deque[_Parts] = deque()
-        segments: dict[_Ref, Future[Mapping[_Ref, _Segment]]] = {}
-        while batch := list(islice(records, min(ahead, _MAX_LIST_AHEAD))):
-            writes = self._start_writes(batch, apart=bool(filter_))
-            for record in batch:
-                # What is on its way may be large: then no more than this one and the next.
-                while len(waiting) > 1 and _is_large(segments, waiting):
-                    yield self._finish(waiting.popleft())
-                waiting.append(self._start(record, segments, writes[record.key]))
-            # While half of these are returned, the next are on their way.
-            while len(waiting) > len(batch) // 2:
-                yield self._finish(waiting.popleft())
+        manifests = islice(_until_damaged(self._selected(selection), damaged), selection.limit)
+        ahead, held = selection.limit or _MIN_LIST_AHEAD, next(manifests, None)
+        chunks: dict[bytes, bytes] = {}
+        while held:
+            group, ids = [held], dict(held.value_ids)
+            while (held := next(manifests, None)) and len(group) < min(ahead, _MAX_LIST_AHEAD):
+                ids |= held.value_ids
+                if len(ids) > _MAX_LIST_CHUNKS:
+                    break
+                group.append(held)
+            yield from self._tuples(group, self._group_pending(group, selection), chunks)
             ahead *= 2
-        while waiting:
-            yield self._finish(waiting.popleft())
         if damaged:
             raise damaged[0]
 
-    def _start_writes(
-        self, records: Iterable[_Record], *, apart: bool
-    ) -> dict[_CheckpointKey, Callable[[], _Pending]]:
-        """Start reading the writes of checkpoints: of those in a namespace at once, or *apart*."""
-        groups: dict[tuple[str, ...], list[_Record]] = {}
-        for record in records:
-            part = 3 if apart or record.is_layout_0 else 2
-            groups.setdefault(record.key[:part], []).append(record)
-        writes: dict[_CheckpointKey, Callable[[], _Pending]] = {}
-        for group in groups.values():
-            future = self._store.workers.start(self._pending_of, group)
-            writes.update((record.key, future.result) for record in group)
-        return writes
+    def _group_pending(
+        self, manifests: Sequence[_Manifest], selection: _Selection
+    ) -> Callable[[], _Pending]:
+        """Start reading the writes of checkpoints: of those in a namespace at once, or apart."""
+        groups: dict[tuple[str, ...], list[_Manifest]] = {}
+        for manifest in manifests:
+            part = 3 if selection.filter or manifest.is_layout_0 else 2
+            groups.setdefault(manifest.key[:part], []).append(manifest)
+        workers = self._store.workers
+        futures = [workers.start(self._pending_of, group) for group in groups.values()]
 
-    def _selected(self, selection: _Selection) -> Iterator[_Record]:
+        def pending() -> _Pending:
+            found = (future.result().by_key.items() for future in futures)
+            return _Pending(dict(chain.from_iterable(found)))
+
+        return pending
+
+    def _selected(self, selection: _Selection) -> Iterator[_Manifest]:
         address, filter_, before_id, limit = selection
         _, checkpoint_ns, only_id = address or (None, None, None)
         # One page holds what is asked for, and the checkpoint that *before* names, which is not.
@@ -3284,10 +3406,11 @@ class _Reader:
             else:
                 items = self.namespace(thread_id, checkpoint_ns, page_limit, before_id, only_id)
             for item in items:
-                if _record_key(item).checkpoint_id < (before_id or _VEIL):
-                    record = self._decoder.record(item)
-                    if all(record.metadata.get(name) == value for name, value in filter_.items()):
-                        yield record
+                if _item_key(item).checkpoint_id < (before_id or _MARKER):
+                    manifest = self._decoder.manifest(item)
+                    metadata = manifest.metadata
+                    if all(metadata.get(name) == value for name, value in filter_.items()):
+                        yield manifest
 
     def namespace(
         self,
@@ -3297,16 +3420,17 @@ class _Reader:
         before_id: str | None = None,
         only_id: str | None = None,
     ) -> Iterator[_Item]:
-        """Read the checkpoints of one of a thread's namespaces, newest first."""
+        """Read the checkpoints that one of a thread's namespaces shows, newest first."""
         if only_id:
             key = _CheckpointKey(thread_id, checkpoint_ns, only_id)
-            return self._store.checkpoint(key, consistent=self._consistent)
+            item = self._store.checkpoint(key, consistent=self._consistent)
+            return filter(self._store.is_shown, [item] if item else [])
         return self._store.newest_first(
             thread_id,
             checkpoint_ns,
             consistent=self._consistent,
             limit=limit,
-            through_id=before_id,
+            before_id=before_id,
         )
 
     def all_namespaces(
@@ -3316,7 +3440,7 @@ class _Reader:
         before_id: str | None = None,
         only_id: str | None = None,
     ) -> Iterator[_Item]:
-        """Read the checkpoints of all of a thread's namespaces, newest first."""
+        """Read the checkpoints that all of a thread's namespaces show, newest first."""
 
         def read_ahead(checkpoint_ns: str) -> Iterator[_Item]:
             items = self.namespace(thread_id, checkpoint_ns, limit, before_id, only_id)
@@ -3336,18 +3460,18 @@ class _Reader:
             if items is None:
                 sources.append(read_ahead(found_ns))
                 continue
-            visible = [
+            shown = [
                 item
-                for item in self._store.visible(items, found_ns)
-                if only_id in (None, _record_key(item).checkpoint_id)
+                for item in self._store.shown(items, found_ns)
+                if only_id in (None, _item_key(item).checkpoint_id)
             ]
-            held += len(visible)
+            held += len(shown)
             # A list, not a map, which would hold the items.
-            keys = list(map(_record_key, visible))
-            sources.append(iter(visible if held <= _MAX_LIST_HELD else keys))
+            keys = list(map(_item_key, shown))
+            sources.append(iter(shown if held <= _MAX_LIST_HELD else keys))
 
         def id_of(each: _Item | _CheckpointKey) -> str:
-            return (each if isinstance(each, _CheckpointKey) else _record_key(each)).checkpoint_id
+            return (each if isinstance(each, _CheckpointKey) else _item_key(each)).checkpoint_id
 
         return self._read_again(heapq.merge(*sources, key=id_of, reverse=True))
 
@@ -3365,75 +3489,82 @@ class _Reader:
                 elif one in read:
                     yield read[one]
 
-    def lineage(self, address: _Address) -> Iterator[_Record]:
-        """Read a checkpoint, or the newest, and then its ancestors."""
-        thread_id, checkpoint_ns, checkpoint_id = address
-        items = self._store.newest_first(
-            thread_id,
-            checkpoint_ns or "",
-            consistent=self._consistent,
-            limit=_FIRST_PAGE_ITEMS,
-            through_id=checkpoint_id,
+    def lineage(self, key: _CheckpointKey) -> Iterator[_Manifest]:
+        """Read a checkpoint and then its ancestors, shown or kept for a DeltaChannel's sake.
+
+        Raises: DamagedCheckpointError: an ancestor is missing.
+        """
+        items = filter(
+            self._store.is_stored,
+            self._store.checkpoints.items(
+                key.thread_id,
+                *_namespace_range(key.checkpoint_ns, key.checkpoint_id),
+                newest_first=True,
+                limit=_FIRST_PAGE_ITEMS,
+                consistent=self._consistent,
+            ),
         )
-        item = next(items, None)
-        if item is None or (checkpoint_id and _record_key(item).checkpoint_id != checkpoint_id):
-            return
-        child = self._decoder.record(item)
-        seen = {child.key}
-        yield child
-        while (key := child.parent_key) is not None:
-            while item and _record_key(item) > key:
+        item, child = next(items, None), None
+        seen: set[_CheckpointKey] = set()
+        each: _CheckpointKey | None = key
+        while each is not None:
+            while item and _item_key(item) > each:
                 item = next(items, None)
-            record = None
-            if key in seen:
+            manifest = None
+            if each in seen:
                 pass  # forged items may name each other as parents
-            elif item and _record_key(item) == key:
-                record = self._decoder.record(item)
-            else:
-                # Of two machines, one with a clock behind has given the child a smaller id.
-                record = self.record(key)
-            if record is None:
+            elif item and _item_key(item) == each:
+                manifest = self._decoder.manifest(item)
+            elif child:
+                # A machine with a clock behind the other's has given the child a smaller id.
+                manifest = self.manifest(each, is_shown=False)
+            if manifest is None:
+                if child is None:
+                    return
                 what = (
                     f"An ancestor of checkpoint {child.key.checkpoint_id!r}, from which its "
                     f"DeltaChannels are rebuilt, is missing; it expired, or was pruned, or deleted "
                     f"with its run"
                 )
-                raise DamagedCheckpointError(what, key, self._store.checkpoints.name)
-            seen.add(key)
-            yield record
-            child = record
+                raise DamagedCheckpointError(what, each, self._store.checkpoints.name)
+            seen.add(each)
+            yield manifest
+            child, each = manifest, manifest.parent_key
 
     def delta_history(
         self, address: _Address, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         histories: dict[str, DeltaChannelHistory] = {name: {"writes": []} for name in channels}
-        steps = list(self._delta_steps(address, histories))
-        batches = _batches([record for record, _ in steps], _MAX_LIST_AHEAD)
+        checkpoint_ns, key = address.checkpoint_ns or "", None
+        if address.checkpoint_id:
+            key = address.key(address.checkpoint_id)
+        elif item := next(self.namespace(address.thread_id, checkpoint_ns, 1), None):
+            key = _item_key(item)
+        steps = list(self._delta_steps(key, histories)) if key and channels else []
+        batches = _batches([manifest for manifest, _ in steps], _MAX_LIST_AHEAD)
         found = self._store.workers.side_by_side(self._pending_of, batches)
-        by_key = {key: pending for pending in found for key in pending.items}
-        for record, written in reversed(steps):
-            for write in self._loaded(record.key, by_key[record.key], only=written):
+        by_key = {key: pending for pending in found for key in pending.by_key}
+        for manifest, written in reversed(steps):
+            for write in self._loaded(manifest.key, by_key[manifest.key], only=written):
                 histories[write[1]]["writes"].append(write)
         return histories
 
     def _delta_steps(
-        self, address: _Address, histories: Mapping[str, DeltaChannelHistory]
-    ) -> Iterator[tuple[_Record, set[str]]]:
+        self, key: _CheckpointKey, histories: Mapping[str, DeltaChannelHistory]
+    ) -> Iterator[tuple[_Manifest, set[str]]]:
         """Read ancestors, newest first, each with the channels that its writes may hold.
 
-        The first with a channel's value is the last for that channel: the value is its seed.
+        The first with a channel's value is the last for that channel: the value is its seed. So is
+        the first that has no version of it: nothing was written before.
         """
         wanted = set(histories)
-        for child, record in pairwise(self.lineage(address) if wanted else ()):
-            written = {name for name in wanted if _may_have_written(name, record, child)}
+        for child, manifest in pairwise(self.lineage(key)):
+            written = {name for name in wanted if _may_have_written(name, manifest, child)}
             if written:
-                yield record, written
-            for name in wanted & record.channels.keys():
-                value = record.channels[name]
-                segments = self.load(record.key, list(value.refs))
-                place = (record.key, self._store.checkpoints.name)
-                histories[name]["seed"] = self.value(value, segments, *place)
-                wanted.remove(name)
+                yield manifest, written
+            for name in wanted & manifest.channels.keys():
+                histories[name]["seed"] = self.channel_value(manifest, name)
+            wanted = {name for name in wanted if not manifest.ends_chain(name)}
             if not wanted:
                 return
 
@@ -3463,28 +3594,16 @@ def _refuse_javascript(
 
 
 def _until_damaged(
-    records: Iterator[_Record], damaged: list[_CheckpointError]
-) -> Iterator[_Record]:
-    """Read ahead until a record is damaged, and keep the error until its turn comes."""
+    manifests: Iterator[_Manifest], damaged: list[_CheckpointError]
+) -> Iterator[_Manifest]:
+    """Read ahead until a checkpoint is damaged, and keep the error until its turn comes."""
     try:
-        yield from records
+        yield from manifests
     except _CheckpointError as error:
         damaged.append(error)
 
 
-def _is_large(
-    segments: dict[_Ref, Future[Mapping[_Ref, _Segment]]], waiting: Iterable[_Parts]
-) -> bool:
-    """Say whether too many segments are held; forget first those that nothing waits for."""
-    if len(segments) > _MAX_LIST_SEGMENTS:
-        # Neighbours share segments: those of earlier records alone are done with.
-        needed = {ref: future for parts in waiting for ref, future in parts.segments.items()}
-        segments.clear()
-        segments.update(needed)
-    return len(segments) > _MAX_LIST_SEGMENTS
-
-
-def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
+def _may_have_written(channel: str, manifest: _Manifest, child: _Manifest) -> bool:
     """Say whether a DeltaChannel may have been written between a checkpoint and its child.
 
     The child's ``updated_channels`` alone does not tell: with durability "exit" it names what the
@@ -3492,12 +3611,146 @@ def _may_have_written(channel: str, record: _Record, child: _Record) -> bool:
     channel's count of updates must stand still too.
     """
     updated = child.checkpoint.get("updated_channels")
-    before, after = record.counters.get(channel, (0, 0)), child.counters.get(channel)
+    before, after = manifest.counters.get(channel, (0, 0)), child.counters.get(channel)
     return updated is None or channel in updated or after is None or after[0] != before[0]
 
 
+# -- Move -----------------------------------------------------------------------------------------
+# Stores items again: with other times, or as another thread's.
+
+
+class _Mover:
+    """Stores checkpoints again: their chunks first, then their writes, then themselves."""
+
+    def __init__(
+        self, store: _Store, codec: _Codec, target: str, ttl: float, token: bytes = b""
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._decoder = store.decoder(codec)
+        self._target = target
+        self._ttl = ttl
+        self._token = token
+
+    def store_again(
+        self,
+        index: _ChunkIndex,
+        manifests: Sequence[_Manifest],
+        is_due: Callable[[float], bool],
+    ) -> None:
+        """Give the checkpoints of a thread and their writes another ttl, if theirs *is_due*.
+
+        What was deleted or changed in between stays so.
+        """
+        store = self._store
+        draft = _Draft(self._target, self._codec, _Times(0, self._ttl), self._token, b"")
+        checkpoints, writes = [], []
+        layout_0 = [each.key for each in manifests if each.is_layout_0]
+        found = store.writes_of([each.key for each in manifests], layout_0)
+        for manifest in manifests:
+            key = manifest.key
+            if manifest.item and is_due(manifest.times.ttl):
+                draft.keep(manifest.ids, manifest.referrer(store.checkpoints.name))
+                times = manifest.times._replace(ttl=self._ttl)
+                checkpoints.append(self._again(manifest.item, manifest.blob, times))
+            for each in map(partial(self._decoder.writes, key=key), found[key]):
+                if is_due(each.ttl):
+                    draft.keep(each.ids, each.referrer(key, store.writes.name))
+                    # Writes have no time of their own to be shown.
+                    times = _Times(_FOREVER, self._ttl)
+                    writes.append(self._again(each.item, each.blob, times))
+        store.put_tombstones(self._target, draft.kept)
+
+        def put(_: float) -> None:
+            store.writes.put_all(writes)
+            store.checkpoints.put_all(checkpoints)
+
+        store.store_item(index, draft, put)
+
+    def show(self, manifests: Iterable[_Manifest], shown_until: float) -> None:
+        """Have checkpoints shown until another time, one after the other."""
+        for manifest in manifests:
+            if manifest.item:
+                times = manifest.times._replace(shown_until=shown_until)
+                self._store.checkpoints.put(*self._again(manifest.item, manifest.blob, times))
+
+    def _again(
+        self, item: _Item, blob: _Blob | None, times: _Times
+    ) -> tuple[_Item, str, _Item | None, Mapping[str, str]]:
+        """Return an item with other times, and the condition that nobody has changed it."""
+        again = _with_times(item, times)
+        if blob and self._token:
+            again = _encode_blob(again, blob._replace(token=self._token), self._codec)
+        names = ("blob", "ttl", "shown_until")
+        known = {name: item[name] for name in names if name in item}
+        tests = (
+            f"#{name} = :{name}" if name in known else f"attribute_not_exists(#{name})"
+            for name in names
+        )
+        key = next(name for name in item if name in ("checkpoint_id", "task_id_idx"))
+        return (
+            again,
+            " AND ".join([f"attribute_exists({key})", *tests]),
+            {f":{name}": value for name, value in known.items()} or None,
+            {f"#{name}": name for name in names},
+        )
+
+    def copy(
+        self,
+        index: _ChunkIndex,
+        whole: Mapping[_CheckpointKey, tuple[_Manifest, Sequence[_Item]]],
+        shown_until: float,
+    ) -> None:
+        """Store checkpoints with their writes as another thread's."""
+        store = self._store
+        draft = _Draft(self._target, self._codec, _Times(0, self._ttl), self._token, b"")
+        checkpoints, writes = [], []
+        for key, (manifest, items) in whole.items():
+            draft.keep(manifest.ids, manifest.referrer(store.checkpoints.name))
+            is_shown = manifest.item is not None and store.is_shown(manifest.item)
+            times = _Times(shown_until if is_shown else manifest.times.shown_until, self._ttl)
+            moved = _with_times(manifest.item or {}, times) | {"thread_id": {"S": self._target}}
+            checkpoints.append(self._copied(moved, manifest.blob))
+            for each in map(partial(self._decoder.writes, key=key), items):
+                draft.keep(each.ids, each.referrer(key, store.writes.name))
+                hash_key = _writes_hash_key(self._target)
+                if each.blob is None:
+                    hash_key = key._replace(thread_id=self._target).layout_0_writes
+                    name = "target_thread_id with checkpoint_id"
+                    _text(name, hash_key, max_bytes=_MAX_HASH_KEY_BYTES)
+                moved = _with_times(each.item, _Times(_FOREVER, self._ttl))
+                moved |= _writes_key(hash_key, each.item["task_id_idx"]["S"])
+                writes.append(self._copied(moved, each.blob))
+
+        def put(stored_at: float) -> None:
+            # An item of layout 0 has no such attribute.
+            stamp = _encode_stored_at(stored_at)
+            store.writes.batch_put(each | stamp if "blob" in each else each for each in writes)
+            store.checkpoints.batch_put(checkpoints)
+
+        store.store_item(index, draft, put)
+
+    def _copied(self, moved: _Item, blob: _Blob | None) -> _Item:
+        if blob is None:  # layout 0
+            return moved
+        return _encode_blob(moved, blob._replace(token=self._token), self._codec)
+
+
 # -- Write ----------------------------------------------------------------------------------------
-# put() and put_writes().
+# put() and put_writes(): make the item, cut its values, ask the index, store the chunks, store the
+# item.
+
+
+def _lifetime(ttl_seconds: int, thread_id: str, now: float) -> _Times:
+    """Return the times of what is stored now.
+
+    It is shown for a time to live, and stored to the end of a period of that length, at another
+    second for each thread: what belongs together goes together, a write put a little before its
+    checkpoint outlives it, and a thread in use stores its chunks once a period.
+    """
+    offset = zlib.crc32(thread_id.encode()) % ttl_seconds
+    periods = (int(now) + ttl_seconds + ttl_seconds // 4 + offset) // ttl_seconds + 1
+    return _Times(int(now) + ttl_seconds, periods * ttl_seconds - offset)
 
 
 def _check_channel(name: str, value: Any) -> None:
@@ -3519,21 +3772,10 @@ def _check_form(checkpoint: Checkpoint) -> None:
 
 
 def _check_run(metadata: Mapping[str, Any], thread_id: str) -> None:
-    """Check what would be the keys of the index of runs (rule 9)."""
+    """Check what would be the keys of the index of runs (rule 10)."""
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
         _text("metadata['run_id']", run_id, max_bytes=_MAX_HASH_KEY_BYTES)
         _text("thread_id of a run", thread_id, max_bytes=_MAX_RANGE_KEY_BYTES)
-
-
-def _expiry(ttl_seconds: int | None, thread_id: str, now: float) -> tuple[int, int]:
-    """Return when a thread's items, and when its segments, expire that are stored now (rule 2)."""
-    if ttl_seconds is None:
-        return 0, 0
-    # A segment lives for one to two lifetimes of a checkpoint, to the end of a period that starts
-    # at another time for each thread: an active thread stores it once in a period.
-    offset = zlib.crc32(thread_id.encode()) % ttl_seconds
-    end = ((int(now) + offset) // ttl_seconds + 2) * ttl_seconds - offset
-    return int(now) + ttl_seconds, end
 
 
 class _Writer:
@@ -3544,7 +3786,7 @@ class _Writer:
         self._codec = codec
         self._decoder = store.decoder(codec)
         # A parent that was put just now must not be missed: values may be taken from it.
-        self._reader = _Reader(store, codec, consistent=True)
+        self.reader = _Reader(store, codec, consistent=True)
         self._ttl_seconds = ttl_seconds
 
     def put(
@@ -3554,180 +3796,106 @@ class _Writer:
         checkpoint: Checkpoint,
         metadata: dict[str, Any],
         new_versions: ChannelVersions,
-        outer: Mapping[str, str],
+        *,
+        is_copied: bool = False,
     ) -> None:
-        """Store a checkpoint; *outer* names those that it is part of, by namespace."""
         _check_form(checkpoint)
         _check_run(metadata, key.thread_id)
-        store, now = self._store, self._store.clock()
-        expires_at, segments_expire_at = _expiry(self._ttl_seconds, key.thread_id, now)
-        values = checkpoint["channel_values"].keys()
-        left_out = checkpoint["channel_versions"].keys() - values - new_versions.keys()
-        if is_delta := bool(metadata.get("counters_since_delta_snapshot")):
-            # Ancestors that others are rebuilt from live for one to two lifetimes, so that they
-            # have to be renewed once in a lifetime.
-            expires_at = segments_expire_at
-        parent_key = key._replace(checkpoint_id=parent_id) if parent_id else None
-        parent = self._parent(parent_key, now, needed=bool(left_out) or is_delta)
-        # A graph hands its messages down to a subgraph.
-        around = [_CheckpointKey(key.thread_id, *each) for each in outer.items()]
-        base = self.base([each for each in (parent_key, *around) if each], now, parent)
-        sealer = _Sealer(key.thread_id, self._codec, base, (expires_at, segments_expire_at), now)
-        record = _Record(
-            key,
-            parent_id,
-            {name: value for name, value in checkpoint.items() if name != "channel_values"},
-            metadata,
-            self._channels(key, checkpoint, new_versions, parent, base, sealer),
-            expires_at,
-            base.secret,
-        )
-        self._renew(record, parent)
-        item = _encode_record(record, sealer)
-        with store.segments_stored(key.thread_id, sealer):
-            store.checkpoints.put(item)
-            named = (*record.refs, *_refs(item, "lists"))
-            store.cache.remember(record._replace(named=named), now)
+        rest = {name: value for name, value in checkpoint.items() if name != "channel_values"}
+        manifest = _Manifest(key, parent_id, rest, metadata, {}, _GOOD, is_copied=is_copied)
+        store, thread_id = self._store, key.thread_id
+        with ExitStack() as stack:
+            stack.enter_context(store.indexes.using(thread_id))  # it stays, whatever its size
+            parent = self._parent(manifest)
+            index = stack.enter_context(store.indexes.using(thread_id))
+            draft = index.draft(key, self._codec, self._ttl_seconds, store.clock())
+            if parent and parent.manifest.blob:
+                draft.secret = parent.manifest.blob.secret
+            manifest = manifest._replace(
+                channels=self._channels(key, draft, checkpoint, new_versions, parent),
+                times=draft.times,
+            )
+            self._extend_ancestors(index, manifest, parent)
+            item = _encode_manifest(manifest, draft)
+            _, stored_at = store.store_item(index, draft, lambda _: store.checkpoints.put(item))
+            blob = _Blob(draft.token, draft.secret, 0, b"")
+            stored = manifest._replace(blob=blob, content_ids=tuple(draft.ids))
+            index.learn(stored, stored_at, is_own=True)
 
-    def _parent(self, key: _CheckpointKey | None, now: float, *, needed: bool) -> _Record | None:
-        """Return the parent's record, if it is known or needed."""
-        if key is None:
-            return None
-        return self._store.cache.recall(key, now) or (self._reader.record(key) if needed else None)
+    def _parent(self, manifest: _Manifest) -> _Known | None:
+        """Return the parent; if this process knows none, it is read.
 
-    def base(
-        self,
-        keys: Iterable[_CheckpointKey],
-        now: float,
-        parent: _Record | None = None,
-    ) -> _Base:
-        """Return what is known of checkpoints and of their writes that a new item may share."""
-        cache = self._store.cache
-        bases = [_Base(parent.named, parent.secret)] if parent else []
-        for key in keys:
-            if record := cache.recall(key, now):
-                bases.append(_Base(record.named, record.secret))
-            if writes := cache.recall_writes(key, now):
-                bases.append(writes)
-        # A record of layout 0 has none.
-        secrets = (each.secret for each in bases if each.secret)
-        secret = next(secrets, b"") or self._codec.new_secret()
-        named = chain.from_iterable(each.named for each in bases if each.secret == secret)
-        return _Base(list(dict.fromkeys(named)), secret)
-
-    def _former(self, key: _CheckpointKey, base: _Base) -> _Former:
-        return _Former(self._store.cache.recall_segments(key.thread_id, base.named).values())
+        Who puts a first checkpoint where this process knows one, or a child of a checkpoint that is
+        not there, knows more than it: another process has deleted the thread.
+        """
+        store, key, now = self._store, manifest.parent_key, self._store.clock()
+        with store.indexes.using(manifest.key.thread_id) as index:
+            if key is None:
+                newest = index.newest(manifest.key.checkpoint_ns)
+                is_told = newest in (None, manifest.key)
+            elif known := index.known(key, now):
+                return known
+            elif found := self.reader.manifest(key, is_shown=False):
+                index.learn(found, now)
+                # Its writes have not been seen: in a thread that expires, they may at any time.
+                return _Known(found, now, 0 if found.times.ttl < _FOREVER else _FOREVER)
+            else:
+                is_told = False
+        if not is_told:
+            store.indexes.forget(manifest.key.thread_id)
+        return None
 
     def _channels(
         self,
         key: _CheckpointKey,
+        draft: _Draft,
         checkpoint: Checkpoint,
         new_versions: ChannelVersions,
-        parent: _Record | None,
-        base: _Base,
-        sealer: _Sealer,
-    ) -> dict[str, _Value]:
+        parent: _Known | None,
+    ) -> dict[str, _Recipe]:
         """Cut a checkpoint's values; those that the parent stores are not serialized again."""
         values, channels = checkpoint["channel_values"], {}
         if parent:
-            known_versions = parent.checkpoint["channel_versions"]
+            known, referrer = parent.manifest, self.reader.referrer(parent.manifest)
+            known_versions = known.checkpoint["channel_versions"]
+            # In a new period the bytes are needed, too.
+            lasts = not known.is_layout_0 and known.times.ttl == draft.times.ttl
             for name, version in checkpoint["channel_versions"].items():
-                known = parent.channels.get(name)
-                if (
-                    known
-                    and name not in new_versions
-                    and version == known_versions.get(name)
-                    and (name not in values or _value_lasts(known, sealer.expires_at))
-                ):
-                    channels[name] = self._seal_again(key, known, sealer)
-        former = self._former(key, base)
+                is_same = name not in new_versions and version == known_versions.get(name)
+                if is_same and name in known.channels and (lasts or name not in values):
+                    recipe = known.channels[name]
+                    if known.is_layout_0:
+                        data = recipe.join({}, _MAX_VALUE_BYTES, referrer.place)
+                        recipe = draft.recipe(recipe.type, data)
+                    else:
+                        draft.keep(recipe.ids, referrer)
+                    channels[name] = recipe
         for name, value in values.items():
             if name not in channels:
-                data = self._codec.dumps(value, _channel_of(name, key))
-                channels[name] = _sealed(*data, former, sealer)
-        return _slim(channels, sealer)
+                channels[name] = draft.recipe(*self._codec.dumps(value, _channel_of(name, key)))
+        return channels
 
-    def _seal_again(self, key: _CheckpointKey, value: _Value, sealer: _Sealer) -> _Value:
-        """Return a value whose segments last as long as the item that is sealed."""
-        short = {ref for ref in value.refs if not _lasts(ref.expires_at, sealer.expires_at)}
-        if not short:
-            return value
-        segments = self._reader.load(key, short)
-        parts = (
-            part._replace(
-                refs=tuple(sealer.seal(segments[ref]) if ref in short else ref for ref in part.refs)
-            )
-            if isinstance(part, _Span)
-            else part
-            for part in value.parts
-        )
-        return value._replace(parts=tuple(parts))
+    def _extend_ancestors(
+        self, index: _ChunkIndex, manifest: _Manifest, parent: _Known | None
+    ) -> None:
+        """Have what a checkpoint's DeltaChannels are rebuilt from live as long as it (rule 7).
 
-    def _renew(self, record: _Record, parent: _Record | None) -> None:
-        """Have the checkpoints that a record's DeltaChannels are rebuilt from last as long as it.
-
-        Where its parent does, those before the parent do.
+        If the parent and its writes do, what the parent needs does too.
         """
-        missing, expires_at = set(record.pending_deltas), record.expires_at
-        key = record.parent_key
-        if not (missing and key) or (parent and _lasts(parent.expires_at, expires_at)):
+        missing, ttl, key = set(manifest.pending_deltas), manifest.times.ttl, manifest.parent_key
+        if not missing or key is None:
             return
-        short: list[_Record] = []
-        is_childs_short = False
-        for each in self._reader.lineage(_Address(*key)):
-            is_short = not _lasts(each.expires_at, expires_at)
-            # The writes that a child was made of are as old as the child.
-            if is_short or is_childs_short:
-                short.append(each)
-            is_childs_short = is_short
-            missing -= each.channels.keys()
+        if parent and min(parent.manifest.times.ttl, parent.writes_ttl) >= ttl:
+            return
+        due: list[_Manifest] = []
+        for each in self.reader.lineage(key):
+            due.append(each)
+            missing = {name for name in missing if not each.ends_chain(name)}
             if not missing:
                 break
-        for batch in _batches(short, _MAX_RENEWED):
-            self._store_again(batch, expires_at)
-
-    def _store_again(self, records: Sequence[_Record], expires_at: int) -> None:
-        """Store checkpoints with another expiry: segments first, then writes, then records.
-
-        What was deleted in between stays so, and so do writes that have changed.
-        """
-        store, thread_id = self._store, records[0].key.thread_id
-        expiries, now = (expires_at, expires_at), self._store.clock()
-        sealer = _Sealer(thread_id, self._codec, _Base((), b""), expiries, now)
-        record_items: list[_Item] = []
-        write_items: list[tuple[_Item, str, _Item | None]] = []
-        lost: set[_Ref] = set()
-        found = store.writes_of([record.key for record in records])
-        for record in records:
-            if not _lasts(record.expires_at, expires_at):
-                channels = {
-                    name: self._seal_again(record.key, value, sealer)
-                    for name, value in record.channels.items()
-                }
-                renewed = record._replace(channels=channels, expires_at=expires_at)
-                record_items.append(_encode_record(renewed, sealer))
-                lost.update(record.named)
-            for item in found[record.key]:
-                if not _lasts(_expires_at(item), expires_at):
-                    lost.update(self._decoder.named(item, record.key).all)
-                    again = self._encode_again(item, record.key, sealer)
-                    write_items.append((again, "digest = :digest", {":digest": item["digest"]}))
-        store.tell_lost(thread_id, lost)
-        with store.segments_stored(thread_id, sealer):
-            store.writes.put_all(write_items)
-            store.checkpoints.put_all(
-                (item, "attribute_exists(checkpoint_id)", None) for item in record_items
-            )
-
-    def _encode_again(self, item: _Item, key: _CheckpointKey, sealer: _Sealer) -> _Item:
-        """Return an item of writes with another expiry."""
-        writes = {
-            write.idx: (write.channel, self._seal_again(key, write.value, sealer))
-            for write in self._decoder.writes(item, key)
-        }
-        task_id, slot = _task_and_slot(item)
-        task_path = item["task_path"]["S"]
-        return _encode_writes(key, task_id, task_path, slot, writes, sealer)
+        mover = _Mover(self._store, self._codec, key.thread_id, ttl)
+        for batch in _batches(due, _MAX_MOVED):
+            mover.store_again(index, batch, lambda old: old < ttl)
 
     def put_writes(
         self, key: _CheckpointKey, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -3739,124 +3907,154 @@ class _Writer:
             idx = WRITES_IDX_MAP.get(channel, position)
             data = self._codec.dumps(value, _channel_of(channel, key))
             (ordinary if idx >= 0 else special)[idx] = (channel, *data)
-        slot = 0
-        while (
-            ordinary
-            and (standing := self._put_at(slot, ordinary, key, task_id, task_path)) is not None
-        ):
-            # Rule 3: whoever comes to this slot sees the same indices in it and in all below, and
-            # goes on to the same next one, so that an index has one first value.
-            with _well_formed((key, self._store.writes.name)):
-                written = _decode_idx(standing["idx"]["S"])
+        with self._store.indexes.using(key.thread_id) as index:
+            slot = 0
+            while ordinary:
+                standing = self._put_at(index, slot, ordinary, key, task_id, task_path)
+                if standing is None:
+                    break
+                # Rule 5: whoever comes to this slot sees the same indices in it and in all below,
+                # and goes on to the same next one, so that an index has one first value.
+                written = self._decoder.indices(standing, key)
                 ordinary = {
                     idx: write
                     for idx, write in ordinary.items()
                     if not any(idx in range_ for range_ in written)
                 }
                 slot = max(slot, *(range_[-1] for range_ in written)) + 1
-        for idx, write in special.items():
-            self._put_at(idx, {idx: write}, key, task_id, task_path)
+            for idx, write in special.items():
+                self._put_at(index, idx, {idx: write}, key, task_id, task_path)
 
     def _put_at(
         self,
+        index: _ChunkIndex,
         slot: int,
         writes: Mapping[int, tuple[str, str, bytes]],
         key: _CheckpointKey,
         task_id: str,
         task_path: str,
     ) -> _Item | None:
-        """Put writes under *slot*; where others stand that are to stay, return their item.
-
-        Large ones share what the checkpoint and its earlier writes name.
-        """
-        store, now = self._store, self._store.clock()
-        # Longer than the checkpoint, as a DeltaChannel may be rebuilt from them.
-        _, expires_at = _expiry(self._ttl_seconds, key.thread_id, now)
-        base, former = _Base((), b""), _Former()
-        if is_large := slot >= 0 and any(
-            len(data) > _INLINE_WRITE_BYTES for _, _, data in writes.values()
-        ):
-            # A fast node's writes may come before its checkpoint: what was put last is like it.
-            newest = store.cache.last_seen(key.thread_id, key.checkpoint_ns)
-            base = self.base([key] if newest is None else [key, newest], now)
-            former = self._former(key, base)
-        sealer = _Sealer(key.thread_id, self._codec, base, (expires_at, expires_at), now)
+        """Put writes under *slot*; if others stand there that are to stay, return their item."""
+        store = self._store
+        # Not if it knows the thread: a fast node's writes come before their checkpoint.
+        if not index.is_known and (found := self.reader.manifest(key, is_shown=False)):
+            index.learn(found, store.clock())
+        now = store.clock()
+        draft = index.draft(key, self._codec, self._ttl_seconds, now)
         values = {
-            idx: (channel, _write_value(type_, data, idx, former, sealer))
+            idx: (channel, _write_recipe(type_, data, draft))
             for idx, (channel, type_, data) in writes.items()
         }
-        item = _encode_writes(key, task_id, task_path, slot, values, sealer)
+        item = _encode_writes(key, task_id, task_path, slot, values, draft)
         condition: tuple[Any, ...] = ()
         if slot >= 0:  # what is expired does not stand, though DynamoDB has yet to delete it
             condition = (
                 "attribute_not_exists(task_id_idx) OR #ttl <= :now",
-                {":now": {"N": str(int(now))}},
+                {":now": {"N": f"{int(now)}"}},
                 {"#ttl": "ttl"},
             )
-        with store.segments_stored(key.thread_id, sealer):
-            standing = store.writes.put(item, *condition)
-            if is_large and standing is None:
-                named = chain.from_iterable(value.refs for _, value in values.values())
-                base = _Base(list(dict.fromkeys(named)), base.secret)
-                store.cache.remember_writes(key, base, now, expires_at)
+        standing, stored_at = store.store_item(
+            index, draft, lambda at: store.writes.put(item | _encode_stored_at(at), *condition)
+        )
+        if standing is None:
+            blob, ids = _Blob(draft.token, draft.secret, 0, b""), draft.ids if slot >= 0 else ()
+            index.learn_writes(key, ids, blob, draft.times.ttl, stored_at, is_own=True)
         return standing
 
 
-def _write_value(type_: str, data: bytes, idx: int, former: _Former, sealer: _Sealer) -> _Value:
-    """Cut a large value of a write.
-
-    Special writes are replaced, and no pruned item tells what they named: they are not cut.
-    """
-    if idx < 0 or len(data) <= _INLINE_WRITE_BYTES:
-        return _Value(type_, (data,))
-    return _sealed(type_, data, former, sealer)
-
-
-def _sealed(type_: str, data: bytes, former: _Former, sealer: _Sealer) -> _Value:
-    """Cut a value's bytes, and name the segments."""
-    parts = (
-        part
-        if isinstance(part, bytes)
-        else _Span(part.skip, tuple(map(sealer.seal, part.segments)))
-        for part in _cut(type_, data, former)
-    )
-    return _Value(type_, tuple(part for part in parts if part))
-
-
-def _slim(channels: Mapping[str, _Value], sealer: _Sealer) -> dict[str, _Value]:
-    """Return values of which no more bytes stand in the record than may; the rest is sealed."""
-    parts = {name: list(value.parts) for name, value in channels.items()}
-    inline = [
-        (len(part), name, at)
-        for name, each in parts.items()
-        for at, part in enumerate(each)
-        if isinstance(part, bytes)
-    ]
-    total = sum(size for size, _, _ in inline)
-    for size, name, at in sorted(inline, reverse=True):
-        if total <= _INLINE_RECORD_BYTES or size < _MIN_SEALED_BYTES:
-            break
-        total -= size
-        pieces = _pieces(cast("bytes", parts[name][at]))
-        parts[name][at] = _Span(0, tuple(sealer.seal(_Segment(piece)) for piece in pieces))
-    return {name: _Value(value.type, tuple(parts[name])) for name, value in channels.items()}
-
-
-def _value_lasts(value: _Value, until: int) -> bool:
-    return all(_lasts(ref.expires_at, until) for ref in value.refs)
+def _write_recipe(type_: str, data: bytes, draft: _Draft) -> _Recipe:
+    """Cut the value of a write, if it is large."""
+    if len(data) <= _INLINE_WRITE_BYTES:
+        return _Recipe(type_, (data,))
+    return draft.recipe(type_, data)
 
 
 # -- Remove ---------------------------------------------------------------------------------------
 # delete_thread(), prune() and delete_for_runs().
 
 
-class _Plan(NamedTuple):
-    """Which checkpoints and writes of a thread go; which segments lose a name, or have one."""
+class _Summary(NamedTuple):
+    """The facts of a checkpoint that decide whether it goes, and whether it can be rebuilt."""
 
+    range_key: str
+    times: _Times
+    is_layout_0: bool
+    #: Range keys of the chunks that it refers to.
+    chunks: frozenset[str]
+    is_shown: bool = False
+    parent_key: _CheckpointKey | None = None
+    run_id: str | None = None
+    channels: frozenset[str] = frozenset()
+    versions: frozenset[str] = frozenset()
+    pending_deltas: frozenset[str] = frozenset()
+    takes_sends: bool = False
+
+    def still_missing(self, channels: frozenset[str]) -> frozenset[str]:
+        """Return which of a descendant's DeltaChannels are rebuilt from ancestors of this too."""
+        return (channels - self.channels) & self.versions
+
+
+_Summaries = Mapping["_CheckpointKey", _Summary]
+
+
+def _summary(manifest: _Manifest, range_key: str, *, is_shown: bool) -> _Summary:
+    return _Summary(
+        range_key,
+        manifest.times,
+        manifest.is_layout_0,
+        frozenset(_chunk_range_key(each, manifest.times.ttl) for each in manifest.ids),
+        is_shown,
+        manifest.parent_key,
+        manifest.run_id,
+        frozenset(manifest.channels),
+        frozenset(manifest.checkpoint["channel_versions"]),
+        manifest.pending_deltas,
+        manifest.takes_sends,
+    )
+
+
+def _needed(summaries: _Summaries, key: _CheckpointKey) -> tuple[set[_CheckpointKey], bool]:
+    """Return the ancestors that a checkpoint's DeltaChannels need, and whether all are there.
+
+    They go back to the first that has, for each of them, its value or no version of it.
+    """
+    summary, seen = summaries[key], {key}
+    missing = summary.pending_deltas
+    # Forged items may name each other as parents.
+    while missing and (each := summary.parent_key) and each in summaries and each not in seen:
+        seen.add(each)
+        summary = summaries[each]
+        missing = summary.still_missing(missing)
+    return seen - {key}, not missing or summary.parent_key is None
+
+
+class _Choice(NamedTuple):
+    """Which checkpoints of a thread stay, and which of them with another time to be shown."""
+
+    kept: set[_CheckpointKey]
+    shown_until: dict[_CheckpointKey, float]
+
+
+class _Plan(NamedTuple):
+    """What of a thread goes, and what stays."""
+
+    summaries: _Summaries
+    choice: _Choice
     checkpoints: list[_CheckpointKey]
+    #: Range keys of writes and of chunks that go, and of tombstones that are done with.
     writes: list[str]
-    lost: set[_Ref]
-    named: set[_Ref]
+    chunks: list[str]
+    tombstones: list[str]
+    #: Chunks that lose a reference.
+    lost: set[str]
+
+
+class Removal(NamedTuple):
+    """How many checkpoints, items of writes and chunks a call would delete."""
+
+    checkpoints: int
+    writes: int
+    chunks: int
 
 
 class _Remover:
@@ -3864,61 +4062,116 @@ class _Remover:
 
     def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
-        self._decoder = store.decoder(_Codec(serde, is_plain=True))
+        self._codec = _Codec(serde, is_plain=True)
+        self._decoder = store.decoder(self._codec)
 
     def delete_thread(self, thread_id: str) -> None:
         store = self._store
         with store.forgetting(thread_id):
+            now = str(uuid6())
+            root = store.checkpoints.query(thread_id, *_ALL_ROOT, newest_first=True, limit=2)
+            ends = [
+                _decode_marker(item).through if _kind(item) == "marker" else _item_key(item)[2]
+                for item in next(root).items
+            ]
             writes = store.writes.query(_writes_hash_key(thread_id), attributes=_WRITES_KEYS)
-            veils = store.veils(thread_id, "deletion", thread_id)
-            first = next(writes)
-            store.hide(veils)  # now that both tables have answered
-            for page in chain([first], writes):
-                store.writes.batch_delete(page.items)
-            attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "digest", "through")
-            for page in store.checkpoints.query(thread_id, attributes=attributes):
-                store.delete_layout_0_writes(map(_record_key, filter(_is_layout_0, page.items)))
-                # The veils of a page last: they hide the rest of it.
-                for is_veil in (False, True):
-                    items = (item for item in page.items if (_kind(item) == "veil") is is_veil)
-                    store.delete(thread_id, (item["checkpoint_id"]["S"] for item in items))
+            first = next(writes)  # now both tables have answered
+            marker = _Marker("deletion", max([now, *ends]))
+            store.checkpoints.put(_encode_marker(thread_id, marker))
+            self.empty(thread_id, chain([first], writes))
+            store.delete(thread_id, [_MARKER])
 
-    def prune(self, thread_id: str, grace_seconds: float) -> None:
-        def newest(summaries: _Summaries) -> set[_CheckpointKey]:
-            kept = {key.checkpoint_ns: key for key in sorted(summaries)}.values()
-            return {*kept, *self._needed(summaries, set(kept))}
+    def empty(self, thread_id: str, writes: Iterable[_Page]) -> None:
+        """Delete all of a thread but its marker: subgraphs first, and each item before its chunks.
 
-        self._shrink(thread_id, newest, grace_seconds)
-
-    def _needed(self, summaries: _Summaries, kept: set[_CheckpointKey]) -> set[_CheckpointKey]:
-        """Return the ancestors that checkpoints are shown with.
-
-        Those back to one with its value for each DeltaChannel, and a parent with pending sends.
+        A root that is hidden shows nobody a subgraph's state, unless one begins anew.
         """
+        store = self._store
+        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "type", "metadata")
+        for range_ in (_ALL_SUBGRAPHS, _ALL_ROOT):
+            for page in store.checkpoints.query(thread_id, *range_, attributes=attributes):
+                self._delete_checkpoints(thread_id, page.items)
+        for page in writes:
+            store.writes.batch_delete(page.items)
+        for page in store.checkpoints.query(
+            thread_id, *_TOMBSTONES_AND_CHUNKS, attributes=_CHECKPOINTS_KEYS
+        ):
+            store.checkpoints.batch_delete(page.items)
+
+    def _delete_checkpoints(self, thread_id: str, items: Sequence[_Item]) -> None:
+        # Writes of layout 0 are found only through their checkpoint: they go first.
+        self._store.delete_layout_0_writes(map(_item_key, filter(_is_layout_0, items)))
+        range_keys = (item["checkpoint_id"]["S"] for item in items)
+        self._store.delete(thread_id, (each for each in range_keys if each != _MARKER))
+
+    def removal_of_thread(self, thread_id: str) -> Removal:
+        """Count what delete_thread() would delete."""
+        kinds = Counter(
+            _kind(item)
+            for item in self._store.checkpoints.items(
+                thread_id, attributes=(*_CHECKPOINTS_KEYS, "checkpoint_ns")
+            )
+        )
+        writes = self._store.writes.items(_writes_hash_key(thread_id), attributes=("task_id_idx",))
+        return Removal(kinds["checkpoint"], sum(1 for _ in writes), kinds["chunk"])
+
+    def prune(self, thread_id: str, keep_last: int, grace_seconds: float) -> None:
+        self._sweep(thread_id, self._plan_prune(thread_id, keep_last, grace_seconds), grace_seconds)
+
+    def removal_of_prune(self, thread_id: str, keep_last: int, grace_seconds: float) -> Removal:
+        """Count what prune() would delete."""
+        plan = self._plan_prune(thread_id, keep_last, grace_seconds)
+        return Removal(len(plan.checkpoints), len(plan.writes), len(plan.chunks))
+
+    def _plan_prune(self, thread_id: str, keep_last: int, grace_seconds: float) -> _Plan:
+        def choose(summaries: _Summaries) -> _Choice:
+            by_namespace: dict[str, list[_CheckpointKey]] = {}
+            for key in sorted(key for key, each in summaries.items() if each.is_shown):
+                by_namespace.setdefault(key.checkpoint_ns, []).append(key)
+            newest = {key for keys in by_namespace.values() for key in keys[-keep_last:]}
+            kept = newest | self._ancestors(summaries, newest)
+            for key in newest:
+                # What a rollback of its run would return to has to be whole, too.
+                if target := self._before_run(summaries, key):
+                    kept |= {target, *_needed(summaries, target)[0]}
+            hidden = {key for key in kept - newest if summaries[key].is_shown}
+            return _Choice(kept, dict.fromkeys(hidden, 0))
+
+        return self._plan(thread_id, choose, grace_seconds)
+
+    def _ancestors(self, summaries: _Summaries, keys: set[_CheckpointKey]) -> set[_CheckpointKey]:
+        """Return what checkpoints are shown with: DeltaChannels, or a parent's pending sends."""
         ancestors: set[_CheckpointKey] = set()
-        for key in kept:
-            summary, missing, seen = summaries[key], summaries[key].pending_deltas, {key}
-            # Forged items may name each other as parents.
-            while missing and (each := summary.parent_key) and each in summaries.keys() - seen:
-                seen.add(each)
-                summary = summaries[each]
-                missing -= summary.stored
-            ancestors |= seen - {key}
+        for key in keys:
+            ancestors |= _needed(summaries, key)[0]
             parent_key = summaries[key].takes_sends and summaries[key].parent_key
-            if parent_key and parent_key in summaries and parent_key not in kept:
+            if parent_key and parent_key in summaries and parent_key not in keys:
                 ancestors |= self._with_sends(parent_key, summaries)
         return ancestors
 
     def _with_sends(self, key: _CheckpointKey, summaries: _Summaries) -> set[_CheckpointKey]:
         """Return a checkpoint if it has pending sends for its children."""
         items = self._store.writes_of([key], [key] if summaries[key].is_layout_0 else [])[key]
-        writes = (self._decoder.writes(item, key) for item in items)
-        return {key} if any(each.channel == TASKS for each in chain(*writes)) else set()
+        writes = chain.from_iterable(self._decoder.writes(item, key).writes for item in items)
+        return {key} if any(each.channel == TASKS for each in writes) else set()
+
+    def _before_run(self, summaries: _Summaries, key: _CheckpointKey) -> _CheckpointKey | None:
+        """Return the last ancestor before a checkpoint's run, if DeltaChannels keep ancestors."""
+        summary, seen = summaries[key], {key}
+        run_id = summary.run_id
+        if not (run_id and summary.pending_deltas):
+            return None
+        while (each := summary.parent_key) and each in summaries and each not in seen:
+            if (summary := summaries[each]).run_id != run_id:
+                return each
+            seen.add(each)
+        return None
 
     def delete_for_runs(self, run_ids: Collection[str], *, force: bool, use_index: bool) -> None:
-        def others(summaries: _Summaries) -> set[_CheckpointKey]:
+        def choose(summaries: _Summaries) -> _Choice:
             kept = {key for key, summary in summaries.items() if summary.run_id not in run_ids}
-            if not force and (needed := self._needed(summaries, kept) - kept):
+            shown = {key for key in kept if summaries[key].is_shown}
+            if not force and (needed := self._ancestors(summaries, shown) - kept):
                 key = min(needed)
                 raise DynamoDBSaverError(
                     f"Checkpoint {key.checkpoint_id!r} of thread {key.thread_id!r}, namespace "
@@ -3926,144 +4179,158 @@ class _Remover:
                     f"checkpoint takes a DeltaChannel or pending sends from it; keep the run, or "
                     f"pass force=True to delete it all the same"
                 )
-            return kept
+            return _Choice(kept, self._shown_again(summaries, kept, shown))
 
         thread_ids, damaged = self._threads_of_runs(run_ids, use_index=use_index)
         for thread_id in sorted(thread_ids):
             # The other threads are not to wait until a damaged one is mended.
             try:
-                self._shrink(thread_id, others, _GRACE_SECONDS)
+                plan = self._plan(thread_id, choose, _GRACE_SECONDS)
+                self._sweep(thread_id, plan, _GRACE_SECONDS)
             except _CheckpointError as error:  # noqa: PERF203  requests cost more
                 damaged.append(error)
         if damaged:
             raise damaged[0]
 
-    def _shrink(
+    def _shown_again(
         self,
-        thread_id: str,
-        choose: Callable[[_Summaries], set[_CheckpointKey]],
-        grace_seconds: float,
-    ) -> None:
-        """Delete a thread's checkpoints but those that *choose* returns, and collect segments.
+        summaries: _Summaries,
+        kept: Collection[_CheckpointKey],
+        shown: Collection[_CheckpointKey],
+    ) -> dict[_CheckpointKey, float]:
+        """If nothing of a namespace is left to be shown, choose the newest that a prune hid.
 
-        Each goes before its writes, but for layout 0: who begins to read then sees no checkpoint
-        without them. Writes of no checkpoint, as a call that was cut off leaves them, go too, but
-        not those of the grace period: their checkpoint may be on its way (rule 5).
-
-        A put that is under way may build on an item that this deletes, and name its segments: it
-        saw that item within half a grace period. So a segment goes only if nothing named it when
-        this started, nor an item that was deleted in the grace period before, and if it was not
-        stored since. Checkpoints are read first, then writes, then pruned items: one that another
-        call deletes before that is told of by a pruned item (rule 8), and a checkpoint that is
-        put after that names what its parent or the parent's writes did. A pruned item also tells of
-        what still has a name: another call may just delete that.
+        Until when, those that go were shown.
         """
+        again: dict[_CheckpointKey, float] = {}
+        there = {key: summaries[key] for key in kept}
+        empty = {key.checkpoint_ns for key, each in summaries.items() if each.is_shown}
+        empty -= {key.checkpoint_ns for key in shown}
+        for checkpoint_ns in empty:
+            until = max(
+                each.times.shown_until
+                for key, each in summaries.items()
+                if each.is_shown and key.checkpoint_ns == checkpoint_ns
+            )
+            hidden = sorted(
+                key
+                for key, each in there.items()
+                if key.checkpoint_ns == checkpoint_ns and each.times.shown_until == 0
+            )
+            whole = (key for key in reversed(hidden) if _needed(there, key)[1])
+            again |= {key: min(until, there[key].times.ttl) for key in islice(whole, 1)}
+        return again
+
+    # Prune and deletion for runs take three steps: index what is reachable, find what is not,
+    # delete. A put that is under way may rely on an item that this deletes, and refer to its
+    # chunks: it saw that item within two thirds of a grace period before it is stored. So a chunk
+    # goes only if nothing referred to it when this started, nor an item that was deleted in the
+    # grace period before, and if it was not stored since. Checkpoints are read first, then writes,
+    # then tombstones: an item that another call deletes before that is told of by a tombstone, and
+    # a checkpoint that is put after that refers to what its parent or the parent's writes did. A
+    # tombstone also tells of what still has a reference: another call may just delete that.
+
+    def _reachable(self, thread_id: str) -> dict[_CheckpointKey, _Summary]:
+        """Read all of a thread's checkpoints."""
+        summaries: dict[_CheckpointKey, _Summary] = {}
+        same: dict[Any, Any] = {}  # most checkpoints refer to chunks that their neighbours refer to
+        for item in self._store.checkpoints.items(thread_id, *_ALL_CHECKPOINTS):
+            if _kind(item) == "checkpoint":
+                # A subgraph's checkpoint of layout 0 has another range key.
+                key, range_key = _item_key(item), item["checkpoint_id"]["S"]
+                if self._store.is_stored(item):
+                    manifest = self._decoder.manifest(item)
+                    is_shown = self._store.is_shown(item)
+                    summary = _summary(manifest, range_key, is_shown=is_shown)
+                else:
+                    # DynamoDB may have deleted chunks of its content, which expired with it.
+                    nothing: frozenset[str] = frozenset()
+                    summary = _Summary(range_key, _times_of(item), _is_layout_0(item), nothing)
+                chunks = frozenset(same.setdefault(each, each) for each in summary.chunks)
+                versions = same.setdefault(summary.versions, summary.versions)
+                summaries[key] = summary._replace(chunks=chunks, versions=versions)
+        return summaries
+
+    def _plan(
+        self, thread_id: str, choose: Callable[[_Summaries], _Choice], grace_seconds: float
+    ) -> _Plan:
+        """Find what goes beside the checkpoints that *choose* does not keep."""
         store = self._store
         then = store.clock() - grace_seconds
-        summaries = self._survey(thread_id)
-        kept = choose({key: each for key, each in summaries.items() if each.is_live})
-        plan = self._plan(thread_id, summaries, kept, then)
-        segments, done = self._segments_stored_by(thread_id, then)
+        summaries = self._reachable(thread_id)
+        stored = {key: each for key, each in summaries.items() if store.clock() < each.times.ttl}
+        choice = choose(stored)
+        gone = sorted(summaries.keys() - choice.kept, reverse=True)
+        plan = _Plan(summaries, choice, gone, [], [], [], set())
+        reachable: set[str] = set()
+        for key, summary in summaries.items():
+            (reachable if key in choice.kept else plan.lost).update(summary.chunks)
+        stays = {key.writes_prefix: key for key in summaries}
+        for item in store.writes.items(_writes_hash_key(thread_id)):
+            range_key = item["task_id_idx"]["S"]
+            prefix = _prefix_of_write(range_key)
+            found = stays.get(prefix)
+            # Writes without a checkpoint, as a call that was cut off leaves them, stay for the
+            # grace period: their checkpoint may be on its way.
+            is_kept = found in choice.kept if found else not _is_stored_by(item, then)
+            if store.is_stored(item):
+                writes = self._decoder.writes(item, found or _key_of_prefix(thread_id, prefix))
+                chunks = {_chunk_range_key(each, writes.ttl) for each in writes.ids}
+                (reachable if is_kept else plan.lost).update(chunks)
+            if not is_kept:
+                plan.writes.append(range_key)
+        spared: set[str] = set()
+        for item in store.checkpoints.items(
+            thread_id, *_TOMBSTONES_AND_CHUNKS, attributes=("checkpoint_id", "stored_at", "chunks")
+        ):
+            range_key = item["checkpoint_id"]["S"]
+            kind, is_old = _kind(item), _is_stored_by(item, then)
+            if kind == "tombstone" and is_old:
+                plan.tombstones.append(range_key)
+            elif kind == "tombstone":
+                spared.update(_decode_tombstone(item))
+            elif kind == "chunk" and is_old and range_key not in reachable:
+                plan.chunks.append(range_key)
+        if grace_seconds:
+            spared.update(map(_chunk_id_of, plan.lost))
+        plan.chunks[:] = [each for each in plan.chunks if _chunk_id_of(each) not in spared]
+        return plan
+
+    def _sweep(self, thread_id: str, plan: _Plan, grace_seconds: float) -> None:
+        """Delete what a plan says: checkpoints, then their writes, then chunks."""
+        store, then = self._store, self._store.clock() - grace_seconds
         with store.forgetting(thread_id):
-            lost = plan.lost if grace_seconds else set()
-            store.tell_lost(thread_id, lost)
-            # Those of layout 0 only their checkpoint tells of: they go first.
-            store.delete_layout_0_writes(
-                key for key in plan.checkpoints if summaries[key].is_layout_0
-            )
-            store.delete(thread_id, (summaries[key].range_key for key in plan.checkpoints))
+            if grace_seconds:
+                ids = {bytes.fromhex(_chunk_id_of(each)) for each in plan.lost}
+                store.put_tombstones(thread_id, ids)
+            for key, shown_until in plan.choice.shown_until.items():
+                self._show(key, shown_until)
+            # Writes of layout 0 are found only through their checkpoint: they go first.
+            layout_0 = (key for key in plan.checkpoints if plan.summaries[key].is_layout_0)
+            store.delete_layout_0_writes(layout_0)
+            store.delete(thread_id, (plan.summaries[key].range_key for key in plan.checkpoints))
             hash_key = _writes_hash_key(thread_id)
             store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in plan.writes)
-            spared = {ref.range_key for ref in plan.named | lost}
             store.checkpoints.delete_all(
-                (_checkpoints_key(thread_id, range_key) for range_key in segments - spared),
-                # None that a put has stored again since they were listed.
+                (_checkpoints_key(thread_id, range_key) for range_key in plan.chunks),
+                # Not if a put has stored it again since it was listed.
                 ConditionExpression="stored_at <= :then",
                 ExpressionAttributeValues={":then": {"N": str(int(then))}},
             )
-            store.delete(thread_id, done)
+            store.delete(thread_id, plan.tombstones)
 
-    def _survey(self, thread_id: str) -> dict[_CheckpointKey, _Summary]:
-        """Read all of a thread's checkpoints."""
-        summaries: dict[_CheckpointKey, _Summary] = {}
-        same: dict[_Ref, _Ref] = {}  # most checkpoints name segments that their neighbours name
-        for item in self._store.checkpoints.items(thread_id, *_ALL_CHECKPOINTS):
-            if _kind(item) == "checkpoint":
-                key, range_key = _record_key(item), item["checkpoint_id"]["S"]
-                if self._store.is_live(item):
-                    # A subgraph's checkpoint of layout 0 has another range key.
-                    summary = self._decoder.record(item).summary(range_key)
-                else:
-                    nothing: frozenset[str] = frozenset()
-                    summary = _Summary(
-                        range_key, None, None, _is_layout_0(item), nothing, nothing,
-                        takes_sends=False, refs=frozenset(self._left_of(item, key)), is_live=False,
-                    )  # fmt: skip
-                refs = frozenset(same.setdefault(ref, ref) for ref in summary.refs)
-                summaries[key] = summary._replace(refs=refs)
-        return summaries
-
-    def _left_of(self, item: _Item, key: _CheckpointKey) -> list[_Ref]:
-        """Return what an item names; of an expired one, what is still told.
-
-        DynamoDB may have deleted its lists of names before it.
-        """
-        try:
-            return self._decoder.named(item, key).all
-        except DamagedCheckpointError:
-            if self._store.is_live(item):
-                raise
-            return [ref for name in ("body", "lists", "segments") for ref in _refs(item, name)]
-
-    def _plan(
-        self, thread_id: str, summaries: _Summaries, kept: Collection[_CheckpointKey], then: float
-    ) -> _Plan:
-        """Read a thread's writes, and say what goes beside the checkpoints that are kept."""
-        plan = _Plan(sorted(summaries.keys() - kept, reverse=True), [], set(), set())
-        for key, summary in summaries.items():
-            (plan.named if key in kept else plan.lost).update(summary.refs)
-        stays = {key.writes_prefix: key in kept for key in summaries}
-        attributes = ("task_id_idx", "segments", "lists", "body", "stored_at", "ttl")
-        for item in self._store.writes.items(_writes_hash_key(thread_id), attributes=attributes):
-            range_key = item["task_id_idx"]["S"]
-            prefix = _prefix_of_write(range_key)
-            key = _key_of_prefix(thread_id, prefix)
-            is_kept = stays.get(prefix, not _stored_by(item, then))
-            # An expired one DynamoDB deletes: a new one may be put in its place just now.
-            has_names = is_kept and self._store.is_live(item)
-            (plan.named if has_names else plan.lost).update(self._left_of(item, key))
-            if not is_kept:
-                plan.writes.append(range_key)
-        return plan
-
-    def _segments_stored_by(self, thread_id: str, then: float) -> tuple[set[str], list[str]]:
-        """Return which of a thread's segments may be collected, and the pruned items done with.
-
-        Spared are segments stored since *then*, and those which lost a name since.
-        """
-        segments: set[str] = set()
-        spared: set[str] = set()
-        done: list[str] = []
-        attributes = ("checkpoint_id", "stored_at", "segments")
-        for item in self._store.checkpoints.items(
-            thread_id, *_PRUNED_AND_SEGMENTS, attributes=attributes
-        ):
-            range_key = item["checkpoint_id"]["S"]
-            kind, is_old = _kind(item), _stored_by(item, then)
-            if kind == "segment" and is_old:
-                segments.add(range_key)
-            elif kind == "pruned" and is_old:
-                done.append(range_key)
-            elif kind == "pruned":
-                spared.update(ref.range_key for ref in _refs(item))
-        return segments - spared, done
+    def _show(self, key: _CheckpointKey, shown_until: float) -> None:
+        """Have a checkpoint shown until another time; 0: hide it."""
+        if item := self._store.checkpoint(key, consistent=True):
+            mover = _Mover(self._store, self._codec, key.thread_id, 0)
+            mover.show([self._decoder.manifest(item)], shown_until)
 
     def _threads_of_runs(
         self, run_ids: Collection[str], *, use_index: bool
     ) -> tuple[set[str], list[_CheckpointError]]:
         """Find the threads that hold checkpoints of runs, by the table's index or by a scan.
 
-        Whether there is an index (rule 9), the query itself says at no cost. Where there is none,
+        Whether there is an index (rule 10), the query itself says at no cost. Where there is none,
         or it is still being built, or has other keys, AWS and DynamoDB Local answer
         ValidationException; moto says ResourceNotFoundException, as all three do where there is no
         table. A role that may not query the index gets AccessDeniedException:
@@ -4109,7 +4376,7 @@ class _Remover:
             if "run_id" in item:
                 return True
             try:
-                return self._decoder.record(item).run_id in run_ids
+                return self._decoder.manifest(item).run_id in run_ids
             except _CheckpointError as error:
                 damaged.append(error)
                 return False
@@ -4136,107 +4403,144 @@ class _Remover:
 
 
 # -- Copy -----------------------------------------------------------------------------------------
-# copy_thread() and copy_from().
+# copy_thread(), set_ttl() and copy_from().
 
 
 class _Copier:
-    """Copies a thread within the tables, item by item; it needs no values."""
+    """Copies a thread within the tables, and gives a thread other times; it needs no values."""
 
-    def __init__(self, store: _Store, serde: SerializerProtocol, source: str, target: str) -> None:
+    def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
+        self._serde = serde
         self._codec = _Codec(serde, is_plain=True)
         self._decoder = store.decoder(self._codec)
-        self._source = source
-        self._target = target
-        self._copied: set[_Ref] = set()
 
-    def copy(self) -> None:
-        store, source, target = self._store, self._source, self._target
-        reason = f"copy of {source}"
-        if store.has_items(target):
-            veil = store.veil(target)
-            if veil is None or veil.reason != reason:
-                raise ValueError(
-                    f"target_thread_id {target!r} has items already; delete_thread() it, or copy "
-                    f"to another thread"
-                )
-        store.refuse_veiled(source, "source_thread_id")
-        store.forget(target)  # another process may have deleted what it was
-        store.hide(store.veils(target, reason, source))
-        for page in store.checkpoints.query(source, *_ALL_CHECKPOINTS):
-            items = [
-                item for item in page.items if store.is_live(item) and _kind(item) == "checkpoint"
-            ]
-            if items:
-                self._copy_page(items)
-        store.reveal(target)
+    def copy(self, source: str, target: str, ttl_seconds: int | None) -> None:
+        """Copy subgraphs first, and the root only through what is its newest before that.
 
-    def _copy_page(self, items: Sequence[_Item]) -> None:
-        """Copy checkpoints with their segments, but those copied already, and their writes."""
+        So a copy shows no subgraph without its root, and nothing that a run adds meanwhile. One
+        that was cut off is begun anew.
+        """
         store = self._store
-        whole = self._with_writes(items)
-        named_by: dict[_Ref, _CheckpointKey] = {}
-        for key, (item, writes) in whole.items():
-            self._decoder.record(item)  # what is damaged is not copied
-            for each in (item, *writes):
-                named = self._decoder.named(each, key)
-                # An encrypted body is encrypted anew.
-                body = [] if self._codec.encrypts else named.body
-                refs = (*body, *named.lists, *named.values)
-                named_by |= {ref: key for ref in refs if ref not in self._copied}
-        self._copy_segments(named_by)
-        self._copied.update(named_by)
-        store.checkpoints.batch_put(self._moved(item, key) for key, (item, _) in whole.items())
-        store.writes.batch_put(
-            self._moved(write, key) for key, (_, writes) in whole.items() for write in writes
+        reason = f"copy of {source}"
+        has_items, marker = store.has_items(target), store.marker(target)
+        if has_items and (marker is None or marker.reason != reason):
+            raise ValueError(
+                f"target_thread_id {target!r} has items already; delete_thread() it, or copy "
+                f"to another thread"
+            )
+        newest = next(self._checkpoints(source, _ALL_ROOT, newest_first=True), None)
+        if newest is None and next(self._checkpoints(source, _ALL_SUBGRAPHS), None) is None:
+            raise DynamoDBSaverError(
+                f"source_thread_id {source!r} has no checkpoint to copy; check the id"
+            )
+        through = _item_key(newest[0]).checkpoint_id if newest else str(uuid6())
+        with store.forgetting(target), store.indexes.using(target) as index:
+            store.checkpoints.put(_encode_marker(target, _Marker(reason, through)))
+            if has_items:
+                writes = store.writes.query(_writes_hash_key(target), attributes=_WRITES_KEYS)
+                _Remover(store, self._serde).empty(target, writes)
+            now = store.clock()
+            times = _lifetime(ttl_seconds, target, now) if ttl_seconds else _GOOD
+            token = os.urandom(_TOKEN_BYTES)
+            mover = _Mover(store, self._codec, target, times.ttl, token)
+            for range_ in (_ALL_SUBGRAPHS, ("", through)):
+                for items in self._checkpoints(source, range_):
+                    for batch in _batches(items, _MAX_LIST_AHEAD):
+                        mover.copy(index, self._with_writes(source, batch), times.shown_until)
+            store.delete(target, [_MARKER])
+
+    def _checkpoints(
+        self, thread_id: str, range_: tuple[str, str], *, newest_first: bool = False
+    ) -> Iterator[list[_Item]]:
+        """Read the checkpoints of a thread that have not expired, a page at a time.
+
+        Raises: DynamoDBSaverError: the thread is being copied to or deleted.
+        """
+        limit = 2 if newest_first else None
+        pages = self._store.checkpoints.query(
+            thread_id, *range_, newest_first=newest_first, limit=limit
         )
+        for page in pages:
+            for item in page.items:
+                if _kind(item) == "marker":
+                    _decode_marker(item).refuse(f"source_thread_id {thread_id!r}")
+            stored = filter(self._store.is_stored, page.items)
+            if found := [item for item in stored if _kind(item) == "checkpoint"]:
+                yield found
 
     def _with_writes(
-        self, items: Sequence[_Item]
-    ) -> dict[_CheckpointKey, tuple[_Item, list[_Item]]]:
+        self, source: str, items: Sequence[_Item]
+    ) -> dict[_CheckpointKey, tuple[_Manifest, list[_Item]]]:
         """Read the writes of checkpoints, and leave out those that were deleted meanwhile."""
-        store, source = self._store, self._source
-        by_key = {_record_key(item): item for item in items}
-        layout_0 = [key for key, item in by_key.items() if _is_layout_0(item)]
-        writes = store.writes_of(list(by_key), layout_0)
-        # A prune deletes writes after their checkpoint, a deletion behind a veil: an item that is
-        # still there now, with no veil before it, had all its writes when they were read.
-        store.refuse_veiled(source, "source_thread_id")
+        store = self._store
+        manifests = {_item_key(item): self._decoder.manifest(item) for item in items}
+        layout_0 = [key for key, each in manifests.items() if each.is_layout_0]
+        writes = store.writes_of(list(manifests), layout_0)
+        # A prune deletes writes after their checkpoint, and so does a deletion behind a marker: an
+        # item that is still there now, with no marker, had all its writes when they were read.
+        store.refuse_marked(source, f"source_thread_id {source!r}")
         ends = items[0]["checkpoint_id"]["S"], items[-1]["checkpoint_id"]["S"]
         there = {
             item["checkpoint_id"]["S"]
             for item in store.checkpoints.items(source, *ends, attributes=("checkpoint_id",))
         }
         return {
-            key: (item, writes[key])
-            for key, item in by_key.items()
-            if item["checkpoint_id"]["S"] in there
+            key: (each, writes[key])
+            for key, each in manifests.items()
+            if each.item and each.item["checkpoint_id"]["S"] in there
         }
 
-    def _copy_segments(self, named_by: Mapping[_Ref, _CheckpointKey]) -> None:
-        store, now = self._store, self._store.clock()
-        batches = map(dict, _batches(list(named_by.items()), _MAX_BATCH_WRITE_ITEMS))
-        # So many at once are held in memory, and are one bulk call to what throttles.
-        while some := list(islice(batches, _COPY_BATCHES)):
-            found = store.workers.side_by_side(partial(store.segment_items, self._source), some)
-            items = dict(chain.from_iterable(map(dict.items, found)))
-            for ref, item in items.items():
-                # What is in plain under encryption too, a reader refuses where it is not due.
-                is_encrypted = item.get("segment", {}).get("B", b"")[:1] == b"\x02"
-                codec = self._codec if is_encrypted else _PLAIN
-                _decode_segment(item, ref, codec, (named_by[ref], store.checkpoints.name))
-            store.checkpoints.batch_put(
-                _moved_segment(item, ref, self._target, now) for ref, item in items.items()
-            )
+    def set_ttl(self, thread_id: str, ttl_seconds: int | None) -> None:
+        """Give all that a thread has the same times, so that no cut lets it go back in time.
 
-    def _moved(self, item: _Item, key: _CheckpointKey) -> _Item:
-        """Return an item as one of the target, once what its body is stored in is there."""
-        store, expires_at = self._store, _expires_at(item)
-        expiries = (expires_at, expires_at)
-        sealer = _Sealer(self._target, self._codec, _Base((), b""), expiries, store.clock())
-        moved = self._decoder.moved(item, key, self._target, sealer)
-        with store.segments_stored(self._target, sealer):
-            return moved  # to be put with others
+        What is to be stored longer is stored so first; then the oldest ceases to be shown first, or
+        the newest is shown longer first; and what is to be stored no longer comes last.
+        """
+        store, now = self._store, self._store.clock()
+        times = _lifetime(ttl_seconds, thread_id, now) if ttl_seconds else _GOOD
+        store.refuse_marked(thread_id, f"thread_id {thread_id!r}")
+        token = os.urandom(_TOKEN_BYTES)
+        mover = _Mover(store, self._codec, thread_id, times.ttl, token)
+        with store.forgetting(thread_id), store.indexes.using(thread_id) as index:
+            self._store_all_again(index, mover, thread_id, lambda old: old < times.ttl)
+            keys = [
+                (_item_key(item), shown_until)
+                for items in self._checkpoints(thread_id, _ALL_CHECKPOINTS)
+                for item in items
+                if now < (shown_until := _times_of(item).shown_until) != times.shown_until
+            ]
+            keys.sort(key=lambda each: each[0].checkpoint_id)
+            shorter = [key for key, shown_until in keys if shown_until > times.shown_until]
+            longer = [key for key, shown_until in keys if shown_until < times.shown_until]
+            for batch in _batches([*shorter, *reversed(longer)], _MAX_MOVED):
+                found = store.checkpoints_of(batch, consistent=True)
+                manifests = (self._decoder.manifest(found[key]) for key in batch if key in found)
+                mover.show(manifests, times.shown_until)
+            self._store_all_again(index, mover, thread_id, lambda old: old > times.ttl)
+            self._expire_chunks(thread_id, times.ttl)
+
+    def _store_all_again(
+        self,
+        index: _ChunkIndex,
+        mover: _Mover,
+        thread_id: str,
+        is_due: Callable[[float], bool],
+    ) -> None:
+        for items in self._checkpoints(thread_id, _ALL_CHECKPOINTS):
+            for batch in _batches(items, _MAX_MOVED):
+                mover.store_again(index, list(map(self._decoder.manifest, batch)), is_due)
+
+    def _expire_chunks(self, thread_id: str, ttl: float) -> None:
+        """Have DynamoDB free the chunks that nothing refers to any more by their former ttl."""
+        store = self._store
+        for page in store.checkpoints.query(thread_id, *_TOMBSTONES_AND_CHUNKS):
+            chunks = [item for item in page.items if _kind(item) == "chunk"]
+            store.checkpoints.batch_put(
+                _with_times(item, _Times(_FOREVER, ttl))
+                for item in chunks
+                if _times_of(item).ttl > ttl
+            )
 
 
 class CopyReport(NamedTuple):
@@ -4246,6 +4550,8 @@ class CopyReport(NamedTuple):
     #: Checkpoints that this call copied, and those that were here before it.
     copied: int
     there_before: int
+    #: For each thread that the source could not show, the error.
+    failed: dict[str, str]
 
 
 class _Progress:
@@ -4271,8 +4577,15 @@ class _Progress:
         self._untold = None
 
 
+class _SourceError(Exception):
+    """The source of a copy could not show a thread."""
+
+
 class _Importer:
-    """Copies threads from another saver, as if their graphs had run here."""
+    """Copies threads from another saver, as if their graphs had run here.
+
+    A checkpoint's writes are stored before it, so a checkpoint that is here has all of them.
+    """
 
     def __init__(
         self,
@@ -4285,7 +4598,6 @@ class _Importer:
         self._codec = codec
         self._ttl_seconds = ttl_seconds
         self._source = source
-        self._reader = _Reader(store, codec, consistent=True)
         self._writer = _Writer(store, codec, ttl_seconds)
 
     def copy(
@@ -4293,8 +4605,13 @@ class _Importer:
     ) -> CopyReport:
         """Copy threads; of those that the source has listed, some may be gone by now."""
         threads = copied = there_before = 0
+        failed: dict[str, str] = {}
         for source_id in source_ids:
-            before, now = self._copy_thread(source_id, progress)
+            try:
+                before, now = self._copy_thread(source_id, progress)
+            except _SourceError as error:
+                failed[_thread_id(source_id)] = str(error)
+                continue
             if not before + now and not is_listed:
                 raise DynamoDBSaverError(
                     f"The source shows no checkpoint of thread {source_id!r}; check the id, or "
@@ -4304,44 +4621,88 @@ class _Importer:
             copied += now
             there_before += before
         progress.finish()
-        return CopyReport(threads, copied, there_before)
+        return CopyReport(threads, copied, there_before, failed)
 
     def _copy_thread(self, source_id: Any, progress: _Progress) -> tuple[int, int]:
         """Return how many of the thread's checkpoints were here before, and how many came now."""
         thread_id = _thread_id(source_id)
-        parents: dict[_CheckpointKey, _CheckpointKey | None] = {}
-        for shown in self._source.list({"configurable": {"thread_id": source_id}}):
-            address = _address(shown.config)
-            parent_id = shown.parent_config and _address(shown.parent_config).checkpoint_id
-            key = address.key(address.checkpoint_id)
-            parents[key] = address.key(parent_id) if parent_id else None
+        parents = self._listed(source_id)
         if not parents:
             return 0, 0
         keys = _oldest_first(parents)
-        stored = self._stored_keys(thread_id)
-        there_before = len(stored & parents.keys())
-        done = self._stored_first(thread_id, keys, stored)
+        stored = self._stored(thread_id)
+        there_before = len(stored.keys() & parents.keys())
+        done = self._done(thread_id, keys, stored)
         progress(thread_id, done, len(keys))
-        self._store.forget(thread_id)  # another process may have deleted what it was
-        for key in self._written_since(keys, done, parents, stored):
-            writes = self._shown(source_id, key).pending_writes
+        self._store.indexes.forget(thread_id)  # another process may have deleted what it was
+        with self._store.indexes.using(thread_id) as index:
+            here = [key for key in keys[:done] if key in stored]
+            if here and (last := self._writer.reader.manifest(here[-1], is_shown=False)):
+                index.learn(last, self._store.clock())
             # Once all is here, a graph may have gone on from it, and its writes stay.
-            self._complete_writes(key, writes, replace=done < len(keys))
-        for number, key in enumerate(keys[done:], done + 1):
-            self._copy_checkpoint(source_id, key, parents[key], stored)
-            stored.add(key)
-            progress(thread_id, number, len(keys))
+            for key in self._written_since(keys, done, parents, stored):
+                writes = self._shown(source_id, key).pending_writes
+                self._put_writes(index, key, writes, replaces=done < len(keys))
+            for number, key in enumerate(keys[done:], done + 1):
+                parent_key = parents[key]
+                has_parent = parent_key in parents
+                # A call that was cut off has left writes of the next checkpoint at most.
+                self._copy_checkpoint(
+                    index, source_id, key, parent_key,
+                    has_parent=has_parent, is_first=number == done + 1,
+                )  # fmt: skip
+                progress(thread_id, number, len(keys))
         return there_before, len(keys) - done
 
-    def _stored_first(
-        self, thread_id: str, keys: Sequence[_CheckpointKey], stored: Collection[_CheckpointKey]
+    def _listed(self, source_id: Any) -> dict[_CheckpointKey, _CheckpointKey | None]:
+        """Return the checkpoints that the source has of a thread, each with its parent."""
+        parents: dict[_CheckpointKey, _CheckpointKey | None] = {}
+        with _from_source():
+            listed = self._source.list({"configurable": {"thread_id": source_id}})
+            for shown in listed:
+                address = _address(shown.config)
+                parent_id = shown.parent_config and _address(shown.parent_config).checkpoint_id
+                key = address.key(address.checkpoint_id)
+                parents[key] = address.key(parent_id) if parent_id else None
+        return parents
+
+    def _stored(self, thread_id: str) -> dict[_CheckpointKey, bool]:
+        """Return the checkpoints that a thread has here, each with whether it was copied.
+
+        Raises: DynamoDBSaverError: it is being copied to or deleted.
+        """
+        keys: dict[_CheckpointKey, bool] = {}
+        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "reason", "copied", "ttl")
+        for item in self._store.checkpoints.items(
+            thread_id, *_ALL_CHECKPOINTS, attributes=attributes
+        ):
+            if (kind := _kind(item)) == "marker":
+                _decode_marker(item).refuse(f"Thread {thread_id!r}")
+            # A subgraph's checkpoint of layout 0 has another range key.
+            if kind == "checkpoint" and self._store.is_stored(item):
+                key = _item_key(item)
+                if key.range_key == item["checkpoint_id"]["S"]:
+                    keys[key] = "copied" in item
+        return keys
+
+    def _done(
+        self, thread_id: str, keys: Sequence[_CheckpointKey], stored: Mapping[_CheckpointKey, bool]
     ) -> int:
         """Return how many of the source's checkpoints, oldest first, need no copy.
 
-        They were put in this order: all before the last that is here have their writes.
+        They were put in this order: all before the last that is here are here, or were pruned.
 
-        Raises: DynamoDBSaverError: the thread went on both here and in the source.
+        Raises: DynamoDBSaverError: the thread went on both here and in the source, or the last
+            checkpoint that was copied is gone from the source.
         """
+        copied = [key for key, is_copied in stored.items() if is_copied]
+        last = max(copied, key=lambda key: key.checkpoint_id, default=None)
+        if last is not None and last not in keys:
+            raise DynamoDBSaverError(
+                f"Checkpoint {last.checkpoint_id!r} of thread {thread_id!r} was copied last and is "
+                f"gone from the source; delete_thread() the copy and call copy_from() again, or "
+                f"leave the thread out of thread_ids"
+            )
         done = max((number for number, key in enumerate(keys, 1) if key in stored), default=0)
         last_id = keys[done - 1].checkpoint_id if done else ""
         newer = [key[2] for key in set(stored).difference(keys) if key[2] > last_id]
@@ -4362,120 +4723,113 @@ class _Importer:
     ) -> list[_CheckpointKey]:
         """Return the checkpoints that are here and may have been written to in the source since.
 
-        The last that was copied, the newest of each namespace, and the parents of new ones.
+        The newest of each namespace, and the parents of new ones.
         """
         here = [key for key in keys[:done] if key in stored]
         newest = {key.checkpoint_ns: key for key in sorted(here)}.values()
-        due = {*here[-1:], *newest, *(parents[key] for key in keys[done:])}
+        due = {*newest, *(parents[key] for key in keys[done:])}
         return [key for key in here if key in due]
-
-    def _stored_keys(self, thread_id: str) -> set[_CheckpointKey]:
-        """Return the checkpoints that a thread has here.
-
-        Raises: DynamoDBSaverError: it is being copied to or deleted.
-        """
-        keys: set[_CheckpointKey] = set()
-        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "veil", "through", "ttl")
-        for item in self._store.checkpoints.items(
-            thread_id, *_ALL_CHECKPOINTS, attributes=attributes
-        ):
-            if (kind := _kind(item)) == "veil":
-                _decode_veil(item).refuse(f"Thread {thread_id!r}")
-            # A subgraph's checkpoint of layout 0 has another range key.
-            if kind == "checkpoint" and self._store.is_live(item):
-                key = _record_key(item)
-                if key.range_key == item["checkpoint_id"]["S"]:
-                    keys.add(key)
-        return keys
 
     def _shown(self, source_id: Any, key: _CheckpointKey) -> CheckpointTuple:
         """Return a checkpoint that the source has listed."""
-        found = self._source.get_tuple({"configurable": {**key._asdict(), "thread_id": source_id}})
+        with _from_source():
+            found = self._source.get_tuple(
+                {"configurable": {**key._asdict(), "thread_id": source_id}}
+            )
         if found is None:
             raise DynamoDBSaverError(
                 f"The source lists checkpoint {key.checkpoint_id!r} of thread {key.thread_id!r}, "
-                f"namespace {key.checkpoint_ns!r}, and does not return it; where it was deleted or "
+                f"namespace {key.checkpoint_ns!r}, and does not return it; if it was deleted or "
                 f"expired since, call copy_from() again"
             )
         return found
 
     def _copy_checkpoint(
         self,
+        index: _ChunkIndex,
         source_id: Any,
         key: _CheckpointKey,
         parent_key: _CheckpointKey | None,
-        stored: Collection[_CheckpointKey],
+        *,
+        has_parent: bool,
+        is_first: bool,
     ) -> None:
-        cache, now = self._store.cache, self._store.clock()
         shown = self._shown(source_id, key)
         checkpoint, versions = shown.checkpoint.copy(), shown.checkpoint["channel_versions"]
-        if parent_key is not None and parent_key in stored:
-            if cache.recall(parent_key, now) is None and (
-                record := self._reader.record(parent_key)
-            ):
-                cache.remember(record, now)
-            if checkpoint["v"] < _FIRST_V_WITH_TASKS and TASKS not in versions:
-                # A source that takes no sends from the parent's writes shows none: nor shall we.
-                writes = self._shown(source_id, parent_key).pending_writes or ()
-                if any(channel == TASKS for _, channel, _ in writes):
-                    versions = {**versions, TASKS: max(versions.values(), default=1)}
-                    checkpoint["channel_versions"] = versions
+        is_old = checkpoint["v"] < _FIRST_V_WITH_TASKS and TASKS not in versions
+        if parent_key and has_parent and is_old:
+            # A source that takes no sends from the parent's writes shows none: nor shall we.
+            writes = self._shown(source_id, parent_key).pending_writes or ()
+            if any(channel == TASKS for _, channel, _ in writes):
+                versions = {**versions, TASKS: max(versions.values(), default=1)}
+                checkpoint["channel_versions"] = versions
+        replaces = True if is_first else None
+        self._put_writes(index, key, shown.pending_writes, replaces=replaces)
         # Nothing is taken from the parent for its version's sake: of two checkpoints with the same
         # version of a channel, a source may show another value, or none, as of a DeltaChannel
-        # between snapshots. Values that are the same have segments that the parent names.
+        # between snapshots. Values that are the same have the same chunks.
         self._writer.put(
             key,
             parent_key and parent_key.checkpoint_id,
             checkpoint,
             dict(shown.metadata),
             versions,
-            shown.metadata.get("parents") or {},
+            is_copied=True,
         )
-        self._put_writes(key, shown.pending_writes)
-
-    def _complete_writes(
-        self, key: _CheckpointKey, writes: Iterable[PendingWrite] | None, *, replace: bool
-    ) -> None:
-        """Put those of the source's writes that are missing or, if *replace*, not the same."""
-        attributes = ("task_id_idx", "digest", "ttl")
-        stored = {
-            item["task_id_idx"]["S"]: item.get("digest")
-            for item in self._store.writes_of([key], attributes=attributes)[key]
-        }
-
-        def is_due(item: _Item) -> bool:
-            range_key = item["task_id_idx"]["S"]
-            return range_key not in stored or (replace and stored[range_key] != item["digest"])
-
-        self._put_writes(key, writes, is_due)
 
     def _put_writes(
         self,
+        index: _ChunkIndex,
         key: _CheckpointKey,
         writes: Iterable[PendingWrite] | None,
-        is_due: Callable[[_Item], bool] = lambda _: True,
+        *,
+        replaces: bool | None,
     ) -> None:
-        """Put those of the source's writes that are due."""
+        """Put the source's writes: those that are missing or, if *replaces*, these and no others.
+
+        None: there are none yet.
+        """
         store, now = self._store, self._store.clock()
-        _, expires_at = _expiry(self._ttl_seconds, key.thread_id, now)
-        base = self._writer.base([key], now)
-        sealer = _Sealer(key.thread_id, self._codec, base, (expires_at, expires_at), now)
-        items = list(filter(is_due, self._encode_writes(key, writes or (), sealer)))
-        if items:
-            with store.segments_stored(key.thread_id, sealer):
-                store.writes.batch_put(items)
+        draft = index.draft(key, self._codec, self._ttl_seconds, now)
+        items = self._encode_writes(key, writes or (), draft)
+        found = [] if replaces is None else store.writes_of([key])[key]
+        there = {item["task_id_idx"]["S"]: item for item in found}
+        names = {item["task_id_idx"]["S"]: item for item in items}
+        due = [
+            item
+            for name, item in names.items()
+            if name not in there or (replaces and not self._is_same(item, there[name], key))
+        ]
+        if due:
+            store.store_item(
+                index,
+                draft,
+                lambda at: store.writes.batch_put(item | _encode_stored_at(at) for item in due),
+            )
+        if replaces:
+            hash_key = _writes_hash_key(key.thread_id)
+            gone = there.keys() - names.keys()
+            store.writes.batch_delete(_writes_key(hash_key, name) for name in gone)
+
+    def _is_same(self, item: _Item, other: _Item, key: _CheckpointKey) -> bool:
+        """Say whether two items of writes hold the same, whatever their tokens."""
+        place = (key, self._store.writes.name)
+        if "blob" not in other or any(item[name] != other[name] for name in ("idx", "task_path")):
+            return False
+        one, two = (_decode_blob(each, self._codec, place) for each in (item, other))
+        return (one.level, one.content) == (two.level, two.content)
 
     def _encode_writes(
-        self, key: _CheckpointKey, writes: Iterable[PendingWrite], sealer: _Sealer
+        self, key: _CheckpointKey, writes: Iterable[PendingWrite], draft: _Draft
     ) -> list[_Item]:
         """Encode the writes that the source shows, so that they come back in the same order.
 
         It shows neither their indices nor their task_path. So the ordinary writes of a task are
         counted, and each item gets a path, which goes before all of LangGraph's, by its number.
         """
-        parts: dict[tuple[str, int], dict[int, tuple[str, _Value]]] = {}
+        parts: dict[tuple[str, int], dict[int, tuple[str, _Recipe]]] = {}
         counts: dict[str, int] = {}
-        part: dict[int, tuple[str, _Value]] = {}
+        part: dict[int, tuple[str, _Recipe]] = {}
         open_task = None
         for task_id, channel, value in writes:
             idx = WRITES_IDX_MAP.get(channel, counts.get(task_id, 0))
@@ -4484,13 +4838,22 @@ class _Importer:
             if idx >= 0:
                 counts[task_id] = idx + 1
             open_task = task_id if idx >= 0 else None
-            # Cut as if nothing was before, so that it is the same each time.
             data = self._codec.dumps(value, _channel_of(channel, key))
-            part[idx] = (channel, _write_value(*data, idx, _Former(), sealer))
+            part[idx] = (channel, _write_recipe(*data, draft))
         return [
-            _encode_writes(key, task_id, f"{number:06}", slot, part, sealer)
+            _encode_writes(key, task_id, f"{number:06}", slot, part, draft)
             for number, ((task_id, slot), part) in enumerate(parts.items())
         ]
+
+
+@contextmanager
+def _from_source() -> Iterator[None]:
+    """Tell an error of the source's own from those of these tables."""
+    try:
+        yield
+    except Exception as error:
+        # A saver may raise anything.
+        raise _SourceError(f"{type(error).__name__}: {error}") from error
 
 
 def _oldest_first(parents: Mapping[_CheckpointKey, _CheckpointKey | None]) -> list[_CheckpointKey]:
@@ -4522,35 +4885,43 @@ class HistoryEntry(NamedTuple):
     ts: str
     #: The nodes that come next, as far as the channels between a StateGraph's nodes tell.
     next: list[str]
-    #: The size of its item, and how many segments it names.
+    #: The size of its item, and how many chunks it refers to.
     bytes: int
-    segments: int
+    chunks: int
 
 
 class ThreadStats(NamedTuple):
     """How much a thread has stored, as ``stats()`` counts it.
 
     ``kinds`` has for each kind of item, and ``total`` for all, ``items``, ``bytes`` and
-    ``write_units``. ``segments_named`` says how often segments are named, and
-    ``unshared_segment_bytes`` what they would take if each name had a segment of its own.
+    ``write_units``. ``chunk_references`` says how often items refer to chunks, and
+    ``unshared_chunk_bytes`` what chunks would take if each reference had one of its own;
+    ``unreadable`` counts the items that can't be decoded with this serde, whose references are not
+    known. ``shown_until`` and ``stored_until`` are the latest times of its checkpoints, in seconds
+    since the epoch; None: for good, the thread is pinned, or there are none.
     """
 
     thread_id: str
     kinds: dict[str, dict[str, int]]
     total: dict[str, int]
-    segments_named: int
-    unshared_segment_bytes: int
+    chunk_references: int
+    unshared_chunk_bytes: int
+    unreadable: int
     write_units_per_checkpoint: float
     bytes_per_checkpoint: int
+    shown_until: int | None
+    stored_until: int | None
+    is_pinned: bool
 
 
 class ThreadCheck(NamedTuple):
     """Whether all of a thread is there and as it was stored, as ``verify()`` finds it.
 
     ``items`` counts by kind, ``damaged`` has a sentence for each damage, ``orphans`` tells by range
-    key of items that nothing needs, which is no damage. ``unfinished`` names the deletion or copy
-    that hides the thread until it is called again. ``undecodable`` has a sentence for each item
-    that another serializer or key wrote: it is not checked, nor are the segments that it names.
+    key of items that nothing needs; orphans are not damage. ``unfinished`` names the deletion or
+    copy that hides the thread until it is called again. ``undecodable`` has a sentence for each
+    item that another serializer or key wrote: it is not checked, nor are the chunks that it refers
+    to. The times are those of ``ThreadStats``.
     """
 
     thread_id: str
@@ -4559,6 +4930,9 @@ class ThreadCheck(NamedTuple):
     orphans: dict[str, str]
     unfinished: str | None
     undecodable: list[str]
+    shown_until: int | None
+    stored_until: int | None
+    is_pinned: bool
 
 
 class _Inspector:
@@ -4579,47 +4953,45 @@ class _Inspector:
         is_empty = True
         for item in items:
             is_empty = False
-            record = self._decoder.record(item)
+            manifest = self._decoder.manifest(item)
             step, source, ts = map(
-                (record.metadata | record.checkpoint).get, ("step", "source", "ts")
+                (manifest.metadata | manifest.checkpoint).get, ("step", "source", "ts")
             )
             yield HistoryEntry(
-                *record.key,
-                record.parent_id,
+                *manifest.key,
+                manifest.parent_id,
                 step if isinstance(step, int) else None,
                 source if isinstance(source, str) else None,
                 str(ts),
-                sorted(set(self._next_nodes(record))),
+                sorted(set(self._next_nodes(manifest))),
                 _item_bytes(item),
-                len(set(record.named)),
+                len(manifest.ids),
             )
         if is_empty:
-            self._store.refuse_veiled(thread_id, "Thread")
+            self._store.refuse_marked(thread_id, f"Thread {thread_id!r}")
 
-    def _next_nodes(self, record: _Record) -> Iterator[str]:
+    def _next_nodes(self, manifest: _Manifest) -> Iterator[str]:
         """Return the nodes that come next, as far as a StateGraph's channels between them tell."""
-        place = (record.key, self._store.checkpoints.name)
-        for name, channel in record.channels.items():
+        for name in manifest.channels:
             if name == "__start__":
                 yield name
             elif name == TASKS or name.startswith(("branch:to:", "join:")):
-                segments = self._reader.load(record.key, list(channel.refs))
-                value = self._reader.value(channel, segments, *place)
-                with _well_formed(place):
+                value = self._reader.channel_value(manifest, name)
+                with _well_formed((manifest.key, self._store.checkpoints.name)):
                     yield from _triggered(name, value)
 
     def _everything(self, thread_id: str) -> Iterator[tuple[str, _CheckpointKey, _Item]]:
-        """Read all that a thread has: each item with its kind and, of one, its checkpoint's key.
+        """Read all that a thread has: each item with its kind and its checkpoint's key, if any.
 
-        Segments come last. Whatever names one was stored after it and is read before it: none that
-        is named can be missed, though the thread is written to meanwhile.
+        Chunks come last. Whatever refers to one was stored after it and is read before it: no chunk
+        that is referred to can be missed, though the thread is written to meanwhile.
         """
         store, no_key = self._store, _CheckpointKey(thread_id, "", "")
         by_prefix: dict[str, _CheckpointKey] = {}
-        for item in store.checkpoints.items(thread_id, *_ALL_BUT_SEGMENTS):
+        for item in store.checkpoints.items(thread_id, *_ALL_BUT_CHUNKS):
             kind, key = _kind(item), no_key
             if kind == "checkpoint":
-                key = _record_key(item)
+                key = _item_key(item)
                 by_prefix[key.writes_prefix] = key
             yield kind, key, item
             if _is_layout_0(item):
@@ -4627,113 +4999,137 @@ class _Inspector:
         for item in store.writes.items(_writes_hash_key(thread_id)):
             prefix = _prefix_of_write(item["task_id_idx"]["S"])
             yield "write", by_prefix.get(prefix, _key_of_prefix(thread_id, prefix)), item
-        for item in store.checkpoints.items(thread_id, *_SEGMENTS_AND_OTHERS):
+        for item in store.checkpoints.items(thread_id, *_CHUNKS_AND_OTHERS):
             yield _kind(item), no_key, item
 
     def stats(self, thread_id: str) -> ThreadStats:
         kinds: dict[str, Counter[str]] = {}
-        named: Counter[str] = Counter()
-        unshared_bytes = 0
+        references: Counter[str] = Counter()
+        times = _LatestTimes(self._store)
+        unshared_bytes = unreadable = 0
         for kind, key, item in self._everything(thread_id):
             size = _item_bytes(item)
             amounts = {"items": 1, "bytes": size, "write_units": -(-size // 1024)}
             kinds.setdefault(kind, Counter()).update(amounts)
-            if kind in ("checkpoint", "write") and self._store.is_live(item):
-                named.update({ref.range_key for ref in self._decoder.named(item, key).all})
-            elif kind == "segment":
-                unshared_bytes += size * named[item["checkpoint_id"]["S"]]
+            times.add(kind, item)
+            if kind in ("checkpoint", "write") and self._store.is_stored(item):
+                try:
+                    references.update([*self._chunks_of(kind, key, item, {})])
+                except _CheckpointError:
+                    unreadable += 1
+            elif kind == "chunk":
+                unshared_bytes += size * references[item["checkpoint_id"]["S"]]
         total = sum(kinds.values(), Counter[str]())
         steps = kinds["checkpoint"]["items"] if "checkpoint" in kinds else 1
         return ThreadStats(
             thread_id,
             {kind: dict(amounts) for kind, amounts in kinds.items()},
             {name: total[name] for name in ("items", "bytes", "write_units")},
-            named.total(),
+            references.total(),
             unshared_bytes,
+            unreadable,
             round(total["write_units"] / steps, 2),
             round(total["bytes"] / steps),
+            *times.found,
         )
+
+    def _chunks_of(
+        self, kind: str, key: _CheckpointKey, item: _Item, summaries: dict[_CheckpointKey, _Summary]
+    ) -> dict[str, tuple[bytes, _Referrer]]:
+        """Return by range key the chunks that an item refers to, and what reads them.
+
+        What there is to know of a checkpoint is added to *summaries*.
+        """
+        decoded: _Manifest | _Writes
+        if kind == "checkpoint":
+            decoded = self._decoder.manifest(item)
+            referrer = decoded.referrer(self._store.checkpoints.name)
+            name, is_shown = item["checkpoint_id"]["S"], self._store.is_shown(item)
+            summaries[key] = _summary(decoded, name, is_shown=is_shown)
+        else:
+            decoded = self._decoder.writes(item, key)
+            referrer = decoded.referrer(key, self._store.writes.name)
+        return {_chunk_range_key(each, referrer.ttl): (each, referrer) for each in decoded.ids}
 
     def verify(self, thread_id: str) -> ThreadCheck:
         counts: Counter[str] = Counter()
         damaged: list[str] = []
-        undecodable: dict[_CheckpointKey, list[str]] = {}
+        undecodable: list[str] = []
         orphans: dict[str, str] = {}
-        unfinished = None
-        summaries: dict[_CheckpointKey, _Summary | None] = {}
-        named: dict[str, tuple[_Ref, _Codec, _Place]] = {}
+        times = _LatestTimes(self._store)
+        keys: set[_CheckpointKey] = set()
+        summaries: dict[_CheckpointKey, _Summary] = {}
+        referred: dict[str, tuple[bytes, _Referrer]] = {}
         for kind, key, item in self._everything(thread_id):
+            times.add(kind, item)
             if kind == "checkpoint":
-                summaries[key] = None  # until it is found to be intact
-            if not self._store.is_live(item):
+                keys.add(key)
+            if not self._store.is_stored(item):
                 counts["expired"] += 1
                 continue
             counts[kind] += 1
             name = item["task_id_idx" if kind == "write" else "checkpoint_id"]["S"]
-            if kind == "veil":
-                unfinished = _decode_veil(item).reason
-                orphans[name] = f"veil of an unfinished {unfinished}"
-            elif kind == "write" and key not in summaries:
-                orphans[name] = "write whose checkpoint is missing"
-            elif kind == "segment" and name not in named and not undecodable:
-                orphans[name] = "segment that nothing intact names"
+            is_needed = key in keys if kind == "write" else name in referred or bool(undecodable)
+            if kind in _ORPHANS and not is_needed:
+                orphans[name] = _ORPHANS[kind]
             try:
-                self._check(kind, key, item, summaries, named)
-            except UndecodableCheckpointError as error:
-                undecodable.setdefault(key, []).append(str(error))
-            except DamagedCheckpointError as error:
-                damaged.append(str(error))
-        for name, (_, _, place) in named.items():
-            missing = DamagedCheckpointError(f"Segment {name!r} is missing", *place)
+                if kind == "chunk" and name in referred:
+                    _decode_chunk(item, *referred.pop(name), self._codec)
+                elif kind in ("checkpoint", "write"):
+                    referred |= self._chunks_of(kind, key, item, summaries)
+            except _CheckpointError as error:
+                is_damage = isinstance(error, DamagedCheckpointError)
+                (damaged if is_damage else undecodable).append(str(error))
+        for name, (_, referrer) in referred.items():
+            missing = DamagedCheckpointError(f"Chunk {name!r} is missing", *referrer.place)
             damaged.append(str(missing))
-        damaged += map(str, self._cut_chains(summaries, undecodable))
-        told = list(chain.from_iterable(undecodable.values()))
-        return ThreadCheck(thread_id, dict(counts), damaged, orphans, unfinished, told)
+        # An ancestor that can't be decoded may hold any channel.
+        damaged += () if undecodable else map(str, self._cut_chains(summaries))
+        unfinished = None
+        if counts["marker"] and (marker := self._store.marker(thread_id)):
+            unfinished = marker.reason
+            orphans[_MARKER] = f"marker of an unfinished {unfinished}"
+        return ThreadCheck(
+            thread_id, dict(counts), damaged, orphans, unfinished, undecodable, *times.found
+        )
 
-    def _check(
-        self,
-        kind: str,
-        key: _CheckpointKey,
-        item: _Item,
-        summaries: dict[_CheckpointKey, _Summary | None],
-        named: dict[str, tuple[_Ref, _Codec, _Place]],
-    ) -> None:
-        """Check an item, and note the segments that it names, or that it is one of them."""
-        if kind == "segment":
-            if found := named.pop(item["checkpoint_id"]["S"], None):
-                _decode_segment(item, *found)
-            return
-        if kind == "checkpoint":
-            record, table = self._decoder.record(item), self._store.checkpoints
-            summaries[key] = record.summary(item["checkpoint_id"]["S"])
-        elif kind == "write":
-            self._decoder.writes(item, key)
-            table = self._store.writes
-        else:
-            return
-        names, place = self._decoder.named(item, key), (key, table.name)
-        for refs, codec in ((names.values, self._codec), (names.lists + names.body, _PLAIN)):
-            named.update((ref.range_key, (ref, codec, place)) for ref in refs)
-
-    def _cut_chains(
-        self,
-        summaries: Mapping[_CheckpointKey, _Summary | None],
-        undecodable: Iterable[_CheckpointKey],
-    ) -> Iterator[DamagedCheckpointError]:
+    def _cut_chains(self, summaries: _Summaries) -> Iterator[DamagedCheckpointError]:
         """Return an error for each checkpoint with a DeltaChannel that can't be rebuilt.
 
-        An ancestor that can't be decoded may hold any channel.
+        What is hidden and kept for another's sake need not be whole.
         """
-        intact = {key: summary for key, summary in summaries.items() if summary}
-        delta_channels = {name for each in intact.values() for name in each.pending_deltas}
-        lost: dict[_CheckpointKey | None, set[str]] = {None: set()}
-        lost.update((key, set()) for key in undecodable)
-        for key in _oldest_first({key: each.parent_key for key, each in intact.items()}):
-            summary = intact[key]
-            lost[key] = lost.get(summary.parent_key, delta_channels) - summary.stored
-            if names := sorted(lost[key] & summary.pending_deltas):
-                what = f"An ancestor from which DeltaChannel {names[0]!r} is rebuilt is missing"
+        for key, summary in summaries.items():
+            if summary.is_shown and not _needed(summaries, key)[1]:
+                what = "An ancestor from which a DeltaChannel is rebuilt is missing"
                 yield DamagedCheckpointError(what, key, self._store.checkpoints.name)
+
+
+# What verify() says of an item that nothing needs.
+_ORPHANS: Final = {
+    "write": "write whose checkpoint is missing",
+    "chunk": "chunk that nothing intact refers to",
+}
+
+
+class _LatestTimes:
+    """The latest times of a thread's checkpoints."""
+
+    def __init__(self, store: _Store) -> None:
+        self._store = store
+        self._latest: _Times | None = None
+
+    def add(self, kind: str, item: _Item) -> None:
+        if kind == "checkpoint" and self._store.is_shown(item):
+            times = _times_of(item)
+            self._latest = times.outlast(self._latest) if self._latest else times
+
+    @property
+    def found(self) -> tuple[int | None, int | None, bool]:
+        """Until when the thread is shown and stored, and whether it is pinned."""
+        if self._latest is None:
+            return None, None, False
+        shown_until, ttl = (None if each == _FOREVER else int(each) for each in self._latest)
+        return shown_until, ttl, ttl is None
 
 
 def _triggered(channel: str, value: Any) -> Iterator[str]:
@@ -4791,7 +5187,7 @@ def _checkpoint_id(value: object) -> str:
         raise ValueError(
             f"checkpoint_id must not hold ':::', nor start or end with ':': {part!r}; use another"
         )
-    if part >= _VEIL:
+    if part >= _MARKER:
         raise ValueError(
             f"checkpoint_id must start with a character below '}}': {part!r}; "
             f"LangGraph's start with a hex digit"
@@ -4883,6 +5279,22 @@ def _ttl(value: Any) -> int | None:
     return cast("int | None", value)
 
 
+def _check_prune(strategy: str, keep_last: int, grace_seconds: float) -> None:
+    if strategy not in ("keep_latest", "delete", "delete_all"):
+        raise ValueError(f"strategy must be 'keep_latest' or 'delete', not {strategy!r}")
+    if not _is_number(keep_last) or keep_last < 1:
+        raise ValueError(f"keep_last must be a whole number of at least 1, not {keep_last!r}")
+    if not _is_number(grace_seconds, (int, float)) or not 0 <= grace_seconds < float("inf"):
+        raise ValueError(
+            f"grace_seconds must be a number of seconds of at least 0, not {grace_seconds!r}"
+        )
+
+
+def _thread_ids(values: Sequence[Any]) -> list[str]:
+    _refuse_string("thread_ids", values)
+    return [_thread_id(each) for each in values]
+
+
 def _refuse_string(name: str, value: Any) -> None:
     if isinstance(value, str):
         raise TypeError(f"{name} must be a sequence of strings, not the string {value!r}")
@@ -4946,7 +5358,7 @@ def _denied(store: _Store, thread_id: str) -> Iterator[DeniedAction]:
         tries: dict[str, Callable[[], object]] = {
             "GetItem": partial(table.get, key),
             "Query": partial(list, table.query(hash_key, range_key, range_key)),
-            "BatchGetItem": partial(list, table.batch_get([key], consistent=True)),
+            "BatchGetItem": partial(table.batch_get, [key], consistent=True),
             "PutItem": partial(table.put, key, condition),
             "BatchWriteItem": partial(table.batch_delete, [key]),
         }
@@ -5005,17 +5417,20 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             values, it must keep lists, dicts, strings, integers, booleans, bytes and None. What
             LangGraph's own ``EncryptedSerializer`` serializes is cut before it is encrypted; the
             bytes of another serde that encrypts are new each time, and are all stored each time.
-        ttl_seconds: how long an item lives after it is written, at most 100 years; None: for
-            ever. The config's ``configurable`` may name another for a thread. DynamoDB deletes
-            expired items within days; they are never returned. The ancestors that a
-            ``DeltaChannel`` is rebuilt from live up to twice as long.
+        ttl_seconds: how long a checkpoint is shown after it was put, at most 100 years. It is
+            stored to the end of a period of that length after that, then DynamoDB deletes it.
+            The config's ``configurable`` may name another time. Nothing of a thread is shown longer
+            than something newer of it: a shorter time comes into force when the longer one is over,
+            and a thread that was put without one is kept for good, until set_ttl(). None: a new
+            thread is kept for good, and one that has a time keeps to it.
         consistent_read: False reads at half the price, and may miss what was just written. What a
             put needs of its parent, and what deletes or copies, is read consistently all the same.
         max_workers: how many async calls, and how many requests of calls that fan out, run at
             once; each has threads of its own, started as they are needed.
         cache_bytes: about how much memory the saver keeps of the threads that it reads and writes:
-            values, and which segments hold them. A call whose checkpoint is in it reads less; 0:
-            nothing is kept, and a put reads its parent where it needs it.
+            which chunks are stored, and their bytes. A call whose checkpoint is in it reads less.
+            0: only what is on its way is kept; a put and a put_writes then read the parent or the
+            checkpoint first, and store again all chunks that these do not refer to.
         clock: returns the time in seconds since the epoch; for tests.
 
     Raises:
@@ -5210,12 +5625,11 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             DamagedCheckpointError: part of the checkpoint is missing, or not what was stored.
             UndecodableCheckpointError: another serializer or key wrote it, or it waits for Sends or
                 interrupts that the JavaScript saver stored.
-        Cost: 2 requests; side by side by id, and where this process stored or read the newest
-            last, else one after the other; 3 where it knows one that is not the newest any more.
-            Beside the second or after it, one for each 100 segments that are not in the cache, at
-            half the price. One more before these for lists of names, where the checkpoint names
-            over 48 segments, which hold about 1 MB; and one after them for segments that only
-            pending writes name.
+        Cost: 2 requests. They go side by side if the checkpoint is asked for by id, or this process
+            stored or read the newest last; else one after the other. 3 if it knows one that is not
+            the newest any more. Beside the second or after it, one for each 100 chunks that are not
+            in the cache, at half the price. One more before these if the manifest is over 3 KB once
+            packed, and one after them for chunks that only pending writes refer to.
         """
         return self._reader().get_tuple(_address(config))
 
@@ -5235,7 +5649,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             filter: items that the metadata must have; the metadata hold what the run's config
                 added.
             before: only checkpoints with a smaller id than this config's ``checkpoint_id``.
-            limit: at most so many; 0: none.
+            limit: at most this many; 0: none.
 
         Raises:
             TypeError: *filter* is no dict.
@@ -5244,10 +5658,10 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 checkpoint's turn comes.
         Cost: a query for each page, of 16 checkpoints or of *limit*, then four times as many; a
             query for the writes of 8 checkpoints or of *limit*, then twice as many, up to 64, in
-            each namespace, and with a *filter* for those of each checkpoint returned; each segment
-            once where neighbours share it. One query more for each namespace, and the checkpoints
-            of subgraphs beyond the first 1,024 are read twice. None: a scan. It holds at most two
-            checkpoints, or 128 segments (32 MB), ahead of its reader.
+            each namespace, and with a *filter* for those of each checkpoint returned; beside it,
+            each chunk once that neighbours share. One query more for each namespace, and the
+            checkpoints of subgraphs beyond the first 1,024 are read twice. None: a scan. It holds
+            no more than one checkpoint, or 128 chunks (32 MB), ahead of its reader.
         """
         if filter is not None and not isinstance(filter, dict):
             # Not its value: metadata may be anybody's secret.
@@ -5271,17 +5685,19 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Store a checkpoint, whole or, if this raises, not at all, and return its config.
 
-        Values that the parent stores already are not stored again; nor those of the checkpoints
-        that a subgraph's put is part of. The metadata are what ``get_checkpoint_metadata`` makes of
-        *metadata* and *config*.
+        Chunks that the thread has stored already, in any namespace, are not stored again, as far as
+        this process knows them. The metadata are what ``get_checkpoint_metadata`` makes of
+        *metadata* and *config*. A checkpoint id has one content: putting the same again changes
+        nothing, and a put over it with another is not guarded against a prune.
 
         Args:
             config: ``configurable`` holds ``thread_id``, ``checkpoint_ns``, the parent's
-                ``checkpoint_id``, and maybe ``checkpoint_map`` (the outer graphs' checkpoint ids
-                by namespace) and ``ttl_seconds`` (None: for ever).
-            checkpoint: a value may have any size, up to 10 GB.
-            metadata: 256 MB, with the checkpoint but for its values; a ``run_id`` at most 2,048
-                bytes, and with one the thread's id 1,024, as both may be keys of an index.
+                ``checkpoint_id``, and maybe ``ttl_seconds`` in place of the saver's.
+            checkpoint: a value may have any size, up to 1 GB, and up to 20 large extension types of
+                msgpack in each other.
+            metadata: 32 MB and 500,000 msgpack objects, with the checkpoint but for its values; a
+                ``run_id`` at most 2,048 bytes, and with one the thread's id 1,024, as both may be
+                keys of an index.
             new_versions: the channels whose values are new since the parent.
 
         Raises:
@@ -5290,24 +5706,23 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             ValueError: as get_tuple(), or a ``run_id`` or its thread's id is too long, or a value
                 or the metadata are too large.
             DynamoDBSaverError: DynamoDB throttles, and has taken nothing for as many attempts as
-                the client makes; or the table has other keys, or an index that takes no such
-                thread's id.
-        Cost: 1 request; before it, one for every 25 new segments, side by side. A get of the parent
-            first, where this process neither stored nor read it in the last half hour and
-            *checkpoint* leaves out a value that it may have, or counts a ``DeltaChannel``'s
-            updates. Where items expire, all that a ``DeltaChannel`` is rebuilt from is read and
-            stored again once in ``ttl_seconds``.
+                the client makes; or the put took over 40 minutes; or the table has other keys, or
+                an index that takes no such thread's id.
+            DamagedCheckpointError: a value that *checkpoint* leaves out is missing, or an ancestor
+                that a ``DeltaChannel`` is rebuilt from.
+        Cost: 1 request; before it, one for every 25 new chunks, side by side. A get of the parent
+            first, if this process neither stored nor read it in the last 20 minutes. If items
+            expire, all that a ``DeltaChannel`` is rebuilt from is read and stored again once in
+            ``ttl_seconds``.
         """
         address = _address(config)
         key = address.key(checkpoint["id"])
-        outer = config.get("configurable", {}).get("checkpoint_map") or {}
         self._writer(config).put(
             key,
             address.checkpoint_id,
             checkpoint,
             dict(get_checkpoint_metadata(config, metadata)),
             new_versions,
-            outer,
         )
         return _config(key)
 
@@ -5325,7 +5740,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
         Args:
             config: ``configurable`` names ``thread_id``, ``checkpoint_ns`` and ``checkpoint_id``.
-            writes: pairs of a channel and a value, up to 10 GB; a special one up to 256 MB.
+            writes: pairs of a channel and a value, up to 1 GB.
             task_id: the task; at most 240 bytes.
             task_path: where the task stands in the order of its superstep; at most 65,536 bytes.
 
@@ -5335,9 +5750,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 value is too large.
             DynamoDBSaverError: as put().
         Cost: 1 request, and one for each special write beside others; one more for each earlier
-            call of this task with fewer writes; before them, one for every 25 segments of values
-            over 4 KB that neither the checkpoint nor its earlier writes name, as far as this
-            process knows them.
+            call of this task with fewer writes; before them, one for every 25 new chunks of values
+            over 4 KB. A get of the checkpoint first, if this process knows nothing of the thread.
         """
         address = _address(config)
         key = address.key(address.checkpoint_id or "")
@@ -5348,15 +5762,16 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         self._writer(config).put_writes(key, writes, task_id, task_path)
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread: its checkpoints, its pending writes, and all that they name.
+        """Delete a thread: its checkpoints, its pending writes, and all that they refer to.
 
-        A call that is cut off leaves the thread hidden, and can be made again.
+        For threads at rest. The root is hidden at once; a call that is cut off leaves it so, and
+        can be made again.
 
         Raises:
             ValueError: *thread_id* can be no key.
             DynamoDBSaverError: a table is not there, and nothing is hidden; or as put().
-        Cost: a query for each MB of checkpoints, segments and writes; at most two more for each
-            namespace; for every 25 items deleted a request, many side by side.
+        Cost: a query for each MB of checkpoints, chunks and writes, and 4 more; for every 25 items
+            deleted a request, many side by side; 2 for the marker.
         """
         self._remover().delete_thread(_thread_id(thread_id))
 
@@ -5396,24 +5811,26 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             remover.delete_for_runs(doomed, force=force, use_index=use_index)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy a thread: all its namespaces, checkpoints, pending writes and segments.
+        """Copy a thread: all its namespaces, checkpoints, pending writes and chunks.
 
-        Metadata that hold the source's id as ``thread_id``, a string, hold the target's in the
-        copy. The target shows its checkpoints when all are there. A call that is cut off can be
-        made again. A source without checkpoints is no error.
+        For threads at rest: what a run adds to the source's root meanwhile is not copied. Metadata
+        that hold the source's id as ``thread_id``, a string, hold the target's in the copy. The
+        target shows its root when all is there. A call that was cut off begins anew when it is
+        made again. The copy has the times of this saver's ``ttl_seconds``.
 
         Raises:
             ValueError: the target is not empty, or is the source.
-            DynamoDBSaverError: the source itself is being copied to or deleted; or as put().
-        Cost: 4 requests for each MB of the source; 2 for every 25 segments, and one for every 25
-            other items, side by side; 8 more. Read units for twice the source's size, write units
-            as when it was first written.
+            DynamoDBSaverError: the source has no checkpoint, or is being copied to or deleted; or
+                as put().
+        Cost: 4 requests for every 64 checkpoints of the source; 1 for every 100 chunks and 1 for
+            every 25, and one for every 25 other items, side by side; 7 more. Read units for twice
+            the source's size, write units as when it was first written.
         """
         source = _thread_id(source_thread_id, "source_thread_id")
         target = _thread_id(target_thread_id, "target_thread_id")
         if source == target:
             raise ValueError(f"source_thread_id and target_thread_id are both {source!r}")
-        _Copier(self._store, self.serde, source, target).copy()
+        _Copier(self._store, self.serde).copy(source, target, self.ttl_seconds)
 
     def copy_from(
         self,
@@ -5424,10 +5841,11 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     ) -> CopyReport:
         """Copy threads from another saver: all namespaces, oldest checkpoints first, with writes.
 
-        Here is shown then what *source* shows. Of a thread that is here already, what comes after
-        its newest checkpoint is copied, so a call that is cut off can be made again, and what was
+        Afterwards both savers show the same. If a thread is here already, what comes after its
+        newest checkpoint is copied, so a call that is cut off can be made again, and what was
         pruned here since stays gone. A thread shows what is there of it while it is copied: run no
-        graph on it, here or there, until this is done. ``ttl_seconds`` counts from now on.
+        graph on it, here or there, until this is done. ``ttl_seconds`` counts from now on. A thread
+        that the source can't show is left out and named in the report; the others are copied.
 
         Args:
             source: any saver, the same one or another; its sync methods are called, from this
@@ -5438,15 +5856,17 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 *source* has. It is called at most twice a second, but always before the first
                 checkpoint and after the last. An exception that it raises ends the call.
 
-        Returns: how many threads *source* had, how many of their checkpoints this call copied, and
-            how many were here before.
+        Returns: how many threads *source* showed, how many of their checkpoints this call copied,
+            how many were here before, and ``failed``: for each thread that *source* raised on, the
+            error.
 
         Raises:
             TypeError: *source* is no saver, or *thread_ids* is a string.
             ValueError: an id can be no key.
             DynamoDBSaverError: *source* has no thread with an id of *thread_ids* (those before it
-                are copied); a thread went on here and in *source*; it is being copied to or
-                deleted; *source* does not return what it lists.
+                are copied); a thread went on here and in *source*; the last checkpoint that was
+                copied is gone from *source*; a thread is being copied to or deleted; *source* does
+                not return what it lists.
         Cost: of *source*, a list of each thread, then each checkpoint that is not here once, and of
             those that are the newest of each namespace and the parents of new ones; for None, a
             list of all threads before. Here, a query for each MB of a thread that is here already,
@@ -5472,44 +5892,90 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         thread_ids: Sequence[str],
         *,
         strategy: str = "keep_latest",
+        keep_last: int = 1,
         grace_seconds: float = _GRACE_SECONDS,
     ) -> None:
         """Delete the checkpoints of threads but the newest of each namespace, or all.
 
         With the newest stay its pending writes, the ancestors that its ``DeltaChannel``s are
-        rebuilt from, and in a format before 4 the parent that holds its pending sends. Segments
-        that nothing names any more go in a later call, when the grace period is over.
+        rebuilt from, and in a format before 4 the parent that holds its pending sends; these
+        ancestors are not shown any more. Chunks that nothing refers to any more go in a later call,
+        when the grace period is over.
 
         Args:
             thread_ids: threads that are not there are no error.
             strategy: ``"keep_latest"``, or ``"delete"`` or ``"delete_all"`` (LangGraph's Agent
                 Server says so), which is delete_thread() for each.
-            grace_seconds: how long a segment without a name is spared, for the sake of a put that
-                builds on a checkpoint that is just being deleted; less than an hour is for threads
-                that nobody writes to: 0 collects at once.
+            keep_last: how many checkpoints of each namespace stay, at least 1.
+            grace_seconds: how long a chunk is spared that nothing refers to any more, for the sake
+                of a put that relies on a checkpoint which is just being deleted; less than an hour
+                is for threads that nobody writes to: 0 deletes chunks at once.
 
         Raises:
-            ValueError: another *strategy*, or *grace_seconds* is no such number.
+            ValueError: another *strategy*, or *keep_last* or *grace_seconds* is no such number.
             DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(); the thread is as it
                 was.
             DynamoDBSaverError: as delete_thread().
-        Cost: a query for each MB of the thread's checkpoints, segments and writes; a request for
-            every 25 items deleted, one for each segment, many side by side; one more query for the
-            newest of each namespace that is of a format before 4.
+        Cost: a query for each MB of the thread's checkpoints, chunks and writes; a request for
+            every 25 items deleted, one for each chunk, many side by side; two for each ancestor
+            that is hidden; one more query for the newest of each namespace that is of a format
+            before 4.
         """
-        _refuse_string("thread_ids", thread_ids)
-        if strategy not in ("keep_latest", "delete", "delete_all"):
-            raise ValueError(f"strategy must be 'keep_latest' or 'delete', not {strategy!r}")
-        if not _is_number(grace_seconds, (int, float)) or not 0 <= grace_seconds < float("inf"):
-            raise ValueError(
-                f"grace_seconds must be a number of seconds of at least 0, not {grace_seconds!r}"
-            )
+        _check_prune(strategy, keep_last, grace_seconds)
         remover = self._remover()
-        for thread_id in [_thread_id(each) for each in thread_ids]:
+        for thread_id in _thread_ids(thread_ids):
             if strategy == "keep_latest":
-                remover.prune(thread_id, grace_seconds)
+                remover.prune(thread_id, keep_last, grace_seconds)
             else:
                 remover.delete_thread(thread_id)
+
+    def prune_preview(
+        self,
+        thread_id: str,
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int = 1,
+        grace_seconds: float = _GRACE_SECONDS,
+    ) -> Removal:
+        """Return how many checkpoints, write items and chunks prune() would delete now.
+
+        Takes the arguments of prune(), for one thread, and raises what that raises. Nothing is
+        written. ``strategy="delete"`` counts for delete_thread().
+
+        Cost: the queries of prune().
+        """
+        _check_prune(strategy, keep_last, grace_seconds)
+        (thread_id,) = _thread_ids([thread_id])
+        if strategy != "keep_latest":
+            return self._remover().removal_of_thread(thread_id)
+        return self._remover().removal_of_prune(thread_id, keep_last, grace_seconds)
+
+    def set_ttl(self, thread_ids: Sequence[str], ttl_seconds: int | None) -> None:
+        """Have all that threads hold expire *ttl_seconds* from now, whatever it was stored with.
+
+        For threads at rest: run no graph on them until this returns. It gives an expiry to tables
+        that had none, keeps a thread for good, and tells one to go. The saver's own ``ttl_seconds``
+        goes on from there: a later put never shortens a thread's time, and keeps a thread for good
+        that is. A call that is cut off leaves a thread that shows its newest checkpoint longest,
+        and can be made again.
+
+        Args:
+            thread_ids: threads that are not there are no error.
+            ttl_seconds: a whole number of seconds from 1, at most 100 years; None: for good.
+
+        Raises:
+            TypeError: *thread_ids* is a string.
+            ValueError: an id can be no key, or *ttl_seconds* is no such number.
+            DynamoDBSaverError: a thread is being copied to or deleted; or as put().
+            DamagedCheckpointError: a checkpoint can't be decoded.
+        Cost: for each thread four queries for each MB of it, and a query for the writes of every 16
+            checkpoints; write units as when it was first written, and one for each KB of a chunk
+            that is freed earlier. Nothing is deleted: DynamoDB frees what expires.
+        """
+        ttl = _ttl(ttl_seconds)
+        copier = _Copier(self._store, self.serde)
+        for thread_id in _thread_ids(thread_ids):
+            copier.set_ttl(thread_id, ttl)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -5517,7 +5983,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         """Return what the ancestors of the checkpoint that *config* names hold of each channel.
 
         ``seed`` is the newest value stored in one, if any; ``writes`` are those made since, oldest
-        first.
+        first. An ancestor may be read for this that is not shown any more.
 
         Raises: DamagedCheckpointError: an ancestor is missing before a value is found. It may have
             expired, or been pruned or deleted with its run.
@@ -5530,7 +5996,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def threads(self) -> Iterator[str]:
         """Return an iterator of the ids of the threads in the checkpoints table, in no order.
 
-        A thread whose first put() never came, though a put_writes() did, is not there.
+        A thread that has pending writes and no checkpoint is left out.
 
         Cost: a scan that skips the rest of a thread when a page ends in it.
         """
@@ -5539,8 +6005,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def has_thread(self, thread_id: str) -> bool:
         """Return whether the tables have anything of a thread, shown or hidden or expired.
 
-        Raises: ValueError: *thread_id* can be no key.
-        Cost: 1 request, or 2 where the checkpoints table has nothing.
+        Raises: ValueError: *thread_id* can't be a key.
+        Cost: 1 request, or 2 if the checkpoints table has nothing.
         """
         return self._store.has_items(_thread_id(thread_id))
 
@@ -5554,34 +6020,36 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             checkpoint_ns: a namespace, the root's is ""; None: all.
 
         Raises:
-            ValueError: *thread_id* or *checkpoint_ns* can be no key.
+            ValueError: *thread_id* or *checkpoint_ns* can't be a key.
             DynamoDBSaverError: an unfinished deletion or copy hides the thread.
             DamagedCheckpointError, UndecodableCheckpointError: as get_tuple().
-        Cost: the queries of list(), but none for writes or values, except for the segments of
-            values between nodes; one more where nothing is found.
+        Cost: the queries of list(), but none for writes or values, except for the chunks of values
+            between nodes; one more if nothing is found.
         """
         if checkpoint_ns is not None:
             _text("checkpoint_ns", checkpoint_ns, max_bytes=_MAX_TEXT_BYTES)
         return self._while_open(self._inspector().history(_thread_id(thread_id), checkpoint_ns))
 
     def stats(self, thread_id: str) -> ThreadStats:
-        """Measure all that a thread has stored; of a thread that is not there, nothing.
+        """Measure all that a thread has stored, and until when it is shown and stored.
 
-        Raises:
-            ValueError: *thread_id* can be no key.
-            DamagedCheckpointError: as get_tuple().
-        Cost: a query for each MB of checkpoints, segments and writes.
+        A thread that is not there has nothing. Items that can't be decoded are counted, too, and
+        ``unreadable`` says how many there are: stats() needs no key.
+
+        Raises: ValueError: *thread_id* can't be a key.
+        Cost: a query for each MB of checkpoints, chunks and writes.
         """
         return self._inspector().stats(_thread_id(thread_id))
 
     def verify(self, thread_id: str) -> ThreadCheck:
         """Check all that a thread has stored, and find what nothing needs.
 
-        Each record, write and segment against its digest, each segment that is named, each ancestor
-        that a ``DeltaChannel`` is rebuilt from. Expired items count as gone. No value is decoded.
+        Every checkpoint, write and chunk is checked by its digest. Every chunk that an item refers
+        to has to be there, and every ancestor that a shown checkpoint's ``DeltaChannel`` is rebuilt
+        from. Expired items count as gone. No value is decoded.
 
-        Raises: ValueError: *thread_id* can be no key.
-        Cost: a query for each MB of checkpoints, segments and writes.
+        Raises: ValueError: *thread_id* can't be a key.
+        Cost: a query for each MB of checkpoints, chunks and writes.
         """
         return self._inspector().verify(_thread_id(thread_id))
 
@@ -5706,10 +6174,38 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         thread_ids: Sequence[str],
         *,
         strategy: str = "keep_latest",
+        keep_last: int = 1,
         grace_seconds: float = _GRACE_SECONDS,
     ) -> None:
         """Async prune()."""
-        await self._run(self.prune, thread_ids, strategy=strategy, grace_seconds=grace_seconds)
+        await self._run(
+            self.prune,
+            thread_ids,
+            strategy=strategy,
+            keep_last=keep_last,
+            grace_seconds=grace_seconds,
+        )
+
+    async def aprune_preview(
+        self,
+        thread_id: str,
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int = 1,
+        grace_seconds: float = _GRACE_SECONDS,
+    ) -> Removal:
+        """Async prune_preview()."""
+        return await self._run(
+            self.prune_preview,
+            thread_id,
+            strategy=strategy,
+            keep_last=keep_last,
+            grace_seconds=grace_seconds,
+        )
+
+    async def aset_ttl(self, thread_ids: Sequence[str], ttl_seconds: int | None) -> None:
+        """Async set_ttl()."""
+        await self._run(self.set_ttl, thread_ids, ttl_seconds)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

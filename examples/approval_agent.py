@@ -220,7 +220,7 @@ def show_stored(saver: DynamoDBSaver, thread_id: str) -> None:
         )
     )
     count, size = Counter[str](), Counter[str]()
-    kinds = {"~c": "subgraph", "~s": "segment"}  # else a checkpoint
+    kinds = {"~c": "subgraph", "~x": "chunk", "~t": "tombstone"}  # else a checkpoint
     for item in checkpoints["Items"] + writes["Items"]:
         if "checkpoint_id" in item:
             kind = f"{CHECKPOINTS} {kinds.get(item['checkpoint_id']['S'][:2], 'checkpoint')}"
