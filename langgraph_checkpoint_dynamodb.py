@@ -243,8 +243,8 @@ _TEXT_CHUNK_SIZES: Final = (
 _MAX_CHUNK_BYTES: Final = 256 * 1024
 # The rest of a run is a chunk if it has this size, unless it is the last run of its value.
 _MIN_LAST_CHUNK_BYTES: Final = 512
-# Chunks are found again by this many bytes at their end.
-_CHUNK_END_BYTES: Final = 64
+# Chunks are found again by this many bytes at their end: messages end alike in fewer.
+_CHUNK_END_BYTES: Final = 256
 # A text may be cut after this pattern of two classes of bytes, found about once in 512 bytes.
 _TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte in range(256))
 _TEXT_PATTERN: Final = b"\0\0\0\1\0\1\1\0\1"
