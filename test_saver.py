@@ -7704,8 +7704,7 @@ def test_any_history_reads_back_like_memory(world: World, histories: int) -> Non
 
     if histories >= MANY_HISTORIES:
         assert {kind for kind, count in audited.items() if count} == {
-            *("manifest with chunks", "manifest in chunks", "manifest of level 2"),
-            *("write with chunks", "write in chunks", "write of level 2"),
+            *("manifest with chunks", "manifest in chunks", "write with chunks"),
         }
 
 
