@@ -2753,6 +2753,48 @@ def test_an_entry_is_trusted_for_a_third_of_the_grace_period(world: World, secon
     assert requests.names == ["GetItem"] * (seconds > 1200) + ["PutItem"]
 
 
+def test_a_chunk_that_was_not_seen_for_long_is_stored_again(world: World) -> None:
+    """A parent that is known says nothing of a chunk that it does not refer to."""
+    saver, texts = world.saver(), [_words(9000), _words(9000, 1)]
+    config = _put(saver, _config("thread"), 1, {"x": texts[0]})
+    world.now += 1000
+    config = _put(saver, config, 2, {"x": texts[1]})
+    world.now += 201
+
+    with Requests(saver) as requests:
+        _put(saver, config, 3, {"x": texts[0]})
+
+    assert requests.names == ["BatchWriteItem", "PutItem"]
+
+
+@pytest.mark.parametrize("method", ["put", "put_writes"])
+@pytest.mark.parametrize(("operation", "puts"), [("BatchWriteItem", 1), ("PutItem", 2)])
+def test_a_call_that_takes_over_forty_minutes_stores_its_chunks_again(
+    world: World, method: str, operation: str, puts: int
+) -> None:
+    """Whether it is held up before its item or after it, as a frozen process finds out only then."""
+    client, value, waited = world.client(), _words(9000), list[str]()
+    saver = world.saver(client)
+    config = _put(saver, _config("thread"), 1, {"y": 1})
+
+    def wait(**_: Any) -> None:
+        if not waited:
+            waited.append("now")
+            world.now += 2401
+
+    client.meta.events.register(f"after-call.dynamodb.{operation}", wait)
+    with Requests(saver) as requests:
+        if method == "put":
+            _put(saver, config, 2, {"x": value})
+        else:
+            saver.put_writes(config, [("x", value)], "task")
+
+    assert requests.names == ["BatchWriteItem"] * 2 + ["PutItem"] * puts
+    stored_at = {int(item["stored_at"]["N"]) for item in world.items(0) if _is_chunk(item)}
+    assert stored_at == {int(world.now)}
+    _audit(world)
+
+
 def test_what_began_before_a_deletion_teaches_the_index_nothing(world: World) -> None:
     """A put that ends after this process deleted the thread leaves no entry behind."""
     client = world.client()
