@@ -4178,6 +4178,70 @@ def test_a_rollback_after_a_prune_shows_what_was_before_it(world: World) -> None
     assert world.saver().verify("thread").damaged == []
 
 
+@ONE_SERVER
+@pytest.mark.parametrize("is_warm", [True, False])
+def test_writes_that_came_before_their_checkpoint_outlive_what_is_rebuilt_from_them(
+    world: World, *, is_warm: bool
+) -> None:
+    """They may be of the period before: a child's put has them stored as long as itself."""
+    while module._lifetime(100, "thread", world.now).ttl == (
+        module._lifetime(100, "thread", world.now + 1).ttl
+    ):
+        world.now += 1
+    saver = world.saver(ttl_seconds=100)
+
+    def counted(count: int) -> Any:
+        return {"counters_since_delta_snapshot": {"delta": (count, count)}}
+
+    config = _put(saver, _config("thread"), 1, {"delta": ["seed"]})
+    saver.put_writes(_config("thread", 2), [("delta", "early")], "task")
+    world.now += 1
+    versions = {"delta": 2}
+    config = saver.put(config, _checkpoint(2, {}, versions), counted(1), versions)
+    world.now += 60
+    if not is_warm:
+        saver = world.saver(ttl_seconds=100)
+        saver.get_tuple(config)
+    config = saver.put(config, _checkpoint(3, {}, versions), counted(2), versions)
+
+    for _ in range(9):
+        world.now += 11
+        _sweep(saver, world.now)
+        wanted: Any = {"config": config, "channels": ["delta"]}
+        history = world.saver().get_delta_channel_history(**wanted)
+        assert history["delta"]["writes"] == [("task", "delta", "early")]
+        assert history["delta"]["seed"] == ["seed"]
+
+
+class _LateDelta(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+    files: Annotated[list[str], DeltaChannel(_joined, snapshot_frequency=50)]
+
+
+@ONE_SERVER
+@pytest.mark.parametrize("offset", [0, 30, 60, 90])
+def test_a_delta_channel_that_is_first_written_later_does_not_break_its_thread(
+    world: World, offset: int
+) -> None:
+    """It is rebuilt from the writes of the last ancestor that has no version of it."""
+
+    def node(state: _LateDelta) -> Any:
+        return {"log": ["a"], **({"files": ["f"]} if len(state["log"]) > 2 else {})}
+
+    builder, config = _in_a_row(_LateDelta, n=node), _config("thread")
+    memory = builder.compile(checkpointer=InMemorySaver())
+    world.now += offset
+    for gap in (0, 60, 60, 60, 60, 60):
+        world.now += gap
+        _sweep(world.saver(), world.now)
+        graph = builder.compile(checkpointer=world.saver(ttl_seconds=100))
+        for each in (graph, memory):
+            each.invoke({"log": ["i"]}, config)
+        assert graph.get_state(config).values == memory.get_state(config).values
+        world.saver().prune(["thread"])
+        assert world.saver().verify("thread").damaged == []
+
+
 class _ManyDeltas(TypedDict, total=False):
     one: Annotated[list[str], DeltaChannel(_joined, snapshot_frequency=2)]
     two: Annotated[list[str], DeltaChannel(_joined, snapshot_frequency=3)]
@@ -4269,6 +4333,24 @@ def test_what_is_shown_of_delta_channels_can_be_rebuilt(  # noqa: C901  a histor
 
 
 # -- Copy -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("small")
+def test_a_copy_that_was_cut_off_begins_anew(world: World) -> None:
+    """It equals its source, though that was pruned meanwhile: nothing is left of the first try."""
+    filler, blade = world.saver(), Blade(world, dies=True)
+    config: Any = _config("thread")
+    for number in (1, 2, 3):
+        config = _put(filler, config, number, {"x": [_words(90, each) for each in range(number)]})
+        filler.put_writes(config, [("x", _words(900, number))], "task")
+
+    for left in blade.before_each(2, lambda saver: saver.copy_thread("thread", "copy")):
+        filler.prune(["thread"], grace_seconds=0)
+        if blade.is_cut and left > 5:
+            world.saver().copy_thread("thread", "copy")
+            assert _told(world.saver(), "copy") == _told(world.saver(), "thread")
+            check = world.saver().verify("copy")
+            assert (check.damaged, check.orphans, check.items["checkpoint"]) == ([], {}, 1)
 
 
 def test_copy_thread_copies_all_of_it(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
