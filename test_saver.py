@@ -4196,7 +4196,7 @@ def test_writes_that_came_before_their_checkpoint_outlive_what_is_rebuilt_from_t
     config = _put(saver, _config("thread"), 1, {"delta": ["seed"]})
     saver.put_writes(_config("thread", 2), [("delta", "early")], "task")
     world.now += 1
-    versions = {"delta": 2}
+    versions: Any = {"delta": 2}
     config = saver.put(config, _checkpoint(2, {}, versions), counted(1), versions)
     world.now += 60
     if not is_warm:
