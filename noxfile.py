@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import logging
 import os
 import shutil
@@ -181,7 +182,7 @@ def lint(session: nox.Session) -> None:
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *(["--fix"] if fix else []))
     session.run("ruff", "format", *([] if fix else ["--check", "--diff"]))
-    session.run("cfn-lint", *map(str, sorted(Path("examples").glob("*/template.yaml"))))
+    session.run("cfn-lint", *map(str, sorted(Path("examples").glob("*/*.yaml"))))
 
 
 @nox.session
@@ -238,9 +239,19 @@ def server(session: nox.Session) -> None:
 
 
 @nox.session
+def bedrock(session: nox.Session) -> None:
+    """Run the examples for Amazon Bedrock and AgentCore, with a script in place of the model."""
+    _install(session, ".", *dependency_groups(PYPROJECT, "bedrock"))
+    with contextlib.ExitStack() as stack:
+        env = {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": _any_dynamodb(session, stack)}
+        session.run("python", "examples/check_bedrock.py", env=env)
+
+
+@nox.session
 def infrastructure(session: nox.Session) -> None:
     """Compare templates, CDK app and Terraform with setup(); run a graph on the stacks. Needs node.
 
+    Each is checked with the defaults of its parameters, and with all parameters set.
     The CDK app is synthesized as the CDK's own command line does it.
     """
     if shutil.which("node") is None:
@@ -248,11 +259,19 @@ def infrastructure(session: nox.Session) -> None:
     _install(session, ".", *dependency_groups(PYPROJECT, "infrastructure"))
     synthesized = Path(session.create_tmp()).resolve() / "cdk"
     shutil.rmtree(synthesized, ignore_errors=True)
-    for name, context in (("plain", "{}"), ("indexed", '{"run_index": "true"}')):
-        env = {"CDK_OUTDIR": str(synthesized / name), "CDK_CONTEXT_JSON": context}
+    key = "arn:aws:kms:eu-central-1:123456789012:key/5a1e0000-0000-4000-8000-000000000000"
+    all_set = {  # as `--context NAME=TEXT` gives them
+        "checkpoints_table": "agent-checkpoints",
+        "writes_table": "agent-writes",
+        "tags": '{"team": "agents", "stage": "test"}',
+        "kms_key_arn": key,
+        "run_index": "true",
+    }
+    for name, context in (("defaults", {}), ("all-set", all_set)):
+        env = {"CDK_OUTDIR": str(synthesized / name), "CDK_CONTEXT_JSON": json.dumps(context)}
         session.run("python", "examples/cdk/app.py", env=env, silent=True)
     session.run("cfn-lint", *map(str, sorted(synthesized.glob("*/*.template.json"))))
-    session.run("cfn-lint", *map(str, sorted(Path("examples").glob("*/template.yaml"))))
+    session.run("cfn-lint", *map(str, sorted(Path("examples").glob("*/*.yaml"))))
     session.run("python", "examples/check_infrastructure.py", str(synthesized))
 
 

@@ -2,6 +2,8 @@
 #
 #   terraform init && terraform apply
 #   terraform apply -var run_index=true     # with the index on run_id
+#   terraform apply -var checkpoints_table=agent-checkpoints -var writes_table=agent-writes \
+#     -var 'tags={"team": "agents"}' -var kms_key_arn=arn:aws:kms:...
 
 terraform {
   required_providers {
@@ -12,6 +14,30 @@ terraform {
   }
 }
 
+variable "checkpoints_table" {
+  description = "The name of the table of checkpoints"
+  type        = string
+  default     = "checkpoints"
+}
+
+variable "writes_table" {
+  description = "The name of the table of pending writes"
+  type        = string
+  default     = "writes"
+}
+
+variable "tags" {
+  description = "The tags of both tables"
+  type        = map(string)
+  default     = {}
+}
+
+variable "kms_key_arn" {
+  description = "The ARN of a KMS key of yours that encrypts both tables; null: a key of DynamoDB's"
+  type        = string
+  default     = null
+}
+
 variable "run_index" {
   description = "Add the index on run_id: delete_for_runs() then queries it and does not scan"
   type        = bool
@@ -19,7 +45,8 @@ variable "run_index" {
 }
 
 resource "aws_dynamodb_table" "checkpoints" {
-  name                        = "checkpoints"
+  name                        = var.checkpoints_table
+  tags                        = var.tags
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = "thread_id"
   range_key                   = "checkpoint_id"
@@ -56,15 +83,18 @@ resource "aws_dynamodb_table" "checkpoints" {
   point_in_time_recovery {
     enabled = true
   }
-  # With a KMS key of your own:
-  # server_side_encryption {
-  #   enabled     = true
-  #   kms_key_arn = aws_kms_key.checkpoints.arn
-  # }
+  dynamic "server_side_encryption" {
+    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
+    content {
+      enabled     = true
+      kms_key_arn = var.kms_key_arn
+    }
+  }
 }
 
 resource "aws_dynamodb_table" "writes" {
-  name                        = "writes"
+  name                        = var.writes_table
+  tags                        = var.tags
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = "thread_id_checkpoint_id_checkpoint_ns"
   range_key                   = "task_id_idx"
@@ -85,9 +115,11 @@ resource "aws_dynamodb_table" "writes" {
   point_in_time_recovery {
     enabled = true
   }
-  # With a KMS key of your own:
-  # server_side_encryption {
-  #   enabled     = true
-  #   kms_key_arn = aws_kms_key.checkpoints.arn
-  # }
+  dynamic "server_side_encryption" {
+    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
+    content {
+      enabled     = true
+      kms_key_arn = var.kms_key_arn
+    }
+  }
 }
