@@ -21,6 +21,7 @@ import json
 import operator
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -918,17 +919,11 @@ def run_in_process(saver: str, workload: str, repeats: int) -> dict[str, Any]:
 # -- Tables -------------------------------------------------------------------------------------
 
 
-def dollars_per_thousand(cost: Mapping[str, Any]) -> float:
-    """Return what AWS charges for a thousand times these units."""
-    writes = cost["write_units"] * DOLLARS_PER_MILLION_WRITE_UNITS
-    return float(writes + cost["read_units"] * DOLLARS_PER_MILLION_READ_UNITS) / 1000
-
-
 COLUMNS: dict[str, Callable[[Any], Any]] = {
     "requests": lambda cost: f"{cost['requests']:,}",
     "write units": lambda cost: f"{cost['write_units']:,.0f}",
     "read units": lambda cost: f"{cost['read_units']:,.1f}",
-    "$ per 1,000": lambda cost: f"{dollars_per_thousand(cost):,.4f}",
+    "$ per 1,000": lambda cost: f"{_dollars(cost) / 1000:,.4f}",
     "amplification": lambda cost: cost["amplification"],
     "stored MB": lambda cost: cost["stored_bytes"] / 1e6,
     "round trips": lambda cost: cost["round_trips"],
@@ -958,22 +953,206 @@ def print_results(results: Results) -> None:
                     _print_row(step, saver, *([cost["failure"]] if cost["failure"] else cells))
 
 
-def print_bills(results: Results) -> None:
-    """Print what AWS charges for the requests of each workload, all steps."""
-    savers = dict.fromkeys(saver for by_saver in results.values() for saver in by_saver)
-    print("\n## Bills: dollars for the reads and writes of 1,000 times each workload\n")
-    _print_row("workload", *savers, "amplification")
-    _print_row(*["---"] * (len(savers) + 2))
-    for workload, by_saver in results.items():
-        bills = [_bill(by_saver.get(saver, {}).values()) for saver in savers]
-        _print_row(workload, *bills, _figure(results, Goal(workload, "", "amplification", 0)))
+# -- Tables of docs/costs.md --------------------------------------------------------------------
+# Each stands there between a comment with its name and the comment "end". `--pictures docs` writes
+# the figures that were measured; all of them are printed.
+
+CHATS = {"chat20": "after 20 turns", "chat": "after 100 turns", "chat1000": "after 1,000 turns"}
+BILLED = {
+    "chat20": "chat of 20 turns",
+    "chat": "chat of 100 turns",
+    "chat1000": "chat of 1,000 turns",
+    "window": "chat of 100 turns with a window of 40 messages",
+    "delta": "chat of 25 turns, a `DeltaChannel`",
+    "document": "a 200 KB document beside 50 turns",
+    "fanout": "100 `Send`s, three rounds",
+    "supervisor": "a supervisor with three workers, 8 turns",
+    "swarm": "a swarm of three agents, 25 turns",
+    "deep": "a deep agent of `DeltaChannel`s with a subagent, 12 turns",
+    "subgraphs": "a graph in a graph in a graph, 20 turns",
+    "interrupts": "20 interrupts with `update_state` and forks",
+    "pictures": "12 pictures of 300 KB, 6 turns",
+    "large": "one value of 3 MB",
+    "threads": "200 threads of two turns",
+    "coroutines": "64 coroutines, each a chat of three turns",
+}
+SHAPED = {
+    "TypedDict with a list": "a `TypedDict` with a list",
+    "MessagesState": "`MessagesState`",
+    "StateGraph(dict)": "`StateGraph(dict)`",
+    "pydantic model": "a pydantic model",
+    "dataclass in a channel": "a dataclass in a channel",
+    "entrypoint that saves a dict": "an `@entrypoint` that saves a dict",
+    "nested dict beside a 60 KB manual": "a nested dict beside a 60 KB text",
+    "dict of 80 files": "a dict of 80 small files, one changed a turn",
+    "60 KB string, edited": "a 60 KB string, edited once a turn",
+    "string that grows": "a string that grows",
+    "TypedDict with a list, encrypted": "a `TypedDict` with a list, encrypted",
+    "MessagesState, encrypted": "`MessagesState`, encrypted",
+    "StateGraph(dict), encrypted": "`StateGraph(dict)`, encrypted",
+}
+# Label, workload, step.
+COUNTED = (
+    ("chat of 100 turns: stored", "chat", TURNS),
+    ("chat of 1,000 turns: stored", "chat1000", TURNS),
+    ("chat of 100 turns: requests", "chat", TURNS),
+    ("100 `Send`s, three rounds: requests", "fanout", TURNS),
+    ("`DeltaChannel`, 25 turns: requests", "delta", TURNS),
+    ("`DeltaChannel`, 200 turns: requests", "delta200", TURNS),
+    ("`list` of 500 checkpoints: requests", "history", "list"),
+    ("`delete_thread` of 500 checkpoints: requests", "history", "delete_thread"),
+    ("`delete_thread` of 500 checkpoints: write units", "history", "delete_thread"),
+    ("`copy_thread` of 500 checkpoints: write units", "history", "copy_thread"),
+    ("`prune` of 500 checkpoints: write units", "history", "prune"),
+)
+TIMED = (
+    ("`list` of 500 checkpoints", "history", "list"),
+    ("`list` with `limit=10`", "history", "list, limit=10"),
+    ("`delete_thread` of 500", "history", "delete_thread"),
+    ("chat of 20 turns", "chat20", TURNS),
+    ("20 interrupts", "interrupts", TURNS),
+    ("64 coroutines, three turns each", "coroutines", TURNS),
+    ("200 threads of two turns, 16 at once", "threads", TURNS),
+)
+COUNTS: dict[str, Callable[[Any], str]] = {
+    "requests": lambda cost: f"{cost['requests']:,}",
+    "stored": lambda cost: f"{cost['stored_bytes'] / 1e6:,.2f} MB",
+    "write units": lambda cost: f"{cost['write_units']:,.0f}",
+}
+BOTH = (THIS, AWS)
+PEERS = {THIS: "this saver", AWS: "langgraph-checkpoint-aws", AWS_COMPRESSED: "compressing"}
 
 
-def _bill(costs: Iterable[Mapping[str, Any]]) -> str:
-    paid = [dollars_per_thousand(cost) for cost in costs if not cost["failure"]]
-    failed = sum(bool(cost["failure"]) for cost in costs)
-    fails = f"{failed} steps fail" if failed else ""
-    return f"{sum(paid):,.3f} {fails}" if paid else fails
+def _dollars(cost: Mapping[str, Any]) -> float:
+    """Return what AWS charges for a million times these units."""
+    writes = cost["write_units"] * DOLLARS_PER_MILLION_WRITE_UNITS
+    return float(writes + cost["read_units"] * DOLLARS_PER_MILLION_READ_UNITS)
+
+
+def _bill(cost: Mapping[str, Any]) -> str:
+    return f"{cost['write_units']:,.0f} / {cost['read_units']:,.1f} / ${_dollars(cost) / 1000:,.2f}"
+
+
+def _writes(units: float) -> str:
+    return f"{units:,.1f} / ${units * DOLLARS_PER_MILLION_WRITE_UNITS:,.2f}"
+
+
+def _a_put(cost: Mapping[str, Any]) -> str:
+    return _writes(cost["write_units"] / PUTS)
+
+
+def _a_turn(cost: Mapping[str, Any]) -> str:
+    """Return the average of the last ten turns."""
+    units = [each[0] for each in cost["by_turn"]]
+    return _writes((units[-1] - units[-11]) / 10) if len(units) > 10 else ""
+
+
+def _a_read(cost: Mapping[str, Any]) -> str:
+    return (
+        f"{cost['read_units']:,.1f} / ${cost['read_units'] * DOLLARS_PER_MILLION_READ_UNITS:,.2f}"
+    )
+
+
+def _failure(cost: Mapping[str, Any]) -> str:
+    if re.search("NotImplemented|has no", cost["failure"]):
+        return "has none"
+    where = f" at turn {len(cost['by_turn']) + 1}" if len(cost["by_turn"]) > 100 else ""
+    too_large = "size" in cost["failure"] or "too large" in cost["failure"]
+    return f"fails{where}: {'item too large' if too_large else cost['failure']}"
+
+
+def tables(results: Results) -> dict[str, list[list[str]]]:
+    """Return the tables by their names, as lists of cells."""
+
+    def cell(saver: str, figure: Callable[[Any], str], workload: str, step: str = "") -> str:
+        """Return a figure of a step, or of the sum of all; "" if it was not measured."""
+        steps = results.get(workload, {}).get(saver, {})
+        if step:
+            steps = {step: steps[step]} if step in steps else {}
+        if failed := [_failure(cost) for cost in steps.values() if cost["failure"]]:
+            return failed[0]
+        if not steps:
+            return ""
+        names = ("write_units", "read_units", "requests")
+        total = {name: sum(cost[name] for cost in steps.values()) for name in names}
+        return figure({**[*steps.values()][-1], **total})
+
+    def rows(savers: Sequence[str], labels: Iterable[tuple[Any, ...]]) -> list[list[str]]:
+        lines = [[name, *(cell(each, *where) for each in savers)] for name, *where in labels]
+        return [["", *(PEERS[each] for each in savers)], *(each for each in lines if any(each[1:]))]
+
+    a_turn = ((_a_turn, TURNS, "a turn's writes"), (_a_read, FRESH, "a fresh read"))
+    return {
+        "bills": rows([*SAVERS], ((label, _bill, name) for name, label in BILLED.items())),
+        "shapes": rows(BOTH, ((label, _bill, "shapes", name) for name, label in SHAPED.items())),
+        "turns": rows(
+            BOTH,
+            (
+                (f"{label}: {what}", figure, name, step)
+                for name, label in CHATS.items()
+                for figure, step, what in a_turn
+            ),
+        ),
+        "puts": rows(BOTH, ((f"{each} MB", _a_put, "growth", f"{each} MB") for each in GROWTH)),
+        "counts": rows(
+            [*SAVERS],
+            ((label, COUNTS[label.rpartition(": ")[2]], *where) for label, *where in COUNTED),
+        ),
+        "times": rows(BOTH, ((label, _time, *where) for label, *where in TIMED)),
+    }
+
+
+def _time(cost: Mapping[str, Any]) -> str:
+    return "" if cost["seconds"] is None else f"{cost['seconds']:.2f} s"
+
+
+def break_even(results: Results) -> int | None:
+    """Return after how many turns of a chat a fresh read costs as much as a turn's writes."""
+    steps = results.get("chat1000", {}).get(THIS, {})
+    if not steps or any(cost["failure"] for cost in steps.values()):
+        return None
+    units = [each[0] for each in steps[TURNS]["by_turn"]]
+    writes = DOLLARS_PER_MILLION_WRITE_UNITS * (units[-1] - units[0]) / (len(units) - 1)
+    reads = DOLLARS_PER_MILLION_READ_UNITS * steps[FRESH]["read_units"] / len(units)
+    return round(float(writes / reads))
+
+
+def _lines(table: Sequence[Sequence[str]]) -> str:
+    head, *body = table
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
+
+
+def write_tables(file: Path, results: Results) -> None:
+    """Write the tables into a document: each row that was measured, over the row of its name."""
+    text = file.read_text()
+    for name, table in tables(results).items():
+        start, begin, rest = text.partition(f"<!-- {name} -->\n")
+        old, end, after = rest.partition("\n<!-- end -->")
+        if begin and end:
+            known = {line[0]: line for line in map(_cells, old.splitlines()[2:])}
+            known.update({line[0]: _newer(line, known.get(line[0])) for line in table[1:]})
+            text = f"{start}{begin}{_lines([table[0], *known.values()])}{end}{after}"
+    file.write_text(text)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def _newer(line: list[str], old: list[str] | None) -> list[str]:
+    """Return a row, in which what was not measured is as it was."""
+    return [new or was for new, was in zip(line, old or line, strict=True)]
+
+
+def print_tables(results: Results) -> None:
+    """Print the tables."""
+    for name, table in tables(results).items():
+        print(f"\n## docs/costs.md, {name}\n\n{_lines(table)}")
+    if turns := break_even(results):
+        text = turns * (QUESTION_CHARACTERS + ANSWER_CHARACTERS) / 1e6
+        print(
+            f"\nA fresh read costs as much as a turn's writes after {turns} turns, {text:.1f} MB."
+        )
 
 
 # -- Goals --------------------------------------------------------------------------------------
@@ -1067,7 +1246,7 @@ def main() -> None:
     add("--repeats", type=int, default=3, help="timed runs of each workload (3)")
     add("--quick", action="store_const", const=1, dest="repeats", help="one timed run of each")
     add("--json", type=Path, help="add the results to this file, and print all that it holds")
-    add("--pictures", type=Path, help="draw the workload chat into this folder")
+    add("--pictures", type=Path, help="write costs.md in this folder, and draw the chat into it")
     add("--run", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
@@ -1087,9 +1266,10 @@ def main() -> None:
     sample = prose(random.Random(1), 8192).encode()
     print(f"Prose: zlib makes it {len(sample) / len(zlib.compress(sample)):.2f} times smaller.")
     print_results(results)
-    print_bills(results)
+    print_tables(results)
     print_goals(results)
     if options.pictures:
+        write_tables(options.pictures / "costs.md", results)
         chats = json.dumps({saver: steps[TURNS] for saver, steps in results["chat"].items()})
         script = Path(__file__).with_name(".ci") / "pictures.py"
         command = [sys.executable, script, options.pictures]

@@ -8,6 +8,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -79,26 +80,32 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def readme(session: nox.Session) -> None:
-    """Follow the README's first screen in an empty environment, on DynamoDB Local."""
+    """Follow the README's quick start in an empty environment, on DynamoDB Local and on moto."""
     _install(session, *dependency_groups(PYPROJECT, "readme"))
     tmp = Path(session.create_tmp()).resolve()
     session.run("python", "-m", "venv", "--clear", str(tmp / "empty"))
     python = str(tmp / "empty" / ("Scripts" if os.name == "nt" else "bin") / "python")
     pip = (python, "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS))
     session.run(*pip, "langgraph", ".", external=True)
-    blocks = (HERE / "README.md").read_text().split("```")
+    text = (HERE / "README.md").read_text()
+    blocks = text.split("```")
     examples = [block for block in blocks if block.startswith("python\n")]
     expected = next(block for block in blocks if block.startswith("text\n"))
     chat = "\n\n".join(example.removeprefix("python\n") for example in examples[:2])
     (tmp / "chat.py").write_text(f"{chat}\n\nimport asyncio\n\nasyncio.run(main())\n")
+    # The servers that the README names: the first is Docker's there, and here as npm has it.
+    (moto,) = re.findall(r'`pip install "(moto.*?)"` and, in .*, `moto_server -p 8000`', text)
+    _install(session, moto)
     with contextlib.ExitStack() as stack:
-        env = {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": _any_dynamodb(session, stack)}
+        urls = [_any_dynamodb(session, stack), stack.enter_context(_moto(session))]
         session.chdir(tmp)
         session.run("mypy", "--strict", "--python-executable", python, "chat.py")
-        printed = session.run(python, "chat.py", env=env, external=True, silent=True)
-        if str(printed).splitlines() != expected.splitlines()[1:]:
-            session.error(f"the README says {expected!r}, and its example printed {printed!r}")
-        session.run(python, "-m", MODULE, "threads", env=env, external=True)
+        for url in urls:
+            env = {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": url}
+            printed = session.run(python, "chat.py", env=env, external=True, silent=True)
+            if str(printed).splitlines() != expected.splitlines()[1:]:
+                session.error(f"the README says {expected!r}, and its example printed {printed!r}")
+            session.run(python, "-m", MODULE, "threads", env=env, external=True)
 
 
 @nox.session
@@ -293,6 +300,7 @@ def build(session: nox.Session) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     if names != {f"{MODULE}/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}:
         session.error(f"the wheel holds {sorted(names)}")
+    _check_description(session, wheel)
     _compare_with_repository(session, next(dist.glob("*.tar.gz")))
 
     # A stranger's environment holds the wheel and what it asks for, and nothing of the checkout.
@@ -318,6 +326,17 @@ def build(session: nox.Session) -> None:
         shutil.copy(consumer, copied)
         session.chdir(copied)
         session.run(python, "consumer.py", external=True)
+
+
+def _check_description(session: nox.Session, wheel: Path) -> None:
+    """Fail where PyPI would show a link to a file, or a picture, that it does not have."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+        description = archive.read(name).decode().partition("\n\n")[2]
+    if not description.startswith("# "):
+        session.error(f"the description begins with {description[:40]!r}")
+    if broken := re.findall(r"\]\((?!https://)[^)]*\)|(?:src|href)=", description):
+        session.error(f"PyPI can't show {broken}; see fancy-pypi-readme in pyproject.toml")
 
 
 def _compare_with_repository(session: nox.Session, sdist: Path) -> None:

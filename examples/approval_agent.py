@@ -11,7 +11,9 @@ Three processes run it, one after the other, with nothing in common but two Dyna
 The model is a script, so no API key is needed. On DynamoDB Local: ``nox -s demo``. On AWS, with
 your credentials; the tables demo-checkpoints and demo-writes are made, and stay, empty::
 
-    DEMO_ON_AWS=yes AWS_REGION=eu-west-1 python examples/approval_agent.py
+    DEMO_ON_AWS=yes AWS_DEFAULT_REGION=eu-west-1 python examples/approval_agent.py
+
+Without the variable, the region is that of your AWS profile.
 """
 
 import json
@@ -146,7 +148,9 @@ def open_saver() -> DynamoDBSaver:
         credentials = {"aws_access_key_id": "demo", "aws_secret_access_key": "demo"}
         where = {"endpoint_url": url, "region_name": "us-east-1", **credentials}
     elif os.environ.get("DEMO_ON_AWS"):
-        where = {"region_name": os.environ["AWS_REGION"]}
+        where = {}  # region and credentials as the AWS CLI finds them
+        if region := os.environ.get("AWS_REGION"):  # which botocore does not read
+            where["region_name"] = region
     else:
         sys.exit("Run `nox -s demo`, or see the top of this file for AWS.")
     saver = DynamoDBSaver(CHECKPOINTS, WRITES, where)

@@ -44,4 +44,4 @@ async def invoke(payload: dict[str, Any], context: RequestContext) -> dict[str, 
 
 
 if __name__ == "__main__":
-    app.run(port=int(os.environ.get("PORT", "8080")), timeout_graceful_shutdown=25)
+    app.run(port=int(os.environ.get("PORT", "8080")), timeout_graceful_shutdown=10)
