@@ -2,7 +2,7 @@
 """What real LangGraph graphs cost through this saver and through langgraph-checkpoint-aws.
 
     nox -s bench -- --quick                         # all workloads, one timed run of each
-    nox -s bench -- --pictures docs chat fanout     # some, three timed runs of each
+    nox -s bench -- --pictures docs chat fanout     # some, three timed runs of each; writes docs
 
 DynamoDB Local is at $DYNAMODB_LOCAL_URL. A workload runs with each saver in a process of its own,
 first to count, then to take times. A timed run sleeps 5 ms before each request in the thread that
@@ -1014,6 +1014,14 @@ TIMED = (
     ("64 coroutines, three turns each", "coroutines", TURNS),
     ("200 threads of two turns, 16 at once", "threads", TURNS),
 )
+# Label, step of the workload cpu, call.
+CALLED = (
+    ("`put` of a small checkpoint", "calls, 3 KB", "put"),
+    ("`put_writes` of two writes", "calls, 3 KB", "put_writes"),
+    ("`get_tuple` of a small checkpoint", "calls, 3 KB", "get_tuple"),
+    ("`put` that appends to 10 MB of messages", "append, 10 MB", "put"),
+    ("of which LangGraph's serializer", "append, 10 MB", "dumps_typed"),
+)
 COUNTS: dict[str, Callable[[Any], str]] = {
     "requests": lambda cost: f"{cost['requests']:,}",
     "stored": lambda cost: f"{cost['stored_bytes'] / 1e6:,.2f} MB",
@@ -1067,6 +1075,8 @@ def tables(results: Results) -> dict[str, list[list[str]]]:
     def cell(saver: str, figure: Callable[[Any], str], workload: str, step: str = "") -> str:
         """Return a figure of a step, or of the sum of all; "" if it was not measured."""
         steps = results.get(workload, {}).get(saver, {})
+        if step == FRESH and steps.get(TURNS, {}).get("failure"):
+            return _failure(steps[TURNS])
         if step:
             steps = {step: steps[step]} if step in steps else {}
         if failed := [_failure(cost) for cost in steps.values() if cost["failure"]]:
@@ -1079,7 +1089,7 @@ def tables(results: Results) -> dict[str, list[list[str]]]:
 
     def rows(savers: Sequence[str], labels: Iterable[tuple[Any, ...]]) -> list[list[str]]:
         lines = [[name, *(cell(each, *where) for each in savers)] for name, *where in labels]
-        return [["", *(PEERS[each] for each in savers)], *(each for each in lines if any(each[1:]))]
+        return [["", *(PEERS[each] for each in savers)], *lines]
 
     a_turn = ((_a_turn, TURNS, "a turn's writes"), (_a_read, FRESH, "a fresh read"))
     return {
@@ -1093,13 +1103,19 @@ def tables(results: Results) -> dict[str, list[list[str]]]:
                 for figure, step, what in a_turn
             ),
         ),
+        "reads": rows([*SAVERS], ((label, _a_read, name, FRESH) for name, label in BILLED.items())),
         "puts": rows(BOTH, ((f"{each} MB", _a_put, "growth", f"{each} MB") for each in GROWTH)),
         "counts": rows(
             [*SAVERS],
             ((label, COUNTS[label.rpartition(": ")[2]], *where) for label, *where in COUNTED),
         ),
         "times": rows(BOTH, ((label, _time, *where) for label, *where in TIMED)),
+        "cpu": rows(BOTH, ((label, _cpu(call), "cpu", step) for label, step, call in CALLED)),
     }
+
+
+def _cpu(call: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda cost: f"{cost['cpu_ms'][call]:.2f} ms" if call in cost["cpu_ms"] else ""
 
 
 def _time(cost: Mapping[str, Any]) -> str:
@@ -1119,6 +1135,7 @@ def break_even(results: Results) -> int | None:
 
 def _lines(table: Sequence[Sequence[str]]) -> str:
     head, *body = table
+    body = [line for line in body if any(line[1:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
 
 
@@ -1130,8 +1147,8 @@ def write_tables(file: Path, results: Results) -> None:
         old, end, after = rest.partition("\n<!-- end -->")
         if begin and end:
             known = {line[0]: line for line in map(_cells, old.splitlines()[2:])}
-            known.update({line[0]: _newer(line, known.get(line[0])) for line in table[1:]})
-            text = f"{start}{begin}{_lines([table[0], *known.values()])}{end}{after}"
+            body = [_newer(line, known.get(line[0])) for line in table[1:]]
+            text = f"{start}{begin}{_lines([table[0], *body])}{end}{after}"
     file.write_text(text)
 
 
@@ -1270,6 +1287,7 @@ def main() -> None:
     print_goals(results)
     if options.pictures:
         write_tables(options.pictures / "costs.md", results)
+    if options.pictures and "chat" in results:
         chats = json.dumps({saver: steps[TURNS] for saver, steps in results["chat"].items()})
         script = Path(__file__).with_name(".ci") / "pictures.py"
         command = [sys.executable, script, options.pictures]
