@@ -1123,14 +1123,17 @@ def _time(cost: Mapping[str, Any]) -> str:
 
 
 def break_even(results: Results) -> int | None:
-    """Return after how many turns of a chat a fresh read costs as much as a turn's writes."""
+    """Return after how many turns of a chat a fresh read costs as much as a turn's writes.
+
+    A fresh read grows with the history; the writes of a turn are an average of fifty.
+    """
     steps = results.get("chat1000", {}).get(THIS, {})
     if not steps or any(cost["failure"] for cost in steps.values()):
         return None
-    units = [each[0] for each in steps[TURNS]["by_turn"]]
-    writes = DOLLARS_PER_MILLION_WRITE_UNITS * (units[-1] - units[0]) / (len(units) - 1)
-    reads = DOLLARS_PER_MILLION_READ_UNITS * steps[FRESH]["read_units"] / len(units)
-    return round(float(writes / reads))
+    units: list[float] = [each[0] for each in steps[TURNS]["by_turn"]]
+    read = DOLLARS_PER_MILLION_READ_UNITS * steps[FRESH]["read_units"] / len(units)
+    writes = (DOLLARS_PER_MILLION_WRITE_UNITS * (b - a) / 50 for a, b in zip(units, units[50:]))
+    return next((turn for turn, each in enumerate(writes, 51) if turn * read >= each), None)
 
 
 def _lines(table: Sequence[Sequence[str]]) -> str:
