@@ -1132,7 +1132,10 @@ def break_even(results: Results) -> int | None:
         return None
     units: list[float] = [each[0] for each in steps[TURNS]["by_turn"]]
     read = DOLLARS_PER_MILLION_READ_UNITS * steps[FRESH]["read_units"] / len(units)
-    writes = (DOLLARS_PER_MILLION_WRITE_UNITS * (b - a) / 50 for a, b in zip(units, units[50:]))
+    writes = (
+        DOLLARS_PER_MILLION_WRITE_UNITS * (b - a) / 50
+        for a, b in zip(units[:-50], units[50:], strict=True)
+    )
     return next((turn for turn, each in enumerate(writes, 51) if turn * read >= each), None)
 
 
