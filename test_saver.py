@@ -11591,15 +11591,109 @@ def test_documents_first_page_stays_short() -> None:
     assert len(README.split()) <= 1500
 
 
+COSTS: Final = DOCUMENTS["docs/costs.md"]
+
+
+def _cost_table(name: str) -> dict[str, list[str]]:
+    """Return the lines of a table of the page about costs by their labels."""
+    block = COSTS.partition(f"<!-- {name} -->\n")[2].partition("\n<!-- end -->")[0]
+    lines = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in block.splitlines()]
+    return {label: cells for label, *cells in lines[2:]}
+
+
+@pytest.fixture
+def benchmark(monkeypatch: Patch) -> Any:
+    """Give the benchmark's module, which is not installed."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module("bench")
+    del sys.modules["bench"]
+
+
 def test_documents_first_figures_are_those_of_the_page_about_costs() -> None:
-    """The write units that the README begins with stand in the table of costs."""
-    ours, theirs = re.findall(r"\*\*([\d,]+) write units, against ([\d,]+)\*\*", README)[0]
+    """The units and dollars that README and page begin with stand in the bill and the counts."""
+    bill = [cell.split(" / ") for cell in _cost_table("bills")["chat of 100 turns"]]
+    (ours, _, our_price), (theirs, _, their_price), (packed, _, packed_price) = bill
+    stored = _cost_table("counts")["chat of 100 turns: stored"]
 
-    costs = DOCUMENTS["docs/costs.md"]
+    first, opening = (" ".join(text.partition("\n## ")[0].split()) for text in (README, COSTS))
 
-    assert f"| chat of 100 turns: write units | {ours} | {theirs} |" in costs
-    assert f"takes {ours} write units and leaves" in costs
-    assert f"{ours} with this saver, {theirs} with langgraph-checkpoint-aws" in README
+    assert f"**{ours} write units, against {theirs}**" in first
+    assert f"or {packed} with its compression" in first
+    assert f"**{our_price}, against {their_price}** or {packed_price}" in first
+    assert f"{ours} with this saver, {theirs} with langgraph-checkpoint-aws" in first
+    assert f"takes {ours} write units and leaves {stored[0]}" in opening
+    assert f"against {theirs} units and {stored[1]}" in opening
+    assert f"or {packed} units and {stored[2]} with its compression" in opening
+    assert f"cost {our_price}, against {their_price} or {packed_price}" in opening
+
+
+def test_documents_costs_are_tables_of_the_benchmark(benchmark: Any) -> None:
+    """Each table has only lines that the benchmark writes, in its order, and its prices."""
+    for name, (_, *lines) in benchmark.tables({}).items():
+        labels = [label for label, *_ in lines]
+        found = [*_cost_table(name)]
+        assert found, name
+        assert found == [label for label in labels if label in found], name
+    assert f"${benchmark.DOLLARS_PER_MILLION_WRITE_UNITS} for a million write units" in COSTS
+    assert f"${benchmark.DOLLARS_PER_MILLION_READ_UNITS} for a million read units" in COSTS
+
+
+def test_documents_costs_are_added_up(benchmark: Any) -> None:
+    """Each bill has the dollars of its write units and its read units, to the cent."""
+    for cells in (*_cost_table("bills").values(), *_cost_table("shapes").values()):
+        for cell in cells:
+            if " / " in cell:
+                writes, reads, dollars = (
+                    float(each.replace(",", "").lstrip("$")) for each in cell.split(" / ")
+                )
+                paid = writes * benchmark.DOLLARS_PER_MILLION_WRITE_UNITS
+                paid += reads * benchmark.DOLLARS_PER_MILLION_READ_UNITS
+                assert dollars == pytest.approx(paid / 1000, abs=0.006), cell
+
+
+def test_documents_costs_are_written_anew(benchmark: Any, tmp_path: Path) -> None:
+    """The benchmark writes what it has measured over the old figures, and leaves the others."""
+    page = tmp_path / "costs.md"
+    page.write_text(COSTS)
+    cost = {"failure": "", "write_units": 1000, "read_units": 8000.5, "requests": 1, "by_turn": []}
+
+    benchmark.write_tables(page, {"fanout": {"this": {"turns": cost}}})
+
+    old, new = (
+        [line for line in text.splitlines() if "| 100 `Send`s, three rounds |" in line]
+        for text in (COSTS, page.read_text())
+    )
+    assert new[0].split(" | ")[1] == "1,000 / 8,000.5 / $1.63"
+    assert new[0].split(" | ")[2:] == old[0].split(" | ")[2:]
+    assert len(page.read_text().splitlines()) == len(COSTS.splitlines())
+
+
+def _description() -> str:
+    """Return the README as PyPI shows it, by the substitutions of the build."""
+    toml = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    settings = toml.loads((FOLDER / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]
+    hook = settings["hooks"]["fancy-pypi-readme"]
+    text = "".join(
+        (FOLDER / each["path"]).read_text() if "path" in each else each["text"]
+        for each in hook["fragments"]
+    )
+    for each in hook["substitutions"]:
+        text = re.sub(each["pattern"], each["replacement"], text)
+    return text
+
+
+def test_documents_description_has_no_link_to_a_file() -> None:
+    """PyPI shows the README without the links and the picture that lead into the repository."""
+    description = _description()
+
+    links = re.findall(r"\]\(([^)]*)\)", description)
+
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert "![" not in description
+    assert not re.search("<img|href=|src=", description)
+    assert "Until 1.0 is on PyPI" not in description
+    assert "Works in AWS Lambda (`docs/lambda.md`)" in description
+    assert description.count("```") == README.count("```")
 
 
 def _anchors(text: str) -> set[str]:
@@ -11717,6 +11811,75 @@ def test_documents_name_tables_by_arn(
         assert lone_saver.verify(thread_id) == saver.verify(thread_id)
 
 
+CONTAINERS: Final = DOCUMENTS["docs/containers.md"]
+
+
+def test_documents_show_the_program_of_a_container() -> None:
+    """The page about containers shows the program that the session bedrock runs."""
+    program = (FOLDER / "examples" / "agentcore" / "agent.py").read_text()
+
+    assert _code(CONTAINERS, "python", "saver.close()") == program.partition('"""\n\n')[2]
+    assert _code(CONTAINERS, "text", "closed") == f"{CLOSED}\n"
+    assert "has 16; the default is 64" in " ".join(CONTAINERS.split())
+    assert "max_workers=16" in program
+    assert "waits up to 10 seconds" in " ".join(CONTAINERS.split())
+    assert "timeout_graceful_shutdown=10" in program
+
+
+def test_documents_session_of_agentcore_is_a_thread() -> None:
+    """AgentCore's header and the bounds of a session's id are those that botocore knows."""
+    loader = botocore.loaders.Loader()
+    if "bedrock-agentcore" not in loader.list_available_services("service-2"):
+        pytest.skip("this botocore is older than AgentCore")
+    shapes = loader.load_service_model("bedrock-agentcore", "service-2")["shapes"]
+    member = shapes["InvokeAgentRuntimeRequest"]["members"]["runtimeSessionId"]
+    session = shapes[member["shape"]]
+
+    assert f"`{member['locationName']}`" in CONTAINERS
+    assert f"takes {session['min']} to {session['max']} characters" in " ".join(CONTAINERS.split())
+    assert 4 * session["max"] <= module._MAX_RANGE_KEY_BYTES
+
+
+def test_documents_name_the_metrics_of_the_alarms() -> None:
+    """The table of alarms has the metrics of the template, and the template the graph's requests."""
+    template = (FOLDER / "examples" / "cloudformation" / "alarms.yaml").read_text()
+    section = OPERATING.partition("## Alarms")[2].partition("\n## ")[0]
+    table = "\n".join(re.findall(r"^\|.*", section, re.MULTILINE))
+    policy = json.loads(_code(README, "json", "Statement"))["Statement"]
+
+    metrics = set(re.findall(r"MetricName: (\w+)", template))
+    watched = re.findall(
+        r"MetricName: SystemErrors\n +Dimensions:\n.*!Ref (\w+)Table.*\n.*Value: (\w+)", template
+    )
+
+    assert metrics == {name for name in re.findall(r"`(\w+)`", table) if len(name) > 11}
+    for statement, table_name in zip(policy, ("Checkpoints", "Writes"), strict=True):
+        asked = {name.removeprefix("dynamodb:") for name in statement["Action"]}
+        assert asked <= {name for each, name in watched if each == table_name}
+    assert "Default: 50\n" in template
+    assert "over 50 ms for 5 minutes" in table
+
+
+def test_documents_name_the_parameters_of_the_examples() -> None:
+    """The table of parameters has the names and the defaults that the three examples have."""
+    section = INFRASTRUCTURE.partition("## Parameters")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in re.findall(r"^\|.*", section, re.MULTILINE)]
+    names = list(zip(*([cell.strip(" `") for cell in row[1:]] for row in rows[2:]), strict=True))
+    examples = [
+        FOLDER / "examples" / each
+        for each in ("terraform/main.tf", "cdk/app.py", "cloudformation/template.yaml")
+    ]
+    terraform, cdk, cloudformation = (each.read_text() for each in examples)
+
+    assert set(names[0]) == set(re.findall(r'^variable "(\w+)"', terraform, re.MULTILINE))
+    for name in names[1]:
+        assert f'"{name}"' in cdk
+    parameters = cloudformation.partition("\nParameters:\n")[2].partition("\nConditions:\n")[0]
+    declared = set(re.findall(r"^  (\w+):$", parameters, re.MULTILINE))
+    assert set(names[2]) == declared | {"the tags of the stack"}
+    assert {"checkpoints", "writes"} <= set(names[3])
+
+
 def test_documents_show_the_settings_of_the_agent_server() -> None:
     """The page about the Agent Server shows the langgraph.json of its example."""
     example = (FOLDER / "examples" / "agent_server" / "langgraph.json").read_text()
@@ -11751,7 +11914,7 @@ def test_documents_tell_how_long_a_thread_lives(make_saver: MakeSaver, thread_id
     """The rules of the section about retention hold, each for a saver that knows nothing yet."""
     now, pinned = [1_800_000_000], f"{thread_id} pinned"
     section = OPERATING.partition("## Retention")[2].partition("## Global tables")[0]
-    assert "between 1.25 and 2.25 times\n  `ttl_seconds` after it was put" in section
+    assert "between 1.25 and 2.25 times `ttl_seconds` after it was put" in " ".join(section.split())
 
     def put(thread_id: str, number: int, ttl_seconds: int | None) -> Any:
         """Return until when the thread is shown and stored, in seconds from now."""
