@@ -286,7 +286,7 @@ def _history_lines(entries: Sequence[HistoryEntry], width: int) -> Iterator[str]
 
 
 def _run_setup(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
-    """Create the two tables if they are missing, and turn on what the options name."""
+    """Create the two tables if they do not exist. Options turn on expiry and add an index."""
     tables = [saver.checkpoints_table_name, saver.writes_table_name]
     created = [name for name in tables if not _is_there(saver, name)]
     saver.setup(run_index=args.run_index)
@@ -318,7 +318,8 @@ def _is_there(saver: DynamoDBSaver, table_name: str) -> bool:
 def _run_check(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
     """Try the actions that a graph needs, and name those that are denied.
 
-    Nothing is stored. --thread names a thread for credentials that may use only some threads.
+    The command stores nothing. If the credentials may use only some threads, name one of these
+    with --thread.
     """
     denied = saver.check(args.thread)
     lines = [f"denied: {action} on table {table!r}" for action, table in denied]
@@ -328,7 +329,7 @@ def _run_check(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
 
 
 def _run_threads(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
-    """Print the ids of all threads, in no order."""
+    """Print the ids of all threads, in no particular order."""
     for thread_id in saver.threads():
         if thread_id.startswith(args.prefix):
             _print(args, {"thread_id": thread_id}, _shown(thread_id))
@@ -336,10 +337,10 @@ def _run_threads(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
 
 
 def _run_show(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
-    """Print the checkpoints of a thread, newest first, with its forks drawn at the left.
+    """Print the checkpoints of a thread, newest first, with its forks drawn on the left.
 
     The column "chunks" counts the pieces of large values that a checkpoint refers to. A narrow
-    terminal gets fewer columns; --json and a pipe get all.
+    terminal shows fewer columns; --json and a pipe show all.
     """
     _expect(saver, args.thread)
     entries: list[HistoryEntry] = []
@@ -366,7 +367,7 @@ def _run_show(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
 
 
 def _run_stats(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
-    """Count the items, bytes and write units of a thread by kind, and tell when it expires."""
+    """Count the items, bytes and write units of a thread by kind, and say when it expires."""
     _expect(saver, args.thread)
     with _progress(saver, args.command):
         found = saver.stats(args.thread)._asdict()
@@ -400,10 +401,10 @@ def _undecodable(what: str, number: int) -> str:
 
 
 def _run_verify(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
-    """Check that all that threads have stored is there and undamaged.
+    """Check that everything that threads have stored is complete and undamaged.
 
-    Items that nothing needs are listed as orphans; orphans are not damage. A thread that is not
-    there is reported at the end.
+    Items that nothing needs are listed as orphans; orphans are not damage. Threads that do not
+    exist are reported at the end.
     """
     missing, code = [], 0
     for thread_id, label in _threads(args):
@@ -439,7 +440,7 @@ def _run_verify(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
 def _run_copy(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
     """Copy a thread, with its whole history, to a thread that does not exist yet.
 
-    The copy never expires unless --ttl-seconds is given. A copy that was cut off starts over.
+    The copy never expires unless you pass --ttl-seconds. A copy that was cut off starts over.
     """
     if args.source == args.target:
         raise ValueError(f"SOURCE and TARGET are both {args.source!r}")
@@ -458,11 +459,11 @@ def _run_copy(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
 
 
 def _run_copy_from(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
-    """Copy threads from another saver: those named, or all that the other saver lists.
+    """Copy threads from a different saver: the threads that you name, or all that it lists.
 
-    MODULE:NAME is a saver, or a function that returns a saver or a context manager of one, in the
-    current folder or in an installed module. Repeat a command that was cut off: copying continues
-    where it stopped. Copies never expire unless --ttl-seconds is given.
+    MODULE:NAME is a saver, or a function that returns a saver or a context manager of one. The
+    module is in the current folder, or installed. Repeat a command that was cut off: copying
+    continues where it stopped. Copies never expire unless you pass --ttl-seconds.
     """
     status = _Status()
     with ExitStack() as stack:
@@ -497,7 +498,7 @@ def _run_copy_from(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
 def _run_expire(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
     """Give threads a new time to live from now, or pin them so that they never expire.
 
-    For threads at rest: stop their graphs first. Repeat a command that was cut off.
+    Stop the graphs of these threads first. Repeat a command that was cut off.
     """
     code, missing = 0, []
     for thread_id, label in _threads(args):
@@ -583,8 +584,8 @@ def _run_delete(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
 def _run_prune(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
     """Delete all checkpoints of threads except the newest of each namespace.
 
-    Checkpoints from which the newest are rebuilt stay, hidden. Chunks to which nothing refers any
-    more go in a later call, after the grace period.
+    Checkpoints from which the newest are rebuilt stay, but are hidden. Unused chunks (pieces of
+    large values) are deleted by a later call, after the grace period.
     """
     options = {"strategy": args.strategy, "grace_seconds": args.grace_seconds}
     kept = ""
@@ -598,7 +599,7 @@ def _run_prune(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
 
 
 def _run_delete_runs(saver: DynamoDBSaver, args: argparse.Namespace) -> int:
-    """Delete the checkpoints of runs, in all threads, with their pending writes."""
+    """Delete the checkpoints of runs, and their pending writes, in all threads."""
     runs = ", ".join(map(repr, args.runs))
     if not _is_agreed(saver, args, f"the checkpoints of {_counted(len(args.runs), 'run')} {runs}"):
         return 1
@@ -652,13 +653,13 @@ def _common(*, is_first: bool) -> _Parser:
         variable = f"{name.upper()}_TABLE"
         add(
             f"--{name}-table",
-            f"The table of {name}. The default is ${variable}, or else {name!r}.",
+            f"The table of {name}. The default is ${variable} if it is set, otherwise {name!r}.",
             os.environ.get(variable, name),
             metavar="NAME",
         )
     add("--profile", "The AWS profile. The default is that of the AWS CLI.", metavar="NAME")
     add("--region", "The AWS region. The default is that of the AWS CLI.")
-    add("--endpoint-url", "The address of DynamoDB, such as a DynamoDB Local.", metavar="URL")
+    add("--endpoint-url", "The URL of DynamoDB, such as that of DynamoDB Local.", metavar="URL")
     add(
         "--serde",
         "The serializer that wrote the threads, or a function that returns it. The default is "
@@ -712,7 +713,7 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     (
         "setup",
         "--ttl-seconds",
-        {**_TTL, "help": "Turn expiry on, for a saver with this time to live."},
+        {**_TTL, "help": "Turn on expiry, for a saver with this ttl_seconds."},
     ),
     (
         "setup",
@@ -722,7 +723,7 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     (
         "check",
         "--thread",
-        {"metavar": "THREAD", "default": "~", "help": "Try the actions with this thread's key."},
+        {"metavar": "THREAD", "default": "~", "help": "Try the actions on this thread."},
     ),
     (
         "threads",
@@ -774,7 +775,7 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
         "--force",
         {
             "action": "store_true",
-            "help": "Delete checkpoints from which a different run's checkpoint is rebuilt, too.",
+            "help": "Also delete a checkpoint from which a different run's checkpoint is rebuilt.",
         },
     ),
     (
@@ -786,7 +787,10 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 )
 # Exactly one of these.
 _EXPIRE_OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("--ttl-seconds", {**_TTL, "help": "Let all that a thread has expire N seconds from now."}),
+    (
+        "--ttl-seconds",
+        {**_TTL, "help": "Let everything that the threads have expire N seconds from now."},
+    ),
     ("--never", {"action": "store_true", "help": "Pin the threads: they never expire."}),
 )
 
@@ -800,7 +804,7 @@ An encrypted table, with the key in $LANGGRAPH_AES_KEY:
 
 Exit codes:
   0    All is well. Deleting or pruning a thread that does not exist is not an error.
-  1    Something failed, or is damaged, unfinished or not there; or the answer was no.
+  1    Something failed, or is damaged, unfinished, denied or missing; or the answer was no.
   2    The command line, or a value in it, is wrong.
   130  The command was interrupted."""
 
@@ -814,7 +818,7 @@ def _parser() -> argparse.ArgumentParser:
         usage=f"{prog} [OPTION ...] COMMAND [OPTION ...] ...",
         parents=[_common(is_first=True)],
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Look after LangGraph threads in DynamoDB.",
+        description="Inspect and manage LangGraph threads in DynamoDB.",
         epilog=_EPILOG.format(prog=prog),
     )
     parser.add_argument(
