@@ -562,8 +562,9 @@ def interrupts(run: Run) -> None:
 
 
 def history(run: Run) -> None:
-    """A thread of 500 checkpoints: list, filter, before, limit; then copy, prune, delete it."""
+    """A thread of 500 checkpoints: list, filter, before, limit; copy, inspect, prune, delete it."""
     graph, config, copy = _chat().compile(checkpointer=run.saver), run.config(), run.config()
+    is_ours = hasattr(run.saver, "stats")  # the other savers have no calls for an operator
     for question in _questions(run, 100):
         graph.invoke(question, config)
     thread_id, target = (each["configurable"]["thread_id"] for each in (config, copy))
@@ -580,9 +581,22 @@ def history(run: Run) -> None:
     with run.step("copy_thread"):
         saver.copy_thread(thread_id, target)
         expect(len(graph.get_state(copy).values["messages"]), 200, "messages")
+    for name in ("history", "stats", "verify") if is_ours else ():
+        operator_ = run.fresh_saver()
+        with run.step(name):
+            found = getattr(operator_, name)(thread_id)
+            expect(len(list(found)) > 0, *SAME)
     with run.step("prune"):
         saver.prune([target])
         expect(len(list(saver.list(copy))), 1, "checkpoints")
+    if is_ours:
+        with run.step("prune, grace_seconds=0"):
+            run.fresh_saver().prune([target], grace_seconds=0)
+        saver.copy_thread(thread_id, f"{target} 2")
+        with run.step("set_ttl"):
+            run.fresh_saver().set_ttl([f"{target} 2"], 86_400)
+        with run.step("prune, keep_last=10"):
+            run.fresh_saver().prune([f"{target} 2"], keep_last=10)
     with run.step("delete_thread"):
         saver.delete_thread(thread_id)
     expect(run.saver.get_tuple(config), None, "the deleted thread")
@@ -953,7 +967,7 @@ def print_results(results: Results) -> None:
                     _print_row(step, saver, *([cost["failure"]] if cost["failure"] else cells))
 
 
-# -- Tables of docs/costs.md --------------------------------------------------------------------
+# -- Tables of the documents --------------------------------------------------------------------
 # Each stands there between a comment with its name and the comment "end". `--pictures docs` writes
 # the figures that were measured; all of them are printed.
 
@@ -1027,6 +1041,23 @@ COUNTS: dict[str, Callable[[Any], str]] = {
     "stored": lambda cost: f"{cost['stored_bytes'] / 1e6:,.2f} MB",
     "write units": lambda cost: f"{cost['write_units']:,.0f}",
 }
+# Of docs/operating.md: a command, and the step of the workload history that is its method.
+COMMANDS = {
+    "`show THREAD`": "history",
+    "`stats THREAD`": "stats",
+    "`verify THREAD`": "verify",
+    "`copy THREAD TARGET`": "copy_thread",
+    "`expire THREAD --ttl-seconds 86400`": "set_ttl",
+    "`prune THREAD`": "prune",
+    "`prune THREAD --keep-last 10`": "prune, keep_last=10",
+    "`prune THREAD --grace-seconds 0` after a `prune`": "prune, grace_seconds=0",
+    "`delete THREAD`": "delete_thread",
+}
+COMMAND_FIGURES: dict[str, Callable[[Any], str]] = {
+    "requests": COUNTS["requests"],
+    "read units": lambda cost: f"{cost['read_units']:,.0f}",
+    "write units": COUNTS["write units"],
+}
 BOTH = (THIS, AWS)
 PEERS = {THIS: "this saver", AWS: "langgraph-checkpoint-aws", AWS_COMPRESSED: "compressing"}
 
@@ -1061,12 +1092,19 @@ def _a_read(cost: Mapping[str, Any]) -> str:
     )
 
 
+# What the failures of savers say, and the words for it.
+REASONS = {
+    "size|too large|413": "fails{}: item too large",
+    "NotImplemented": "has none",
+    "argument 'serde'": "takes no serializer",
+    "TimeoutError": f"cut after {LIMIT_SECONDS} s{{}}",
+}
+
+
 def _failure(cost: Mapping[str, Any]) -> str:
-    if re.search("NotImplemented|has no", cost["failure"]):
-        return "has none"
     where = f" at turn {len(cost['by_turn']) + 1}" if len(cost["by_turn"]) > 100 else ""
-    too_large = "size" in cost["failure"] or "too large" in cost["failure"]
-    return f"fails{where}: {'item too large' if too_large else cost['failure']}"
+    found = (words for reason, words in REASONS.items() if re.search(reason, cost["failure"]))
+    return next(found, f"fails{{}}: {cost['failure']}").format(where)
 
 
 def tables(results: Results) -> dict[str, list[list[str]]]:
@@ -1110,6 +1148,13 @@ def tables(results: Results) -> dict[str, list[list[str]]]:
             ((label, COUNTS[label.rpartition(": ")[2]], *where) for label, *where in COUNTED),
         ),
         "times": rows(BOTH, ((label, _time, *where) for label, *where in TIMED)),
+        "commands": [
+            ["", *COMMAND_FIGURES],
+            *(
+                [label, *(cell(THIS, each, "history", step) for each in COMMAND_FIGURES.values())]
+                for label, step in COMMANDS.items()
+            ),
+        ],
         "cpu": rows(BOTH, ((label, _cpu(call), "cpu", step) for label, step, call in CALLED)),
     }
 
@@ -1170,7 +1215,7 @@ def _newer(line: list[str], old: list[str] | None) -> list[str]:
 def print_tables(results: Results) -> None:
     """Print the tables."""
     for name, table in tables(results).items():
-        print(f"\n## docs/costs.md, {name}\n\n{_lines(table)}")
+        print(f"\n## {name}, as the documents have it\n\n{_lines(table)}")
     if turns := break_even(results):
         text = turns * (QUESTION_CHARACTERS + ANSWER_CHARACTERS) / 1e6
         print(
@@ -1269,7 +1314,7 @@ def main() -> None:
     add("--repeats", type=int, default=3, help="timed runs of each workload (3)")
     add("--quick", action="store_const", const=1, dest="repeats", help="one timed run of each")
     add("--json", type=Path, help="add the results to this file, and print all that it holds")
-    add("--pictures", type=Path, help="write costs.md in this folder, and draw the chat into it")
+    add("--pictures", type=Path, help="write the tables of this folder's pages, draw the chat")
     add("--run", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
@@ -1292,7 +1337,8 @@ def main() -> None:
     print_tables(results)
     print_goals(results)
     if options.pictures:
-        write_tables(options.pictures / "costs.md", results)
+        for name in ("costs.md", "operating.md"):
+            write_tables(options.pictures / name, results)
     if options.pictures and "chat" in results:
         chats = json.dumps({saver: steps[TURNS] for saver, steps in results["chat"].items()})
         script = Path(__file__).with_name(".ci") / "pictures.py"

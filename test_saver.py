@@ -11595,8 +11595,8 @@ COSTS: Final = DOCUMENTS["docs/costs.md"]
 
 
 def _cost_table(name: str) -> dict[str, list[str]]:
-    """Return the lines of a table of the page about costs by their labels."""
-    block = COSTS.partition(f"<!-- {name} -->\n")[2].partition("\n<!-- end -->")[0]
+    """Return the lines of a table that the benchmark writes by their labels."""
+    block = f"{COSTS}{OPERATING}".partition(f"<!-- {name} -->\n")[2].partition("\n<!-- end -->")[0]
     lines = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in block.splitlines()]
     return {label: cells for label, *cells in lines[2:]}
 
@@ -11824,6 +11824,23 @@ def test_documents_show_the_program_of_a_container() -> None:
     assert "max_workers=16" in program
     assert "waits up to 10 seconds" in " ".join(CONTAINERS.split())
     assert "timeout_graceful_shutdown=10" in program
+
+
+@pytest.mark.parametrize("variable", ["AWS_DEFAULT_REGION", "AWS_REGION"])
+def test_documents_demo_takes_the_region_of_the_environment(
+    variable: str, monkeypatch: Patch
+) -> None:
+    """The demo on AWS takes the variable that the AWS CLI takes, and the one of Lambda."""
+    for name in ("DYNAMODB_LOCAL_URL", "AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DEMO_ON_AWS", "yes")
+    monkeypatch.setenv(variable, "ap-southeast-4")
+    demo = runpy.run_path(str(FOLDER / "examples" / "approval_agent.py"))
+
+    with demo["open_saver"]() as saver:
+        region = saver.client.meta.region_name
+
+    assert region == "ap-southeast-4"
 
 
 def test_documents_session_of_agentcore_is_a_thread() -> None:
