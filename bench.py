@@ -1059,7 +1059,7 @@ COMMAND_FIGURES: dict[str, Callable[[Any], str]] = {
     "write units": COUNTS["write units"],
 }
 BOTH = (THIS, AWS)
-PEERS = {THIS: "this saver", AWS: "langgraph-checkpoint-aws", AWS_COMPRESSED: "compressing"}
+HEADS = {THIS: "this saver", AWS: "langgraph-checkpoint-aws", AWS_COMPRESSED: "compressing"}
 
 
 def _dollars(cost: Mapping[str, Any]) -> float:
@@ -1127,7 +1127,7 @@ def tables(results: Results) -> dict[str, list[list[str]]]:
 
     def rows(savers: Sequence[str], labels: Iterable[tuple[Any, ...]]) -> list[list[str]]:
         lines = [[name, *(cell(each, *where) for each in savers)] for name, *where in labels]
-        return [["", *(PEERS[each] for each in savers)], *lines]
+        return [["", *(HEADS.get(each, each) for each in savers)], *lines]
 
     a_turn = ((_a_turn, TURNS, "a turn's writes"), (_a_read, FRESH, "a fresh read"))
     return {
