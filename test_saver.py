@@ -11620,7 +11620,7 @@ def test_documents_first_figures_are_those_of_the_page_about_costs() -> None:
     assert f"**{ours} write units, against {theirs}**" in first
     assert f"or {packed} with its compression" in first
     assert f"**{our_price}, against {their_price}** or {packed_price}" in first
-    assert f"{ours} with this saver, {theirs} with langgraph-checkpoint-aws" in first
+    assert f"{ours} with this saver, {theirs} with langgraph-checkpoint-aws" in README
     assert f"takes {ours} write units and leaves {stored[0]}" in opening
     assert f"against {theirs} units and {stored[1]}" in opening
     assert f"or {packed} units and {stored[2]} with its compression" in opening
