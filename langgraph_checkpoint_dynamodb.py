@@ -9,45 +9,48 @@
     graph.invoke({"messages": [("user", "hello")]}, config)
     graph.get_state(config)  # any process, any time later
 
-Words (those of backup programs such as restic and borg):
+Words, as backup programs such as restic and borg use them:
 
     chunk        a piece of a value's bytes, at most 256 KB; it never changes
     chunk id     16 bytes: the BLAKE2b digest of a chunk's bytes
-    recipe       how a value's bytes are made: a row of bytes and of chunk ids
+    recipe       how to build a value's bytes: a list of literal bytes and chunk ids
     manifest     what a checkpoint's item holds: the checkpoint without its values, the metadata,
-                 and for each channel a recipe
-    chunk index  what this process knows of the chunks that a thread has stored
-    token        8 random bytes that all items of a thread carry; a thread that was deleted and
-                 begun anew has others
+                 and a recipe for each channel
+    chunk index  this process's record of the chunks that a thread has stored
+    token        8 random bytes in each checkpoint and write of a thread; a thread that is deleted
+                 and started again gets a different token
     tombstone    an item that lists the ids of chunks which just lost a reference
-    marker       an item that hides a thread while it is deleted or copied to
+    marker       an item that hides a thread's root, and with it the thread, while the thread is
+                 deleted or copied to
 
 The module in ten sentences: 1. A checkpoint item is a manifest. 2. A recipe's bytes and chunks,
-joined, are what the serde wrote. 3. Content alone decides where a chunk ends, so equal content
-gives equal chunks. 4. Chunks are stored before the item that refers to them. 5. The chunk index
-says which are stored or on their way, and only the rest is sent. 6. Content too large for its item
-is chunked itself, and the item holds its recipe. 7. A write item holds a task's pending writes in
-the same form. 8. An item is shown for its time to live, and stored, with all that it needs, to the
-end of a period after that. 9. A marker hides a thread while it is deleted or copied to. 10. Prune
-deletes checkpoints at once, and a chunk only when nothing has referred to it for an hour.
+joined, are the bytes that the serde wrote. 3. Content alone decides where a chunk ends, so equal
+content gives equal chunks. 4. Chunks are stored before the item that refers to them. 5. The chunk
+index says which chunks are stored or being stored, and a put sends only the others. 6. Content too
+large for its item is chunked itself, and the item holds its recipe. 7. A write item holds a task's
+pending writes in the same form. 8. An item is shown for its time to live, and stays stored, with
+all that it needs, to the end of a period after that. 9. A marker hides a thread while it is deleted
+or copied to. 10. Prune deletes checkpoints at once, and a chunk once nothing has referred to it for
+an hour.
 
 Invariants:
 
  1. An item must be written only when every chunk that it refers to is durable.
- 2. A chunk, a write and an ancestor that a DeltaChannel needs must live at least as long as the
-    checkpoint that needs them is shown.
- 3. Nothing of a thread must be shown longer than something newer of it.
- 4. Reads must see the writes before them, unless the saver was told otherwise. Chunks are read at
-    half the price, and those not found once more consistently.
- 5. A missing chunk or a broken item must be an exception that names thread, namespace and
+ 2. The chunks, the writes and the ancestors (for a DeltaChannel) that a checkpoint needs must live
+    at least as long as the checkpoint is shown.
+ 3. An older item of a thread must not be shown longer than a newer item of the thread.
+ 4. Reads must see the writes before them, unless the saver was told otherwise. Chunks are read
+    eventually consistently, at half the price, and again consistently if they are not found.
+ 5. A missing chunk or a broken item must raise an exception that names thread, namespace and
     checkpoint.
- 6. Expired items must never be returned, and two different (thread, namespace, id) never share a
-    key.
+ 6. Expired items must never be returned, and two different (thread, namespace, id) must never share
+    a key.
  7. A deletion, copy, prune or set_ttl that was cut off must finish when it is called again, or say
-    in one sentence why not.
- 8. Retrying must be bounded by lack of progress, never by the size of the job.
- 9. Whatever passes the argument checks must fit; what can't is refused before the first request.
-10. Sizes, counts and depth of what comes out of a table must be checked before it is decoded.
+    in one sentence why it can't.
+ 8. Retries must be bounded by lack of progress, never by the size of the job.
+ 9. Arguments that pass the checks must fit DynamoDB's limits; arguments that can't fit are refused
+    before the first request.
+10. The sizes, counts and depth of stored bytes must be checked before the bytes are decoded.
 
 Storage layout 1. The checkpoints table has the hash key ``thread_id`` and the range key
 ``checkpoint_id``; the writes table has ``thread_id_checkpoint_id_checkpoint_ns`` and
@@ -67,46 +70,49 @@ checkpoint's item; ``<chunk id>`` is 32 hex digits; ``<ttl>`` and ``<idx>`` are 
     writes       write       <checkpoint>:::<task>:::<idx> task_path idx type blob stored_at ttl?
 
 Rules:
- 1. The first byte of a ``blob`` says how the rest is packed: 0 as it is, 1 zlib with the preset
-    dictionary ``_DICTIONARY``, 2 encrypted (rule 9). A chunk's blob holds the chunk. Any other
-    holds, in this order: 16 bytes of digest (rule 8), the token, under encryption 16 bytes of
-    secret, one byte of level, and the content.
- 2. The content is what the serde's ``dumps_typed`` wrote, with the attribute ``type``:
-    of a checkpoint [checkpoint, metadata, {channel: recipe}, whether the metadata held the thread's
-    id, which is read from the hash key so that a copy carries its own]; of writes [[idx, channel,
-    *recipe], ...]. A recipe is [type, part, ...]: a part is bytes, or [ids], the 16 bytes of each
-    chunk id joined, or [ids, skip], of whose first chunk the first ``skip`` bytes are left out. The
-    parts, joined, are the value's bytes, and ``type`` is what its ``dumps_typed`` said.
- 3. The level says how often the content is the recipe of the content instead: 0 for most items.
-    Content of over 64 KB, or a manifest of over 3 KB once packed, is stored so.
- 4. The chunks that an item refers to have its ``ttl`` in their keys, or none if it has none. They
-    are stored before it, expire with it and are deleted after it: no reader sees a hole.
- 5. A write item holds one call's ordinary writes; ``idx`` lists them, as "0" or "0..2,4". The first
-    stands under 0, a later one under an index above all before it: each index keeps its first
-    value until that expires. A special write (error, scheduled, interrupt, resume) has an item of
-    its own, and the last value stays. Writes may be stored before their checkpoint; those that are
-    an hour old and have no checkpoint are of no use to anybody.
- 6. A namespace of over 512 bytes, or that starts with "#", stands in keys as "#" and its digest. So
-    does in the writes table a thread's id that holds ":::", as the keys of layout 0 do, or that
-    looks like such a digest.
- 7. All numbers of attributes are seconds since the epoch. ``ttl`` is when DynamoDB may delete the
-    item. ``shown_until`` is when a checkpoint ceases to be shown; 0: a prune has hidden it, and
-    keeps it for a DeltaChannel's sake. A checkpoint without it is shown until its ``ttl``, or for
-    good. ``copied`` is on what ``copy_from()`` stored, and ``stored_at`` is when an item was sent.
+ 1. The first byte of a ``blob`` says how the rest is packed: 0 not at all, 1 by zlib with the
+    preset dictionary ``_DICTIONARY``, 2 by encryption (rule 9). A chunk's blob holds the chunk.
+    Every other blob holds, in this order: 16 bytes of digest (rule 8), the token, 16 bytes of
+    secret if it is encrypted, one byte of level, and the content.
+ 2. The serde's ``dumps_typed`` wrote the content; the attribute ``type`` names its type. Content of
+    a checkpoint is [checkpoint, metadata, {channel: recipe}, flag]. The flag says whether the
+    metadata held the thread's id, which is read from the hash key so that a copy has its own.
+    Content of writes is [[idx, channel, *recipe], ...]. A recipe is [type, part, ...]. A part is
+    bytes; or [ids], the 16 bytes of each chunk id joined; or [ids, skip], without the first
+    ``skip`` bytes of the first chunk. The parts, joined, are the value's bytes, and ``type`` is the
+    type that ``dumps_typed`` returned for the value.
+ 3. The level says how many times the content was replaced with its own recipe: 0 for most items.
+    Content of over 64 KB is replaced, and so is a manifest that has over 3 KB once packed, or that
+    refers to over 64 chunks.
+ 4. The chunks that an item refers to have the item's ``ttl`` in their keys, if it has one. Chunks
+    are stored before the item, expire with it and are deleted after it: no reader misses a chunk.
+ 5. A write item holds one call's ordinary writes; ``idx`` lists them, as "0" or "0..2,4". The key
+    of a task's first item has 0, that of a later item an index above all before it. Each index
+    keeps its first value until that value expires. A special write (error, scheduled, interrupt,
+    resume) has its own item, and its last value stays. Writes may be stored before their
+    checkpoint; writes that are an hour old and have no checkpoint are useless.
+ 6. Keys hold "#" and a digest instead of a namespace that has over 512 bytes or starts with "#".
+    Keys of the writes table do the same for a thread's id that holds ":::", as the keys of
+    layout 0 do, or that looks like such a digest.
+ 7. Numbers in attributes are seconds since the epoch. DynamoDB may delete an item from its ``ttl``
+    on. A checkpoint is shown until its ``shown_until``; 0 means that a prune has hidden it, and
+    keeps it for a DeltaChannel. A checkpoint without ``shown_until`` is shown until its ``ttl``, or
+    forever. Checkpoints that ``copy_from()`` stored have ``copied``. ``stored_at`` is when an item
+    was sent.
  8. The digest is BLAKE2b-128 of all that follows it in the blob, keyed by the BLAKE2b-256 digest of
     the item's string attributes: name and value in turn, sorted by name, each after its length in
-    4 bytes. It tells damage and, under encryption, an item that was moved. In plain its key is
-    public: it is no proof against a forger.
- 9. With LangGraph's EncryptedSerializer, values and content are chunked in plain; then each blob is
-    packed as without it, and the byte 0xC1, with which no msgpack begins, and the packed bytes are
-    encrypted. After the 2 stand the cipher's name, NUL and the ciphertext. Chunk ids are keyed with
-    the secret of the items that refer to them.
+    4 bytes. The digest detects damage and, under encryption, a moved item. Without encryption its
+    key is public, so the digest does not stop a forger.
+ 9. With LangGraph's EncryptedSerializer, values and content are chunked before encryption. Each
+    blob is packed as without encryption; then the byte 0xC1, with which no msgpack begins, and the
+    packed bytes are encrypted. The blob is the byte 2, the cipher's name, NUL and the ciphertext.
+    Chunk ids are keyed with the secret of the items that refer to them.
 10. The checkpoints table may have an index named ``run_id``, with the hash key ``run_id`` and the
     range key ``thread_id``: it holds the keys of the checkpoints that have a ``run_id``.
-11. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is: a checkpoint item with
-    ``metadata`` and no ``blob``, in the root namespace (those of subgraphs stand among the root's,
-    without a prefix, and are not shown); a write item with ``channel`` and ``value``, the hash key
-    ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
+11. Layout 0, of langgraph-checkpoint-dynamodb 0.1.0, is read as it is. Its checkpoint item has
+    ``metadata`` and no ``blob``, in the root namespace (checkpoints of subgraphs stand among the
+    root's, without a prefix, and are not shown). Its write item has ``channel`` and ``value``, the
+    hash key ``<thread>:::<checkpoint id>:::<namespace>`` and the range key ``<task>:::<idx>``.
 """
 
 from __future__ import annotations
@@ -136,6 +142,7 @@ from collections.abc import (
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
+from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import blake2b
 from itertools import chain, groupby, islice, pairwise
@@ -146,7 +153,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar, cas
 from uuid import UUID
 from weakref import WeakSet
 
-# Botocore has no types, but for those who install stubs: a copy of this file has to pass with both.
+# Botocore has no types unless its stubs are installed: a copy of this file has to pass either way.
 from botocore.exceptions import (  # type: ignore[import-untyped,unused-ignore]
     BotoCoreError,
     ClientError,
@@ -177,9 +184,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = [
+    "CopyReport",
     "DamagedCheckpointError",
+    "DeniedAction",
     "DynamoDBSaver",
     "DynamoDBSaverError",
+    "HistoryEntry",
+    "Removal",
+    "ThreadCheck",
+    "ThreadStats",
     "UndecodableCheckpointError",
 ]
 __version__ = "1.0.0"
@@ -191,7 +204,7 @@ T = TypeVar("T")
 _Item = dict[str, dict[str, Any]]
 
 # -- Limits ---------------------------------------------------------------------------------------
-# DynamoDB's own, from https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/
+# First DynamoDB's, from https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/
 # ServiceQuotas.html and the API reference of BatchGetItem and BatchWriteItem; then ours.
 
 _MAX_ITEM_BYTES: Final = 400 * 1024
@@ -204,72 +217,77 @@ _MAX_IN_OPERANDS: Final = 100
 _MAX_PAGE_ITEMS: Final = 4096
 # The size of the first page if the caller named none; each page after it is larger.
 _FIRST_PAGE_ITEMS: Final = 16
-# A namespace, a task's path, and the indices of writes stand in an item beside its keys.
+# Limit on a namespace, a task's path and a list of indices, which an item holds beside its keys.
 _MAX_TEXT_BYTES: Final = 64 * 1024
 _MAX_NAMESPACE_KEY_BYTES: Final = 512
-# A put has to end within a third of the grace period, and a partition takes 1 MB a second.
+# A put has to end within a third of the grace period (20 minutes); a partition takes 1 MB a second.
 _MAX_VALUE_BYTES: Final = 1024**3
 # Limits on what an item is decoded to: 400 KB could expand to gigabytes of objects.
 _MAX_CONTENT_BYTES: Final = 32 * 1024 * 1024
 _MAX_CONTENT_OBJECTS: Final = 500_000
 _MAX_CHUNK_IDS: Final = 500_000
 _MAX_LEVEL: Final = 3
-# Each extension type of msgpack holds a copy of all that is in it. Only large ones count.
+# Each nested extension type of msgpack is decoded from a copy of its bytes. Only large ones count.
 _MAX_NESTED_EXTENSIONS: Final = 20
 _LARGE_EXTENSION_BYTES: Final = 64 * 1024
-# A smaller value stays in the content: a chunk of its own would cost a write unit and a read unit
-# to save one.
+# A smaller value stays in the content: a chunk of its own would cost a write unit and a read unit,
+# and save one unit.
 _INLINE_VALUE_BYTES: Final = 1024
 # A larger value of a write is chunked as a channel's is.
 _INLINE_WRITE_BYTES: Final = 4 * 1024
-# Larger content is chunked (rule 3): a manifest's, once packed, as most of it is the same in the
-# next one; and any.
+# Larger content is chunked (rule 3). The limit on a packed manifest is lower, as the next manifest
+# repeats most of it.
 _INLINE_MANIFEST_BYTES: Final = 3 * 1024
 _INLINE_CONTENT_BYTES: Final = 64 * 1024
-# A chunk ends where it has the minimum size and the CRC-32 of the element before is divisible by
-# the divisor, or where it has the maximum size: (minimum, maximum, divisor). Large chunks come
-# first, then small ones of what is left.
+# A manifest that refers to more chunks is chunked as well: ids do not compress, and the next
+# manifest repeats all but the last of them.
+_MAX_INLINE_IDS: Final = 64
+# A chunk ends once it has the minimum size and the CRC-32 of its last element is divisible by the
+# divisor, or once it has the maximum size: (minimum, maximum, divisor). Large chunks are cut first,
+# then small ones from the rest.
 _CHUNK_SIZES: Final = (
     (4 * 1024, 16 * 1024, 2),
     (1024, 8 * 1024, 1),
 )
 _LIST_CHUNK_SIZES: Final = (3 * 1024, 64 * 1024, 12 * 1024)
-# Few edit a long text, and it is better read in few chunks: (size of the text, its large chunks).
+# Long texts are seldom edited, and best read in few chunks: (size of the text, its large chunks).
 _TEXT_CHUNK_SIZES: Final = (
     (192 * 1024, (32 * 1024, 512 * 1024, 8)),
     (48 * 1024, (8 * 1024, 128 * 1024, 8)),
     (0, (4 * 1024, 64 * 1024, 8)),
 )
+# Content has no long texts but chunk ids, to which the next content adds some at the end.
+_ID_CHUNK_SIZES: Final = ((512, 8 * 1024, 1),)
 _MAX_CHUNK_BYTES: Final = 256 * 1024
-# The rest of a run is a chunk if it has this size, unless it is the last run of its value.
+# The end of a run becomes a chunk if it has this size, but not the end of a list that ends a value.
 _MIN_LAST_CHUNK_BYTES: Final = 512
-# Chunks are found again by this many bytes at their end: messages end alike in fewer.
+# Chunks are looked up by their last bytes, this many: different messages may end alike in fewer.
 _CHUNK_END_BYTES: Final = 256
 # A text may be cut after this pattern of two classes of bytes, found about once in 512 bytes.
 _TEXT_CLASSES: Final = bytes((byte * 167 >> 3 ^ byte >> 1 ^ byte) & 1 for byte in range(256))
 _TEXT_PATTERN: Final = b"\0\0\0\1\0\1\1\0\1"
 _MIN_CUT_TEXT_BYTES: Final = 8 * 1024
-# An entry of a dict is opened if it is more than this part of the value, an element of a list if it
-# is larger than a large chunk.
+# An entry of a dict is opened if it is larger than the value's size divided by this, an element of
+# a list if it is larger than a large chunk.
 _OPENED_PART: Final = 24
 _MAX_OPENED_DEPTH: Final = 12
-# After this many objects of fewer bytes than this each, the rest of a value is cut as text: a walk
-# over them in Python takes many times as long as serializing them.
+# A walk ends after this many objects if they average fewer than this many bytes, and the rest of
+# the value is cut as text: Python walks small objects many times slower than serdes write them.
 _MAX_SMALL_OBJECTS: Final = 8192
 _SMALL_OBJECT_BYTES: Final = 64
-# A range key may have 1,024 bytes, and a write's has its checkpoint's, the task's id, an index of
-# up to 10 digits, and ":::" twice.
+# A range key may have 1,024 bytes. A write's holds its checkpoint's, the task's id, an index of up
+# to 10 digits, and ":::" twice.
 _MAX_CHECKPOINT_KEY_BYTES: Final = 768
 _MAX_TASK_ID_BYTES: Final = 240
-# Checkpoints of a format before this one have their pending sends in their parent's writes.
+# Checkpoints of earlier formats have their pending sends in their parent's writes.
 _FIRST_V_WITH_TASKS: Final = 4
-# A scan for runs is made in this many parts, side by side: segments, as DynamoDB says.
+# A scan for runs is made in this many parallel parts, which DynamoDB calls segments.
 _SCAN_PARTS: Final = 4
 _MAX_TTL_SECONDS: Final = 100 * 365 * 86_400
-# This many chunk ids fit one tombstone.
+# One tombstone holds at most this many chunk ids.
 _MAX_TOMBSTONE_IDS: Final = 16_000
 _DEFAULT_ATTEMPTS: Final = 6
-# Codes of an error that says: not now. Botocore has retried such a request before it raises one:
+# Error codes of throttling. Botocore has retried such a request before it raises the error:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 _REFUSALS: Final = frozenset(
     {
@@ -278,28 +296,28 @@ _REFUSALS: Final = frozenset(
         "ThrottlingException",
     }
 )
-# A prune spares chunks that were stored, or lost a reference, within the grace period. A put relies
-# on a chunk for a third of it after it was seen, and has another third to store its item.
+# A prune keeps chunks that were stored, or lost a reference, within the grace period. A put relies
+# on a chunk for a third of the period after it was seen, and has another third to store its item.
 _GRACE_SECONDS: Final = 3600.0
 _MAX_SEEN_SECONDS: Final = _GRACE_SECONDS / 3
 _MAX_PUT_SECONDS: Final = 2 * _GRACE_SECONDS / 3
-# A list reads this many checkpoints at first, and up to this many when it is read on, but no more
-# once they refer to this many chunks, of 256 KB at most.
+# A list reads this many checkpoints at first, later up to this many, but no more once they refer to
+# this many chunks, of 256 KB at most.
 _MIN_LIST_AHEAD: Final = 8
 _MAX_LIST_AHEAD: Final = 64
 _MAX_LIST_CHUNKS: Final = 128
 # A list of all namespaces finds subgraphs' checkpoints in a different order than it returns them:
-# it holds this many, and of further ones their keys, and reads these again.
+# the list holds this many, and only the keys of further ones, which it reads again.
 _MAX_LIST_HELD: Final = 1024
 # The minimum time between two calls of a copy's progress.
 _PROGRESS_SECONDS: Final = 0.5
 # How long a call waits for chunks that another call is storing.
 _SHARED_SECONDS: Final = 5.0
-# This many checkpoints at once are stored again, with their chunks and writes.
+# At most this many checkpoints at once are stored again, with their chunks and writes.
 _MAX_MOVED: Final = 16
-# About what an object of Python's takes beside its bytes, for the bound of the cache.
+# Approximate size of a Python object beside its bytes, for the limit of the cache.
 _OBJECT_BYTES: Final = 200
-# A thread's index knows this many namespaces, those used last.
+# A thread's index keeps this many namespaces, the most recently used.
 _MAX_INDEXED_NAMESPACES: Final = 256
 
 # -- Errors ---------------------------------------------------------------------------------------
@@ -307,7 +325,7 @@ _MAX_INDEXED_NAMESPACES: Final = 256
 
 
 class DynamoDBSaverError(Exception):
-    """The tables hold or answer something that keeps the call from being carried out."""
+    """The state of the tables, or an answer of DynamoDB, prevents the call."""
 
 
 class _CheckpointError(DynamoDBSaverError):
@@ -328,7 +346,7 @@ class _CheckpointError(DynamoDBSaverError):
 
 
 class DamagedCheckpointError(_CheckpointError):
-    """A stored checkpoint or write is not what was stored, or part of it is missing.
+    """A checkpoint or write has changed since it was stored, or part of it is missing.
 
     ``thread_id``, ``checkpoint_ns``, ``checkpoint_id`` and ``table_name`` say where.
     """
@@ -340,9 +358,9 @@ class DamagedCheckpointError(_CheckpointError):
 
 
 class UndecodableCheckpointError(_CheckpointError):
-    """A checkpoint or write is stored that this saver's serializer or key can't decode.
+    """This saver's serializer or key can't decode a stored checkpoint or write.
 
-    That is not damage: a different serializer or key wrote it. ``thread_id``, ``checkpoint_ns``,
+    This is not damage: a different serializer or key wrote it. ``thread_id``, ``checkpoint_ns``,
     ``checkpoint_id`` and ``table_name`` say where.
     """
 
@@ -356,7 +374,7 @@ def _closed() -> DynamoDBSaverError:
 
 
 # -- Client ---------------------------------------------------------------------------------------
-# Botocore's client for DynamoDB, made in a quarter of the usual time, its imports aside.
+# Makes botocore's client for DynamoDB in a quarter of the usual time, imports not counted.
 
 _CLIENT_OPTIONS: Final = {
     **{name: name for name in ("region_name", "endpoint_url", "aws_access_key_id",
@@ -371,7 +389,7 @@ _CLIENT_OPTIONS: Final = {
 }  # fmt: skip
 
 
-#: Objects with threads, locks or connections: a fork copies none of these in working order.
+#: Objects with threads, locks or connections, which don't work in a forked child until renewed.
 _RENEWED: Final[WeakSet[Any]] = WeakSet()
 
 
@@ -393,9 +411,9 @@ def _renewed_after_fork(each: Any) -> None:
 
 
 class _Client:
-    """The client of a saver and its clones: a caller's, or one that is made when it is needed.
+    """The client of a saver and its clones: the caller's, or one that is made on first use.
 
-    In the child of a fork, a client of our own is made again: two processes on one connection read
+    In a forked child, a client of our own is made again: two processes on one connection would read
     each other's answers, and another thread may have held one of the client's locks.
     """
 
@@ -411,49 +429,31 @@ class _Client:
         self._made: Any = None
 
     def get(self) -> Any:
+        """Return botocore's client; the first call makes it and sets its limits."""
         with self._lock:
             if self._made is None:
                 self._made = self._make()
                 config = getattr(self._made.meta, "config", None)
+                retries = getattr(config, "retries", None) or {}
+                self.attempts: int = retries.get("total_max_attempts", _DEFAULT_ATTEMPTS)
                 # Botocore's own default.
-                self._connections: int = getattr(config, "max_pool_connections", 10)
-                self._free = threading.Semaphore(self._connections)
+                self.connections: int = getattr(config, "max_pool_connections", 10)
+                self.free_connections = threading.Semaphore(self.connections)
             return self._made
-
-    @property
-    def connections(self) -> int:
-        """How many requests the client has connections for."""
-        self.get()
-        return self._connections
-
-    @contextmanager
-    def in_use(self) -> Iterator[Any]:
-        """Give the client for one request, once it has a free connection.
-
-        For more requests at once, urllib3 would open connections, drop them, and warn of each.
-        """
-        client = self.get()
-        with self._free:
-            self.check_open()
-            yield client
-
-    def get_open(self) -> Any:
-        self.check_open()
-        return self.get()
 
     def check_open(self) -> None:
         if self.is_closed:
             raise _closed()
 
     def close(self) -> None:
-        """Let no request begin any more; close a client of our own."""
+        """Refuse requests from now on; close a client of our own."""
         self.is_closed = True
         if self._made is not None and self._is_ours:
             self._made.close()
 
 
 def _client_options(client_config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options by botocore's names."""
+    """Return the options under botocore's names."""
     options: dict[str, Any] = {}
     for name, value in client_config.items():
         if name == "profile_name":
@@ -472,7 +472,7 @@ def _client_options(client_config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _create_client(options: dict[str, Any], max_workers: int) -> Any:
     with _no_collection():
-        # Here and below, so that a saver with a client of the caller's loads none of it.
+        # Imported here and below: a saver with the caller's client needs none of these modules.
         import botocore.session  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
         from botocore.config import (  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
             Config,
@@ -484,7 +484,7 @@ def _create_client(options: dict[str, Any], max_workers: int) -> Any:
         connect_timeout=5,
         read_timeout=10,
         tcp_keepalive=True,
-        # Items are marshalled here by hand, and arguments are checked: a twentieth less CPU a call.
+        # This module marshals items and checks arguments itself: a twentieth less CPU a call.
         parameter_validation=False,
         user_agent_extra=f"langgraph-checkpoint-dynamodb/{__version__}",
     )
@@ -494,9 +494,9 @@ def _create_client(options: dict[str, Any], max_workers: int) -> Any:
         merged = ours.merge(theirs).merge(Config(retries=_retries(theirs.retries or {}, session)))
         return session.create_client("dynamodb", **{**options, "config": merged})
 
-    # Where a botocore to come has other names than the lean session leans on, or the rules for
-    # addresses are not in force, or no region is set, a stock session decides, and says what is
-    # wrong: this may cost time, and never changes what is sent.
+    # A stock session decides, and says what is wrong, if a later botocore lacks names that the lean
+    # session uses, if the endpoint rules are not in force, or if no region is set. This may take
+    # more time, and never changes what is sent.
     refusals = (AttributeError, ImportError, LookupError, OSError, TypeError, ValueError)
     with suppress(BotoCoreError, *refusals), _no_collection():
         client = make(_lean_session())
@@ -506,10 +506,10 @@ def _create_client(options: dict[str, Any], max_workers: int) -> Any:
 
 
 def _retries(given: Mapping[str, Any], session: Any) -> Any:
-    """Return a caller's retries, with ours where neither caller nor operator has any.
+    """Return a caller's retries, with ours if neither the caller nor the operator has any.
 
-    Ours are said in full: botocore 1.44 has another mode and number than 1.43. An operator's, from
-    the environment or the profile, botocore itself adds to those that it is given.
+    Ours name both mode and number: botocore 1.44 has different defaults than 1.43. Botocore itself
+    adds an operator's retries, from the environment or the profile, to the caller's.
     """
     profile = session.get_scoped_config()
     if any(
@@ -528,12 +528,12 @@ def _retries(given: Mapping[str, Any], session: Any) -> Any:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep Python's cyclic garbage collector from running meanwhile.
+    """Pause Python's cyclic garbage collector.
 
     Botocore's modules and DynamoDB's model are many objects and no garbage: looking through them
-    again and again takes a quarter of a cold start. That is safe: counted references free memory
-    all the same, other threads wait for cycles to be freed for some 50 ms, and it is on again
-    afterwards, if it was, also after an exception.
+    again and again takes a quarter of a cold start. The pause is safe. Reference counts still free
+    memory, and other threads wait some 50 ms for cycles to be freed. The collector is on again
+    afterwards if it was on before, even after an exception.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -545,11 +545,11 @@ def _no_collection() -> Iterator[None]:
 
 
 def _lean_session() -> Any:
-    """Return a botocore session that makes DynamoDB's client and loads nothing of other services.
+    """Return a botocore session that makes DynamoDB's client and loads nothing for other services.
 
-    A stock session lists the folders of 440 services twice, parses 1.25 MB of addresses that
-    DynamoDB's rules overrule, and registers 120 handlers for events that DynamoDB does not have:
-    three quarters of what a client costs, on each cold start.
+    A stock session lists the folders of 440 services twice, parses 1.25 MB of endpoints that
+    DynamoDB's rules override, and registers 120 handlers for events that DynamoDB does not have.
+    This is three quarters of a client's cost, on each cold start.
     """
     import gzip  # noqa: PLC0415
     import json  # noqa: PLC0415
@@ -562,7 +562,7 @@ def _lean_session() -> Any:
 
     class Session(session.Session):  # type: ignore[misc,unused-ignore]
         def create_client(self, service_name: str, *args: Any, **options: Any) -> Any:
-            # Where credentials come from STS or SSO, those get stock clients.
+            # STS and SSO, which may provide the credentials, get stock clients.
             maker: Any = super() if service_name == "dynamodb" else session.get_session()
             return maker.create_client(service_name, *args, **options)
 
@@ -576,16 +576,16 @@ def _lean_session() -> Any:
         def load_data_with_path(self, name: str) -> tuple[Any, str]:
             path = f"{self.BUILTIN_DATA_PATH}/{name}"
             if name == "endpoints":
-                return {"partitions": []}, path  # with a path of another folder, it would rule
+                return {"partitions": []}, path  # a path outside botocore would override the rules
             for suffix, unpacked in ((".json.gz", gzip.decompress), (".json", bytes)):
                 with suppress(FileNotFoundError):
                     return json.loads(unpacked(Path(path + suffix).read_bytes())), path
             return super().load_data_with_path(name)  # type: ignore[no-any-return,unused-ignore]
 
     lean = Session(include_builtin_handlers=False)
-    # Unlike Path.is_dir(), it does not raise where a folder may not be looked into.
+    # Unlike Path.is_dir(), os.path.isdir() does not raise if permission is missing.
     if lean.get_config_variable("data_path") or os.path.isdir(Loader.CUSTOMER_DATA_PATH):  # noqa: PTH112
-        return session.get_session()  # models of the user's own
+        return session.get_session()  # the user has models of their own
     lean.register_component("data_loader", Loader())
     emitter = lean.get_component("event_emitter")
     register = {
@@ -600,11 +600,11 @@ def _lean_session() -> Any:
 
 
 # -- Tables ---------------------------------------------------------------------------------------
-# The only code that sends requests: pages, batches, what throttling left undone, work side by
-# side; and what setup() asks for.
+# The only code that sends requests: pages, batches, retries after throttling, parallel work, and
+# the requests of setup().
 
 
-# Messages of DynamoDB and its emulators about a table with keys other than the request's: "The
+# Messages of DynamoDB and its emulators about a table whose keys differ from the request's: "The
 # provided key element does not match the schema", "Query condition missed key schema element:
 # thread_id", "One or more parameter values were invalid: Missing the key thread_id in the item".
 _OTHER_KEYS: Final = re.compile(
@@ -617,14 +617,14 @@ _OTHER_TYPES: Final = re.compile(
     "Type mismatch for key|parameter type does not match schema|Type mismatch for attribute"
 )
 # "Aggregated size of all range keys has exceeded the size limit of 1024 bytes". An index refuses an
-# attribute that is too long for a key of it: https://docs.aws.amazon.com/amazondynamodb/latest/
-# developerguide/GSI.OnlineOps.ViolationDetection.html. Both emulators do so whether the item has
-# the index's other key or not.
+# attribute that is too long to be its key: https://docs.aws.amazon.com/amazondynamodb/latest/
+# developerguide/GSI.OnlineOps.ViolationDetection.html. Both emulators refuse it even if the item
+# lacks the index's other key.
 _LONG_KEYS: Final = re.compile("size of all range keys|Size of hashkey|Size limit exceeded")
 
 
 def _response(error: ClientError) -> dict[str, Any]:
-    # Stubs call each part of it optional.
+    # The stubs declare each part optional.
     return cast("dict[str, Any]", error.response)
 
 
@@ -632,14 +632,16 @@ def _code(error: ClientError) -> str:
     return cast("str", _response(error)["Error"]["Code"])
 
 
-def _back_off(attempt: int) -> None:
-    """Sleep before every attempt except the first (0): exponential back-off with full jitter."""
-    if attempt:
-        time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))  # noqa: S311  no secret
+def _run_into(future: Future[T], function: Callable[[], T]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001  whoever waits for it gets it
+            future.set_exception(error)
 
 
 class _Pool:
-    """Threads for calls: other ones in the child of a fork, and none once they are closed."""
+    """Threads for calls: new threads in a forked child, and no calls after close()."""
 
     def __init__(self, max_workers: int, name: str, *initializer: Any) -> None:
         self._options = max_workers, name, *initializer
@@ -651,17 +653,26 @@ class _Pool:
         self._executor = ThreadPoolExecutor(*self._options)
 
     def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
-        """Start a call in the context of the caller."""
+        """Start a call in the context of the caller.
+
+        If no thread can be started, Python's pool raises, but leaves the call in its queue: a call
+        that is cancelled then does nothing.
+        """
+        future: Future[T] = Future()
+        run = partial(copy_context().run, function, *args)
         try:
             if not self._is_closed:
-                return self._executor.submit(copy_context().run, function, *args)
+                self._executor.submit(_run_into, future, run)
+                return future
         except RuntimeError:
+            if not future.cancel():
+                wait([future])
             if not self._is_closed:
                 raise
         raise _closed()
 
     def close(self) -> None:
-        """Let no call begin any more, and wait for those that have."""
+        """Refuse calls from now on, and wait for the calls that have begun."""
         self._is_closed = True
         self._executor.shutdown()
 
@@ -669,8 +680,8 @@ class _Pool:
 class _Workers:
     """Threads for requests side by side.
 
-    What runs on them never waits for them, as a pool that waits on itself stalls: it does itself
-    the work that it starts.
+    A call on one of these threads never waits for the pool, as a pool that waits on itself stalls:
+    the call does the work that it starts on its own thread.
     """
 
     def __init__(self, max_workers: int) -> None:
@@ -690,8 +701,8 @@ class _Workers:
     def side_by_side(self, function: Callable[[A], T], arguments: Iterable[A]) -> list[T]:
         """Call *function* for each of *arguments*, the last in this thread.
 
-        Nothing goes on behind the caller's back: after an exception, Ctrl-C too, no call begins,
-        and those under way are waited for.
+        No call is left behind: after an exception, Ctrl-C included, no call begins, and this method
+        waits for the calls under way.
         """
         arguments = list(arguments)
         futures: list[Future[T]] = []
@@ -707,7 +718,7 @@ class _Workers:
 
 
 class _Sent(NamedTuple):
-    """What a request of a bulk call left undone, in how many attempts of botocore's."""
+    """The undone rest of a bulk call's request, and the number of attempts by botocore."""
 
     undone: Sequence[Any]
     attempts: int = 1
@@ -720,10 +731,10 @@ class _Page(NamedTuple):
 
 
 def _groups(pages_after: Callable[[_Item | None], Iterator[_Page]]) -> Iterator[_Page]:
-    """Read the first page, then skip the rest of the group in which a page ends.
+    """Yield one page, then skip the rest of the group in which the page ends, and so on.
 
-    *pages_after* takes the last item that was read (None: none yet), and returns the pages that
-    follow its group. The first of them with an item in it counts.
+    *pages_after* takes the last item read (None at first), and returns the pages that follow its
+    group. The first page that holds an item is yielded.
     """
     last: _Item | None = None
     while True:
@@ -740,33 +751,28 @@ class _Table:
     def __init__(
         self, client: _Client, name: str, keys: tuple[str, str], workers: _Workers
     ) -> None:
+        self.client = client
         self.name = name
         self.keys = keys
-        self._client = client
         self._workers = workers
 
-    @property
-    def client(self) -> Any:
-        return self._client.get_open()
-
-    @property
-    def _attempts(self) -> int:
-        retries = getattr(self.client.meta.config, "retries", None) or {}
-        attempts: int = retries.get("total_max_attempts", _DEFAULT_ATTEMPTS)
-        return attempts
-
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Send a request, and say what is wrong with the table where this is the error."""
+        """Send a request; say what is wrong with the table if it causes an error.
+
+        The request waits for a free connection: with more requests at once, urllib3 would open
+        connections, drop them, and warn of each.
+        """
+        client = self.client.get()
         try:
-            with self._client.in_use() as client:
+            with self.client.free_connections:
+                self.client.check_open()
                 answer: dict[str, Any] = getattr(client, operation)(**parameters)
         except ClientError as error:
             code = _code(error)
             if code == "ResourceNotFoundException":
                 raise DynamoDBSaverError(
-                    f"Table {self.name!r} does not exist in region "
-                    f"{self.client.meta.region_name!r}; run setup(), or check the table's name and "
-                    f"the client's region"
+                    f"Table {self.name!r} does not exist in region {client.meta.region_name!r}; "
+                    f"run setup(), or check the table's name and the client's region"
                 ) from error
             if code == "ValidationException" and "IndexName" not in parameters:
                 self._check_keys(error)
@@ -782,9 +788,9 @@ class _Table:
             )
 
     def _check_keys(self, error: ClientError) -> None:
-        """Raise DynamoDBSaverError if DynamoDB's message tells of other keys than ours.
+        """Raise DynamoDBSaverError if DynamoDB's message says that the table has different keys.
 
-        DescribeTable would tell more, but a graph need not be allowed to call it.
+        DescribeTable would say more, but a graph need not have permission to call it.
         """
         message = _response(error)["Error"]["Message"]
         if _OTHER_KEYS.search(message):
@@ -798,10 +804,10 @@ class _Table:
                 f"table with setup()"
             ) from error
         if _LONG_KEYS.search(message):
-            # Those of the table itself are checked before the request.
+            # The keys of the table itself are checked before the request.
             raise DynamoDBSaverError(
-                f"An index of table {self.name!r} takes no thread_id of over "
-                f"{_MAX_RANGE_KEY_BYTES:,} bytes, with or without a run_id ({message}); use a "
+                f"An index of table {self.name!r} refuses a thread_id of over "
+                f"{_MAX_RANGE_KEY_BYTES:,} bytes, even without a run_id ({message}); use a "
                 f"shorter one, or a table without an index"
             ) from error
 
@@ -816,9 +822,9 @@ class _Table:
         values: _Item | None = None,
         names: Mapping[str, str] | None = None,
     ) -> _Item | None:
-        """Put an item and return None; where *condition* fails, return the item that stands.
+        """Put an item and return None; if *condition* fails, return the stored item.
 
-        A conditional put that is sent again since its answer was lost returns its own item.
+        A conditional put that is sent again because its answer was lost returns its own item.
         """
         parameters: dict[str, Any] = {"TableName": self.name, "Item": item}
         if condition:
@@ -856,7 +862,7 @@ class _Table:
     ) -> Iterator[_Page]:
         """Query the items of a hash key: all, or those from *lower* to *upper*, both included.
 
-        Of an *index*, which is eventually consistent: all, or those *after* some key.
+        With an *index*, which is eventually consistent: all, or those *after* a range key.
         """
         keys = self.keys
         parameters: dict[str, Any] = {"ScanIndexForward": not newest_first}
@@ -903,7 +909,7 @@ class _Table:
     ) -> Iterator[_Page]:
         """Read pages, the first of at most *limit* items.
 
-        Each after it has four times as many as the one before, until DynamoDB's 1 MB ends it.
+        Each later page has four times as many, unless DynamoDB's limit of 1 MB ends it.
         """
         projection = {f"#{index}": name for index, name in enumerate(attributes)}
         if projection:
@@ -916,14 +922,14 @@ class _Table:
                 limit *= 4
             answer = self.call(operation, TableName=self.name, **parameters)
             last_key = answer.get("LastEvaluatedKey")
-            # A page may be empty and yet not the last.
+            # An empty page need not be the last.
             yield _Page(answer["Items"], is_last=not last_key)
             if not last_key:
                 return
             parameters["ExclusiveStartKey"] = last_key
 
     def batch_get(self, keys: Sequence[_Item], *, consistent: bool) -> list[_Item]:
-        """Get items, batches side by side; those that are not there are left out."""
+        """Get items, in batches side by side; items that don't exist are left out."""
         found: list[_Item] = []
 
         def send(batch: Sequence[_Item]) -> Sequence[_Item]:
@@ -938,33 +944,26 @@ class _Table:
         return found
 
     def batch_put(self, items: Iterable[_Item], stamp: Callable[[], _Item] = dict) -> None:
-        """Put items, each batch with what *stamp* returns when it is sent."""
+        """Put items; each batch gets the attributes that *stamp* returns when it is sent."""
 
-        def requests(batch: Sequence[_Item]) -> list[_Item]:
+        def send(batch: Sequence[_Item]) -> Sequence[_Item]:
             stamped = stamp()
-            return [{"PutRequest": {"Item": item | stamped}} for item in batch]
+            requests = [{"PutRequest": {"Item": item | stamped}} for item in batch]
+            return [each["PutRequest"]["Item"] for each in self._undone_of(requests)]
 
-        self._batch_write("PutRequest", "Item", list(items), requests)
+        self._in_bulk("batch_write_item", send, _batches(list(items), _MAX_BATCH_WRITE_ITEMS))
 
     def batch_delete(self, keys: Iterable[_Item]) -> None:
-        def requests(batch: Sequence[_Item]) -> list[_Item]:
-            return [{"DeleteRequest": {"Key": key}} for key in batch]
-
-        self._batch_write("DeleteRequest", "Key", list(keys), requests)
-
-    def _batch_write(
-        self,
-        request: str,
-        content: str,
-        items: Sequence[_Item],
-        requests: Callable[[Sequence[_Item]], list[_Item]],
-    ) -> None:
         def send(batch: Sequence[_Item]) -> Sequence[_Item]:
-            answer = self.call("batch_write_item", RequestItems={self.name: requests(batch)})
-            undone = answer.get("UnprocessedItems", {}).get(self.name, ())
-            return [each[request][content] for each in undone]
+            requests = [{"DeleteRequest": {"Key": key}} for key in batch]
+            return [each["DeleteRequest"]["Key"] for each in self._undone_of(requests)]
 
-        self._in_bulk("batch_write_item", send, _batches(items, _MAX_BATCH_WRITE_ITEMS))
+        self._in_bulk("batch_write_item", send, _batches(list(keys), _MAX_BATCH_WRITE_ITEMS))
+
+    def _undone_of(self, requests: Sequence[_Item]) -> Sequence[_Item]:
+        answer = self.call("batch_write_item", RequestItems={self.name: requests})
+        undone: Sequence[_Item] = answer.get("UnprocessedItems", {}).get(self.name, ())
+        return undone
 
     def put_all(self, puts: Iterable[tuple[Any, ...]]) -> None:
         """Put items one by one, side by side, each with the arguments of put()."""
@@ -990,21 +989,24 @@ class _Table:
         send: Callable[[Sequence[Any]], Sequence[Any]],
         batches: Iterable[Sequence[Any]],
     ) -> None:
-        """Send batches side by side, round after round, and again what *send* returns as undone.
+        """Send batches side by side, in rounds; send again the items that *send* returns as undone.
 
         DynamoDB throttles a partition that gets more than it takes: https://docs.aws.amazon.com/
-        amazondynamodb/latest/developerguide/bp-partition-key-design.html. After a round of which
-        some was refused, half as many go at once, after back-off; after one of which all was taken,
-        twice as many. A call of any size goes on as long as anything of it is taken. It is over
-        after as many attempts in a row as the client makes for one request, botocore's own counted,
-        of which nothing was taken: with six, after 31 seconds at the most where DynamoDB refuses
-        whole requests and botocore sleeps, after 3 where it answers that all items are undone.
+        amazondynamodb/latest/developerguide/bp-partition-key-design.html. If DynamoDB refused part
+        of a round, the next comes after back-off and has half as many batches at once; if it took a
+        whole round, the next has twice as many. A call of any size goes on as long as DynamoDB
+        takes some of it. A call fails once nothing was taken in as many attempts in a row as the
+        client makes for one request, botocore's own counted. With six attempts, this takes at most
+        31 seconds if DynamoDB refuses whole requests and botocore sleeps, and at most 3 if DynamoDB
+        answers that all items are undone.
         """
-        most = min(self._workers.max_workers, self._client.connections)
+        self.client.get()
+        most = min(self._workers.max_workers, self.client.connections)
         left, width, level = deque(batches), most, 0
         refused, since = 0, time.monotonic()
         while left:
-            _back_off(level)
+            if level:  # exponential back-off with full jitter
+                time.sleep(random.uniform(0, min(5.0, 0.05 * 2**level)))  # noqa: S311  no secret
             batches = [left.popleft() for _ in range(min(width, len(left)))]
             answers = self._workers.side_by_side(partial(self._attempt, send), batches)
             undone = [answer.undone for answer in answers if answer.undone]
@@ -1017,7 +1019,7 @@ class _Table:
                 refused, since, level = 0, time.monotonic(), min(level, 4)
             else:
                 refused += max(answer.attempts for answer in answers)
-            if refused >= self._attempts:
+            if refused >= self.client.attempts:
                 errors = [answer.error for answer in answers if answer.error]
                 raise DynamoDBSaverError(
                     f"{operation} left {sum(map(len, left))} items of table {self.name!r} undone "
@@ -1039,16 +1041,16 @@ class _Table:
 
 
 class _Schema:
-    """Makes a table, its index and its expiry: requests of an administrator."""
+    """Makes a table, its index and its expiry, with an administrator's requests."""
 
     def __init__(self, table: _Table) -> None:
         self._table = table
-        self._client = table.client
+        self._client = table.client.get()
 
     def create(self, index: Mapping[str, Any] | None = None) -> None:
-        """Create the table, and its *index*, unless it is there, and wait until it serves.
+        """Create the table and its *index* unless the table exists, and wait until it serves.
 
-        Raises: DynamoDBSaverError: it is there with other keys.
+        Raises: DynamoDBSaverError: the table exists with different keys.
         """
         name, keys = self._table.name, self._table.keys
         with _tolerated("ResourceInUseException"):
@@ -1064,13 +1066,13 @@ class _Schema:
         table = self._table.call("describe_table", TableName=name)["Table"]
         if complaint := _complaint(table["KeySchema"], keys, table):
             raise DynamoDBSaverError(
-                f"Table {name!r} exists with other keys: {complaint}; use another table name"
+                f"Table {name!r} exists with different keys: {complaint}; use a different name"
             )
 
     def create_index(self, index: Mapping[str, Any]) -> None:
-        """Add an index to the table unless it is there, and wait until it serves.
+        """Add an index to the table unless the index exists, and wait until it serves.
 
-        Raises: DynamoDBSaverError: it is there with other keys.
+        Raises: DynamoDBSaverError: the index exists with different keys.
         """
         name = index["IndexName"]
         while True:
@@ -1080,7 +1082,7 @@ class _Schema:
                 keys = [each["AttributeName"] for each in index["KeySchema"]]
                 if complaint := _complaint(found["KeySchema"], keys, table):
                     raise DynamoDBSaverError(
-                        f"Table {self._table.name!r} has an index {name!r} with other keys: "
+                        f"Table {self._table.name!r} has an index {name!r} with different keys: "
                         f"{complaint}; delete the index and call setup(run_index=True) again"
                     )
                 if found["IndexStatus"] == "ACTIVE":
@@ -1094,9 +1096,9 @@ class _Schema:
             unit: table["ProvisionedThroughput"][unit]
             for unit in ("ReadCapacityUnits", "WriteCapacityUnits")
         }
-        # On a table with provisioned capacity an index needs some of its own.
+        # An index of a table with provisioned capacity needs capacity of its own.
         provisioned = {"ProvisionedThroughput": units} if any(units.values()) else {}
-        # Another process may be adding it just now; a table adds one at a time.
+        # Another process may be adding it now; a table adds one index at a time.
         with _tolerated("ResourceInUseException", "LimitExceededException"):
             self._client.update_table(
                 TableName=self._table.name,
@@ -1107,7 +1109,7 @@ class _Schema:
     def turn_expiry_on(self) -> None:
         """Have DynamoDB delete items by their attribute ``ttl``.
 
-        Raises: DynamoDBSaverError: it deletes them by another.
+        Raises: DynamoDBSaverError: DynamoDB deletes them by a different attribute.
         """
         name, is_off = self._table.name, ("DISABLED", "DISABLING")
         found = self._expiry()
@@ -1118,12 +1120,12 @@ class _Schema:
                     "update_time_to_live", TableName=name, TimeToLiveSpecification=wanted
                 )
             except ClientError:
-                # Another process may have done so just now.
+                # Another process may have just turned it on.
                 if self._expiry()["TimeToLiveStatus"] in is_off:
                     raise
         elif found["AttributeName"] != "ttl":
             raise DynamoDBSaverError(
-                f"Table {name!r} expires items by {found['AttributeName']!r}, and must by 'ttl'; "
+                f"Table {name!r} expires items by {found['AttributeName']!r}, not by 'ttl'; "
                 f"turn its time to live off, wait an hour and call setup() again"
             )
 
@@ -1148,7 +1150,7 @@ def _key_schema(keys: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _definitions(keys: Sequence[str], index: Mapping[str, Any] | None) -> list[dict[str, str]]:
-    """Return the attributes that are keys, all of them strings."""
+    """Return the definitions of the key attributes, all of them strings."""
     schema = chain(_key_schema(keys), index["KeySchema"] if index else ())
     names = dict.fromkeys(each["AttributeName"] for each in schema)
     return [{"AttributeName": name, "AttributeType": "S"} for name in names]
@@ -1157,7 +1159,7 @@ def _definitions(keys: Sequence[str], index: Mapping[str, Any] | None) -> list[d
 def _complaint(
     schema: Sequence[Mapping[str, str]], keys: Sequence[str], table: Mapping[str, Any]
 ) -> str:
-    """Say how the keys of a table or its index differ from *keys*; nothing if they don't."""
+    """Say how the keys of a table or its index differ from *keys*; "" if they don't."""
     types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     by_kind = {each["KeyType"]: each["AttributeName"] for each in schema}
     for wanted in _key_schema(keys):
@@ -1174,28 +1176,28 @@ def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
 
 
 # -- Chunks ---------------------------------------------------------------------------------------
-# Cuts a value's bytes. Where a chunk ends depends on the bytes around the cut alone
-# (content-defined chunking), so equal content gives equal chunks in every process, and an edit
-# changes only the chunks that it touches.
+# Cuts a value's bytes. The bytes around a cut alone decide where a chunk ends (content-defined
+# chunking), so equal content gives equal chunks in every process, and an edit changes only the
+# chunks that it touches.
 
-# msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), by an object's first byte:
-# how many bytes follow; how long its length is, and what follows beside that many bytes; how long
-# its count is, and how many objects it counts each time.
+# msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), by an object's first byte.
+# Fixed: how many bytes follow. Sized: the width of its length, and the bytes beside that length.
+# Nested: the width of its count, and the number of objects for each count.
 _MSGPACK_FIXED: Final = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4,
                          0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xD4: 2, 0xD5: 3, 0xD6: 5,
                          0xD7: 9, 0xD8: 17}  # fmt: skip
 _MSGPACK_SIZED: Final = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1),
                          0xC9: (4, 1), 0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}  # fmt: skip
 _MSGPACK_NESTED: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
-# JsonPlusSerializer's extension types have msgpack inside: objects, pydantic models and the like
-# up to the last, which is a DeltaChannel's snapshot.
+# JsonPlusSerializer's extension types up to this one have msgpack inside: objects, pydantic models
+# and the like; the last is a DeltaChannel's snapshot.
 _MSGPACK_DELTA_SNAPSHOT: Final = 7
 
 _Sizes = tuple[int, int, int]
 
 
 class _SmallObjectsError(Exception):
-    """From byte *at* on there are so many small msgpack objects that a walk would take too long."""
+    """Too many small msgpack objects follow byte *at*: walking over them would take too long."""
 
     def __init__(self, at: int) -> None:
         super().__init__(at)
@@ -1214,8 +1216,8 @@ class _Walk:
     """Finds the runs of a value, at any depth, in one pass.
 
     A list may be cut between its elements, a dict between its entries, a long text at a pattern.
-    The head of what is opened holds its length, which changes with every append, so it stays out of
-    the runs. Content (rule 2) is opened wherever that pays, as most of the next one is the same.
+    The head of an opened object holds its length, which changes with every append, so it stays out
+    of the runs. Content (rule 2) is opened more often, as the next content repeats most of it.
     """
 
     def __init__(self, data: bytes, *, is_content: bool) -> None:
@@ -1236,8 +1238,9 @@ class _Walk:
             at = classes.find(_TEXT_PATTERN, at + 1)
         if positions[-1] < end:
             positions.append(end)
-        large = (sizes for least, sizes in _TEXT_CHUNK_SIZES if size >= least)
-        self.runs.append(_Run(positions, (*large, *_CHUNK_SIZES)))
+        large = [sizes for least, sizes in _TEXT_CHUNK_SIZES if size >= least]
+        sizes = (*large, *_CHUNK_SIZES) if self._text_bytes else _ID_CHUNK_SIZES
+        self.runs.append(_Run(positions, sizes))
 
     def open(self, at: int, depth: int = 0) -> int:
         """Open the object at *at*, add the runs in it, and return where it ends."""
@@ -1270,22 +1273,24 @@ class _Walk:
         del self.runs[mark:]  # it is not msgpack
 
     def _open_list(self, at: int, count: int, depth: int) -> int:
-        positions = self._begin(at, _CHUNK_SIZES, is_list=True)
+        run = _Run([at], _CHUNK_SIZES, is_list=True)
+        self.runs.append(run)
         for _ in range(count):
             end = self._end(at, self._element_bytes)
             if not end:
                 mark = len(self.runs)
                 end = self.open(at, depth + 1)
                 if len(self.runs) > mark:
-                    positions, at = self._begin(end, _CHUNK_SIZES, is_list=True), end
+                    run, at = _Run([end], _CHUNK_SIZES, is_list=True), end
+                    self.runs.append(run)
                     continue
-            positions.append(at := end)
+            run.positions.append(at := end)
         return at
 
     def _open_dict(self, at: int, count: int, depth: int, *, has_keys: bool = True) -> int:
-        # Entries change in place: small chunks at once.
-        sizes = _CHUNK_SIZES
-        positions = self._begin(at, sizes)
+        # Entries change in place, so all chunks are small.
+        run = _Run([at], _CHUNK_SIZES)
+        self.runs.append(run)
         for _ in range(count):
             value_at = (self._end(at, len(self._data)) or at) if has_keys else at
             end = self._end(value_at, self._entry_bytes)
@@ -1294,15 +1299,12 @@ class _Walk:
                 end = self.open(value_at, depth + 1)
                 if len(self.runs) > mark:
                     if has_keys:
-                        positions.append(value_at)
-                    positions, at = self._begin(end, sizes), end
+                        run.positions.append(value_at)
+                    run, at = _Run([end], _CHUNK_SIZES), end
+                    self.runs.append(run)
                     continue
-            positions.append(at := end)
+            run.positions.append(at := end)
         return at
-
-    def _begin(self, at: int, sizes: tuple[_Sizes, ...], **options: bool) -> list[int]:
-        self.runs.append(_Run([at], sizes, **options))
-        return self.runs[-1].positions
 
     def _end(self, at: int, max_bytes: int) -> int:
         """Return where the object at *at* ends; 0 if it has more than *max_bytes*.
@@ -1336,9 +1338,9 @@ class _Walk:
 
 
 def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
-    """Return where a container's elements start, how many there are, of how many objects each.
+    """Return where a container's elements start, their number, and the objects in each.
 
-    Raises: KeyError: at *at* is neither an array nor a map.
+    Raises: KeyError: the object at *at* is neither an array nor a map.
     """
     first = data[at]
     if 0x80 <= first < 0xA0:
@@ -1348,7 +1350,7 @@ def _msgpack_container(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _ends(data: bytes, positions: Sequence[int], sizes: Sequence[_Sizes]) -> list[int]:
-    """Return where the chunks of a run end: large ones first, then small ones of what is left."""
+    """Return where the chunks of a run end: large chunks first, then small ones from the rest."""
     (smallest, largest, divisor), *finer = sizes
     start, ends = positions[0], []
     for before, end in pairwise(positions):
@@ -1364,14 +1366,14 @@ def _ends(data: bytes, positions: Sequence[int], sizes: Sequence[_Sizes]) -> lis
 def _list_ends(data: bytes, positions: Sequence[int]) -> list[int]:
     """Return where the large chunks of a list end.
 
-    Unlike those of _ends(), they hardly depend on where the list starts: the minimum size is that
-    from one element with such a CRC-32 to the next, whether a chunk ends there or not. So a list
-    that loses its first elements keeps most chunks.
+    These ends hardly depend on where the list starts, unlike those of _ends(): the minimum size is
+    the distance from one element with such a CRC-32 to the next, whether a chunk ends at the first
+    or not. A list that loses its first elements therefore keeps most of its chunks.
     """
     smallest, largest, usual = _LIST_CHUNK_SIZES
     start, candidate, ends = positions[0], -smallest, []
     for before, end in pairwise(positions):
-        # Of small elements fewer are candidates.
+        # Small elements are candidates less often.
         is_candidate = zlib.crc32(data[before:end]) % (usual // (end - before) or 1) == 0
         if end - start >= largest or (is_candidate and end - candidate >= smallest):
             ends.append(end)
@@ -1384,7 +1386,7 @@ def _list_ends(data: bytes, positions: Sequence[int]) -> list[int]:
 def _run_ends(data: bytes, run: _Run, *, is_last: bool) -> list[int]:
     """Return the cuts of a run: the start of its first chunk, then where each chunk ends.
 
-    What is left of a list at the end of its value stays inline: most lists grow there.
+    The end of a list that ends its value stays inline: most lists grow there.
     """
     positions, sizes, is_list = run
     ends = [positions[0], *(_list_ends(data, positions) if is_list else ())]
@@ -1395,12 +1397,12 @@ def _run_ends(data: bytes, run: _Run, *, is_last: bool) -> list[int]:
 
 
 def _cut(type_: str, data: bytes, *, is_content: bool = False) -> list[tuple[bytes, bool]]:
-    """Cut a value's bytes into parts, in order, each with whether it is a chunk or stays inline."""
+    """Cut a value's bytes into parts, in order; with each, say whether it is a chunk or inline."""
     if len(data) <= _INLINE_VALUE_BYTES:
         return [(data, False)]
     walk = _Walk(data, is_content=is_content)
     try:
-        # A serde may name a format of its own "msgpack".
+        # A serde may use the name "msgpack" for a format of its own.
         if type_ != "msgpack" or walk.open(0) != len(data):
             walk.runs = []
     except (IndexError, KeyError):
@@ -1417,22 +1419,17 @@ def _cut(type_: str, data: bytes, *, is_content: bool = False) -> list[tuple[byt
         if len(ends) > 1:
             parts.append((data[at : ends[0]], False))
             for start, end in pairwise(ends):
-                parts += [(piece, True) for piece in _pieces(data[start:end])]
+                starts = range(start, end, _MAX_CHUNK_BYTES)
+                parts += [(data[each : min(each + _MAX_CHUNK_BYTES, end)], True) for each in starts]
             at = ends[-1]
     parts.append((data[at:], False))
     return [part for part in parts if part[0]]
 
 
-def _pieces(data: bytes) -> list[bytes]:
-    return [
-        data[start : start + _MAX_CHUNK_BYTES] for start in range(0, len(data), _MAX_CHUNK_BYTES)
-    ]
-
-
 def _check_msgpack(type_: str, data: bytes, max_objects: int | None = None) -> None:
     """Check how deep extension types are nested, and how many objects there are.
 
-    Raises: ValueError: too deep or too many; the message goes on after "it has".
+    Raises: ValueError: too deep or too many; its message completes "it has ...".
     """
     is_small = len(data) <= (_LARGE_EXTENSION_BYTES if max_objects is None else max_objects)
     # Only an extension type with a length of four bytes is large.
@@ -1441,7 +1438,7 @@ def _check_msgpack(type_: str, data: bytes, max_objects: int | None = None) -> N
         return
     at = objects = 0
     ends: list[int] = []
-    with suppress(IndexError, KeyError):  # what is not msgpack the serde refuses
+    with suppress(IndexError, KeyError):  # the serde refuses bytes that are not msgpack
         while at < len(data):
             objects += 1
             while ends and at >= ends[-1]:
@@ -1460,10 +1457,10 @@ def _check_msgpack(type_: str, data: bytes, max_objects: int | None = None) -> N
 
 
 def _msgpack_inside(data: bytes, at: int) -> tuple[int, int]:
-    """Return where the next object starts after the head of one, and where that one ends.
+    """Return where the next object starts after this object's head, and where this object ends.
 
-    These are the same but for an extension type with msgpack inside. The objects of a container
-    come after it.
+    The two differ only for an extension type with msgpack inside. A container counts as its head
+    alone: its objects come after it.
     """
     first = data[at]
     if first < 0x80 or first >= 0xE0:
@@ -1484,11 +1481,11 @@ def _msgpack_inside(data: bytes, at: int) -> tuple[int, int]:
 
 
 # -- Codec ----------------------------------------------------------------------------------------
-# Bytes of values, packed and encrypted as they are stored, and back.
+# Packs and encrypts bytes for storage, and reverses both.
 
-# Where an item belongs, for errors.
+# The checkpoint and the table of an item, for errors.
 _Place = tuple["_CheckpointKey", str]
-# What most manifests, writes and messages hold, so that zlib need not learn it from each (rule 1).
+# Bytes that most manifests, writes and messages hold: zlib need not learn them each time (rule 1).
 _DICTIONARY: Final = (
     b"branch:to:__pregel_tasks__messages__root__"
     b"\xa7msgpack\xc4\x00\x90\xc4\x00\xa4null\xc4\x00\x90\xc4\x00\xa5bytes"
@@ -1503,37 +1500,12 @@ _DICTIONARY: Final = (
 )
 
 
-def _pack(data: bytes) -> bytes:
-    packer = zlib.compressobj(4, zdict=_DICTIONARY)
-    packed = packer.compress(data) + packer.flush()
-    return b"\x01" + packed if len(packed) < len(data) else b"\x00" + data
-
-
-def _unpack(blob: bytes, max_bytes: int, place: _Place) -> bytes:
-    """Return what _pack() was given, of at most *max_bytes*."""
-    if blob[:1] == b"\x01":
-        unpacker = zlib.decompressobj(zdict=_DICTIONARY)
-        with suppress(zlib.error):
-            data = unpacker.decompress(memoryview(blob)[1:], max_bytes + 1)
-            if len(data) <= max_bytes and unpacker.eof and not unpacker.unused_data:
-                return data
-        raise DamagedCheckpointError("Compressed bytes are damaged", *place)
-    if blob[:1] != b"\x00":
-        raise _unknown_format(blob, place)
-    return blob[1:]
-
-
-def _unknown_format(blob: bytes, place: _Place) -> DamagedCheckpointError:
-    what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
-    return DamagedCheckpointError(what, *place)
-
-
 class _PlainSerde:
     """Decodes as a serde does, but builds nothing except plain types.
 
-    For calls that need no values, so that whoever can write an item runs no code in them: of an
-    object it gives what the object would have been made from. It can look into what LangGraph's own
-    JsonPlusSerializer made; the bytes of any other serde only that serde itself can decode.
+    For calls that need no values, so that a forged item runs no code in them. An object is replaced
+    with the data that the object would be made from. This works for LangGraph's own
+    JsonPlusSerializer only; any other serde decodes its bytes itself.
     """
 
     def __init__(self, serde: SerializerProtocol) -> None:
@@ -1552,36 +1524,33 @@ class _PlainSerde:
         if type(self._serde) is not JsonPlusSerializer or data[0] == "pickle":
             return self._serde.loads_typed(data)
         if data[0] == "json":
-            import json  # noqa: PLC0415  only what older serializers wrote
+            import json  # noqa: PLC0415  only older serializers wrote it
 
             return json.loads(data[1])
         return self._plain.loads_typed(data)
 
 
-# The exceptions of msgpack, JSON and pickle. Others are not about the value: a serde may ask a
-# service for a key.
+# The exceptions of msgpack, JSON and pickle. Other exceptions are not about the value: a serde may
+# ask a service for a key.
 _NOT_SERIALIZABLE: Final = (
     AttributeError, OverflowError, PicklingError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
 
 
 class _Codec:
-    """Turns values into bytes, and bytes into what is stored, by a saver's serde.
+    """Turns values into bytes, and bytes into stored blobs, with a saver's serde.
 
     With LangGraph's EncryptedSerializer, values are serialized and cut in plain, and each blob is
     compressed and encrypted by itself (rule 9). Any other serde that encrypts does so before values
-    are cut: its bytes are never the same again. *is_plain*: of objects, only what they would be
-    made from is decoded.
+    are cut, so equal values have different bytes. *is_plain*: no object is built, only the data
+    that it would be made from is decoded.
     """
 
     def __init__(self, serde: SerializerProtocol, *, is_plain: bool = False) -> None:
         self._cipher = serde.cipher if type(serde) is EncryptedSerializer else None
+        self.encrypts = self._cipher is not None
         inner = serde.serde if type(serde) is EncryptedSerializer else serde
         self._serde = _PlainSerde(inner) if is_plain else inner
-
-    @property
-    def encrypts(self) -> bool:
-        return self._cipher is not None
 
     def dumps(self, value: Any, what: str = "a value") -> tuple[str, bytes]:
         """Encode a value; if the serde can't, say *what* it is."""
@@ -1600,7 +1569,7 @@ class _Codec:
         return type_, data
 
     def loads(self, type_: str, data: bytes, place: _Place) -> Any:
-        """Decode bytes, which may be damaged, or forged, or another serde's."""
+        """Decode bytes, which may be damaged, forged or a different serde's."""
         try:
             _check_msgpack(type_, data)
             return self._serde.loads_typed((type_, data))
@@ -1612,13 +1581,11 @@ class _Codec:
             )
             raise UndecodableCheckpointError(what, *place) from error
 
-    def new_secret(self) -> bytes:
-        """Return what the ids of a thread's chunks are keyed with."""
-        return os.urandom(_SECRET_BYTES) if self._cipher else b""
-
     def seal(self, data: bytes) -> bytes:
         """Return a blob (rule 1)."""
-        packed = _pack(data)
+        packer = zlib.compressobj(4, zdict=_DICTIONARY)
+        packed = packer.compress(data) + packer.flush()
+        packed = b"\x01" + packed if len(packed) < len(data) else b"\x00" + data
         if self._cipher is None:
             return packed
         name, encrypted = self._cipher.encrypt(_SEALED + packed)
@@ -1627,7 +1594,7 @@ class _Codec:
         return b"\x02" + name.encode() + b"\0" + encrypted
 
     def unseal(self, blob: bytes, max_bytes: int, place: _Place) -> bytes:
-        """Return what seal() was given, of at most *max_bytes*."""
+        """Return the bytes that seal() was given, at most *max_bytes*."""
         if self._cipher is None and blob[:1] == b"\x02":
             what = "Bytes are encrypted; give the saver the EncryptedSerializer that wrote them"
             raise UndecodableCheckpointError(what, *place)
@@ -1640,23 +1607,32 @@ class _Codec:
             if plain[:1] != _SEALED:
                 raise _of_another_layout(place)
             blob = plain[1:]
-        return _unpack(blob, max_bytes, place)
+        if blob[:1] == b"\x00":
+            return blob[1:]
+        if blob[:1] != b"\x01":
+            raise _unknown_format(blob, place)
+        unpacker = zlib.decompressobj(zdict=_DICTIONARY)
+        with suppress(zlib.error):
+            data = unpacker.decompress(memoryview(blob)[1:], max_bytes + 1)
+            if len(data) <= max_bytes and unpacker.eof and not unpacker.unused_data:
+                return data
+        raise DamagedCheckpointError("Compressed bytes are damaged", *place)
 
     def open_layout_0(self, type_: str, data: bytes, place: _Place) -> tuple[str, bytes]:
-        """Decrypt what layout 0 stored, where each value was encrypted by the serde itself."""
+        """Decrypt a value of layout 0, in which the serde itself encrypted each value."""
         if self._cipher is None:
             return type_, data
         inner, plus, name = type_.partition("+")
         if not plus:
             raise _not_encrypted(place)
         plain = self._decrypt(name, data, place)
-        # Of type "bytes", a blob of layout 1 would pass for a value.
+        # A blob of layout 1 would otherwise pass for a value of type "bytes".
         if plain[:2] in (_SEALED + b"\0", _SEALED + b"\1"):
             raise _of_another_layout(place)
         return inner, plain
 
     def _decrypt(self, name: str, data: bytes, place: _Place) -> bytes:
-        assert self._cipher is not None  # noqa: S101  the callers have asked
+        assert self._cipher is not None  # noqa: S101  the callers have checked
         try:
             return self._cipher.decrypt(name, data)
         except Exception as error:
@@ -1666,6 +1642,11 @@ class _Codec:
                 f"wrote them, unless somebody has changed them"
             )
             raise UndecodableCheckpointError(what, *place) from error
+
+
+def _unknown_format(blob: bytes, place: _Place) -> DamagedCheckpointError:
+    what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
+    return DamagedCheckpointError(what, *place)
 
 
 def _not_encrypted(place: _Place) -> UndecodableCheckpointError:
@@ -1712,7 +1693,7 @@ def _after(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
-# Ranges of a thread's range keys, both ends included: no item is at the second.
+# Ranges of a thread's range keys, both ends included: no item has the second end as its key.
 _ALL_ROOT: Final = ("", _after(_MARKER))
 _ALL_SUBGRAPHS: Final = (_SUBGRAPH, _after(_SUBGRAPH))
 _ALL_CHECKPOINTS: Final = ("", _TOMBSTONE)
@@ -1737,14 +1718,9 @@ class _CheckpointKey(NamedTuple):
         # No id holds ":::" or ends in ":", so no other checkpoint's prefix starts with this one.
         return self.range_key + _SEPARATOR
 
-    def write(self, task_id: str, slot: int) -> _Item:
-        """Return the key of a write's item (rule 5)."""
-        range_key = f"{self.writes_prefix}{task_id}{_SEPARATOR}{slot}"
-        return _writes_key(_writes_hash_key(self.thread_id), range_key)
-
     @property
     def layout_0_writes(self) -> str:
-        # The hash key of its writes in layout 0: no thread's of layout 1, as none holds ":::".
+        # The hash key of its writes in layout 0. No hash key of layout 1 holds ":::".
         return _SEPARATOR.join((self.thread_id, self.checkpoint_id, self.checkpoint_ns))
 
 
@@ -1769,7 +1745,7 @@ def _range_prefix(checkpoint_ns: str) -> str:
 
 
 def _namespace_range(checkpoint_ns: str, through_id: str | None = None) -> tuple[str, str]:
-    """Return the range of a namespace's checkpoints: up to an id, or all, with a marker."""
+    """Return the range of a namespace's checkpoints: up to an id, or all and the root's marker."""
     prefix = _range_prefix(checkpoint_ns)
     return prefix, prefix + through_id if through_id else _after(prefix or _MARKER)
 
@@ -1793,7 +1769,7 @@ def _chunk_id_of(range_key: str) -> str:
 
 
 def _item_key(item: _Item) -> _CheckpointKey:
-    """Return which checkpoint an item is; of a marker, the id is ``_MARKER``."""
+    """Return which checkpoint an item is; a marker's id is ``_MARKER``."""
     # A forged item may name no namespace.
     checkpoint_ns = item.get("checkpoint_ns", {}).get("S", "")
     range_key = item["checkpoint_id"]["S"]
@@ -1803,7 +1779,7 @@ def _item_key(item: _Item) -> _CheckpointKey:
 
 
 def _prefix_of_write(range_key: str) -> str:
-    """Return the prefix that a write's range key shares with all of its checkpoint."""
+    """Return the prefix that the range keys of all writes of a checkpoint share."""
     at = 0
     if range_key.startswith(_SUBGRAPH):
         # A namespace may hold ":::" itself: its length says where it ends.
@@ -1815,12 +1791,17 @@ def _prefix_of_write(range_key: str) -> str:
 
 
 def _key_of_prefix(thread_id: str, prefix: str) -> _CheckpointKey:
-    """Return a key for a checkpoint of which nothing is known but its writes (rule 5)."""
-    return _CheckpointKey(thread_id, "", prefix.removesuffix(_SEPARATOR))
+    """Return the key of a checkpoint that is known only by its writes (rule 5)."""
+    range_key = prefix.removesuffix(_SEPARATOR)
+    length, _, rest = range_key.removeprefix(_SUBGRAPH).partition(":")
+    # The name of a hashed namespace is not known.
+    if range_key.startswith(_SUBGRAPH) and length.isdecimal() and not rest.startswith("#"):
+        return _CheckpointKey(thread_id, rest[: int(length)], rest[int(length) + 1 :])
+    return _CheckpointKey(thread_id, "", range_key)
 
 
 def _task_and_slot(item: _Item) -> tuple[str, int]:
-    """Return a write item's task, and the index under which it stands (rule 5)."""
+    """Return a write item's task, and the index in its key (rule 5)."""
     range_key = item["task_id_idx"]["S"]
     prefix = "" if "channel" in item else _prefix_of_write(range_key)
     task_id, _, slot = range_key.removeprefix(prefix).rpartition(_SEPARATOR)
@@ -1831,7 +1812,7 @@ _KINDS: Final = {_TOMBSTONE: "tombstone", _CHUNK: "chunk"}
 
 
 def _kind(item: _Item) -> str:
-    """Return what kind of item one of the checkpoints table is."""
+    """Return the kind of an item in the checkpoints table."""
     range_key = item["checkpoint_id"]["S"]
     if range_key == _MARKER:
         return "marker"
@@ -1841,7 +1822,7 @@ def _kind(item: _Item) -> str:
 
 
 def _is_layout_0(item: _Item) -> bool:
-    """Say whether a checkpoint has metadata beside it, as those of layout 0 (rule 11)."""
+    """Say whether an item is a checkpoint of layout 0, which has a metadata attribute (rule 11)."""
     return _kind(item) == "checkpoint" and "metadata" in item
 
 
@@ -1852,12 +1833,15 @@ def _is_layout_0(item: _Item) -> bool:
 _FOREVER: Final = math.inf
 _TOKEN_BYTES: Final = 8
 _ID_BYTES: Final = 16
-# What a blob holds beside its content, at most (rule 1).
+# The most bytes that a blob holds beside its content (rule 1).
 _HEAD_BYTES: Final = 16 + _TOKEN_BYTES + _SECRET_BYTES + 1
 
 
 class _Times(NamedTuple):
-    """Until when an item is shown, and stored, in seconds since the epoch (rule 7)."""
+    """The times until which an item is shown and stored, in seconds since the epoch (rule 7).
+
+    Chunks, writes and tombstones have no ``shown_until``.
+    """
 
     shown_until: float
     ttl: float
@@ -1871,7 +1855,7 @@ _GOOD: Final = _Times(_FOREVER, _FOREVER)
 
 
 def _number(item: _Item, name: str) -> int:
-    # A forged item may hold anything; DynamoDB takes such a ttl for none, too.
+    # A forged item may hold anything. DynamoDB ignores such a ttl, too.
     digits = item.get(name, {}).get("N", "")
     return int(digits) if digits.isdecimal() else 0
 
@@ -1881,13 +1865,9 @@ def _times_of(item: _Item) -> _Times:
     return _Times(_number(item, "shown_until") if "shown_until" in item else ttl, ttl)
 
 
-def _encode_ttl(ttl: float) -> _Item:
-    return {"ttl": {"N": f"{ttl:.0f}"}} if ttl < _FOREVER else {}
-
-
 def _encode_times(times: _Times) -> _Item:
-    shown = {"shown_until": {"N": f"{times.shown_until:.0f}"}}
-    return _encode_ttl(times.ttl) | (shown if times.shown_until < _FOREVER else {})
+    ends = times._asdict().items()
+    return {name: {"N": f"{end:.0f}"} for name, end in ends if end < _FOREVER}
 
 
 def _with_times(item: _Item, times: _Times) -> _Item:
@@ -1904,7 +1884,7 @@ def _is_stored_by(item: _Item, then: float) -> bool:
 
 
 def _item_bytes(item: _Item) -> int:
-    """Return an item's size, to a byte a number; each started KB takes a write unit.
+    """Return an item's size, within a byte for each number; each started KB takes a write unit.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """
@@ -1922,14 +1902,14 @@ def _item_bytes(item: _Item) -> int:
 
 
 class _Referrer(NamedTuple):
-    """An item that refers to chunks: what their keys and ids are made with, and where it is."""
+    """An item that refers to chunks: what their keys and ids are made with, and its place."""
 
     ttl: float
     secret: bytes
     place: _Place
 
 
-# How chunks that items refer to are read.
+# A function that reads the chunks that items refer to.
 _Load = Callable[[Mapping[bytes, _Referrer], _Codec], Mapping[bytes, bytes]]
 
 
@@ -1938,11 +1918,11 @@ def _chunk_id(data: bytes, secret: bytes) -> bytes:
 
 
 def _encode_chunk(thread_id: str, chunk_id: bytes, ttl: float, data: bytes, codec: _Codec) -> _Item:
-    """Encode a chunk; ``stored_at`` is added when it is sent, as that may be much later."""
+    """Encode a chunk; the call that sends it adds ``stored_at``, maybe much later."""
     return {
         **_checkpoints_key(thread_id, _chunk_range_key(chunk_id, ttl)),
         "blob": {"B": codec.seal(data)},
-        **_encode_ttl(ttl),
+        **_encode_times(_Times(_FOREVER, ttl)),
     }
 
 
@@ -1951,7 +1931,7 @@ def _decode_chunk(item: _Item, chunk_id: bytes, referrer: _Referrer, codec: _Cod
     try:
         data = codec.unseal(blob, _MAX_CHUNK_BYTES, referrer.place)
     except UndecodableCheckpointError as error:
-        # The item that refers to it was decoded with the same key.
+        # The item that refers to the chunk was decoded with the same key.
         raise DamagedCheckpointError(error.what, *referrer.place) from error
     if _chunk_id(data, referrer.secret) != chunk_id:
         name = _chunk_range_key(chunk_id, referrer.ttl)
@@ -1959,12 +1939,16 @@ def _decode_chunk(item: _Item, chunk_id: bytes, referrer: _Referrer, codec: _Cod
     return data
 
 
-def _encode_tombstone(thread_id: str, chunk_ids: Sequence[bytes], now: float) -> _Item:
+def _encode_tombstone(
+    thread_id: str, chunk_ids: Sequence[bytes], now: float, grace_seconds: float
+) -> _Item:
+    """Encode a tombstone, which outlives the grace period."""
+    ttl = now + 2 * max(grace_seconds, _GRACE_SECONDS)
     return {
         **_checkpoints_key(thread_id, f"{_TOMBSTONE}{uuid6()}"),
         "chunks": {"B": b"".join(chunk_ids)},
         **_encode_stored_at(now),
-        **_encode_ttl(int(now + 2 * _GRACE_SECONDS)),
+        **_encode_times(_Times(_FOREVER, ttl)),
     }
 
 
@@ -1975,14 +1959,14 @@ def _decode_tombstone(item: _Item) -> list[str]:
 
 
 class _Marker(NamedTuple):
-    """Hides the root's checkpoints up to *through*, for a "deletion" or "copy of ..."."""
+    """Hides the root's checkpoints up to *through* during a "deletion" or "copy of ..."."""
 
     reason: str
     through: str
 
     def refuse(self, whose: str) -> NoReturn:
         raise DynamoDBSaverError(
-            f"{whose} is under an unfinished {self.reason}; finish that first, by the same call"
+            f"{whose} has an unfinished {self.reason}; repeat that call to finish it first"
         )
 
 
@@ -1996,20 +1980,20 @@ def _encode_marker(thread_id: str, marker: _Marker) -> _Item:
 
 
 def _decode_marker(item: _Item) -> _Marker:
-    # A forged one that does not say how far it reaches hides all.
+    # A forged marker that does not say how far it reaches hides all.
     reason, through = (item.get(name, {}).get("S") for name in ("reason", "through"))
     return _Marker(reason or "deletion", through or _LAST)
 
 
 class _Chunks(NamedTuple):
-    """Part of a recipe: the bytes of chunks, joined, from byte *skip* on."""
+    """Part of a recipe: the joined bytes of chunks, from byte *skip* on."""
 
     ids: tuple[bytes, ...]
     skip: int = 0
 
 
 class _Recipe(NamedTuple):
-    """How a value's bytes are made: its parts are bytes, or chunks."""
+    """How to build a value's bytes: each part is bytes or chunks."""
 
     type: str
     parts: tuple[bytes | _Chunks, ...]
@@ -2019,7 +2003,7 @@ class _Recipe(NamedTuple):
         return chain.from_iterable(part.ids for part in self.parts if isinstance(part, _Chunks))
 
     def join(self, chunks: Mapping[bytes, bytes], max_bytes: int, place: _Place) -> bytes:
-        """Return the bytes."""
+        """Return the value's bytes."""
         pieces: list[bytes] = []
         for part in self.parts:
             if isinstance(part, bytes):
@@ -2034,7 +2018,7 @@ class _Recipe(NamedTuple):
 
 
 def _encode_recipe(recipe: _Recipe) -> list[Any]:
-    """Return a recipe for an item's content: lists, as not every serde keeps a tuple."""
+    """Return a recipe for an item's content: lists, since some serdes don't keep tuples."""
     parts: list[Any] = [recipe.type]
     for part in recipe.parts:
         if isinstance(part, _Chunks):
@@ -2046,7 +2030,7 @@ def _encode_recipe(recipe: _Recipe) -> list[Any]:
 
 
 def _decode_recipes(contents: Iterable[Any]) -> list[_Recipe]:
-    """Decode the recipes of an item, which may refer to a limited number of chunks."""
+    """Decode an item's recipes, which may refer to a limited number of chunks in all."""
     left, recipes = _MAX_CHUNK_IDS, []
     for type_, *parts in contents:
         decoded: list[bytes | _Chunks] = []
@@ -2065,7 +2049,7 @@ def _decode_recipes(contents: Iterable[Any]) -> list[_Recipe]:
 
 
 class _Blob(NamedTuple):
-    """What the blob of a checkpoint or of writes holds (rule 1)."""
+    """The parts of the blob of a checkpoint or of writes (rule 1)."""
 
     token: bytes
     secret: bytes
@@ -2082,7 +2066,7 @@ def _digest(item: _Item, data: bytes) -> bytes:
 
 
 def _encode_blob(item: _Item, blob: _Blob, codec: _Codec) -> _Item:
-    """Return an item with its blob."""
+    """Return the item with its blob."""
     data = blob.token + blob.secret + bytes([blob.level]) + blob.content
     return item | {"blob": {"B": codec.seal(_digest(item, data) + data)}}
 
@@ -2099,38 +2083,27 @@ def _decode_blob(item: _Item, codec: _Codec, place: _Place) -> _Blob:
     return _Blob(data[:_TOKEN_BYTES], data[_TOKEN_BYTES:at], data[at], data[at + 1 :])
 
 
+@dataclass(eq=False)
 class _Draft:
     """An item that is being made: the chunks that it refers to, and the bytes of new ones."""
 
-    def __init__(
-        self,
-        thread_id: str,
-        codec: _Codec,
-        times: _Times,
-        token: bytes,
-        secret: bytes,
-        find: Callable[[bytes], bytes | None] = lambda _: None,
-    ) -> None:
-        self._find = find
-        self.thread_id = thread_id
-        self.codec = codec
-        self.times = times
-        self.token = token
-        self.secret = secret
-        self.chunks: dict[bytes, bytes] = {}
-        #: The other chunks that it refers to, and an item through which they can be read.
-        self.kept: dict[bytes, _Referrer] = {}
+    thread_id: str
+    codec: _Codec
+    times: _Times
+    token: bytes
+    secret: bytes
+    #: Returns a chunk that this process knows and that ends in the given bytes.
+    find: Callable[[bytes], bytes | None] = lambda _: None
+    chunks: dict[bytes, bytes] = field(default_factory=dict)
+    #: Stored chunks that the item refers to, each with an item through which it can be read.
+    kept: dict[bytes, _Referrer] = field(default_factory=dict)
 
     @property
     def ids(self) -> Iterable[bytes]:
         return self.chunks.keys() | self.kept.keys()
 
-    def keep(self, ids: Iterable[bytes], referrer: _Referrer) -> None:
-        """Refer to chunks of another item."""
-        self.kept.update(dict.fromkeys(ids, referrer))
-
     def recipe(self, type_: str, data: bytes, *, is_content: bool = False) -> _Recipe:
-        """Cut a value's bytes."""
+        """Cut a value's bytes, and note the chunks."""
         parts: list[bytes | _Chunks] = []
         cut = _cut(type_, data, is_content=is_content)
         for is_chunk, some in groupby(cut, key=lambda part: part[1]):
@@ -2138,9 +2111,9 @@ class _Draft:
                 parts.append(b"".join(part for part, _ in some))
                 continue
             first, *others = [part for part, _ in some]
-            # A list that lost its first elements starts inside of a chunk. Content does not: a
-            # reader counts the bytes of its chunks.
-            whole = (None if is_content else self._find(first)) or first
+            # A list that lost its first elements starts inside a known chunk. Content must not: a
+            # reader counts all bytes of its chunks.
+            whole = (None if is_content else self.find(first)) or first
             named = [(_chunk_id(part, self.secret), part) for part in (whole, *others)]
             self.chunks.update(named)
             ids = tuple(chunk_id for chunk_id, _ in named)
@@ -2158,7 +2131,7 @@ class _Draft:
             raise ValueError(
                 f"{what} take {len(data):,} bytes and {len(self.chunks) + len(self.kept):,} "
                 f"chunks, and may take {_MAX_CONTENT_BYTES:,} bytes and {_MAX_CHUNK_IDS:,} chunks; "
-                f"put what is large into a channel, or into several"
+                f"move large data into channels"
             )
         try:
             _check_msgpack(type_, data, _MAX_CONTENT_OBJECTS)
@@ -2173,14 +2146,19 @@ class _Draft:
                     return finished
             recipe = self.recipe(type_, data, is_content=True)
             _, data = self.codec.dumps(_encode_recipe(recipe))
-        raise ValueError(f"{what} can't be stored: their recipe has {len(data):,} bytes")
+            max_packed_bytes = max(max_packed_bytes, _INLINE_MANIFEST_BYTES)
+        raise ValueError(
+            f"{what} can't be stored: their recipe has {len(data):,} bytes, and may have "
+            f"{_INLINE_CONTENT_BYTES:,}; store fewer or smaller values"
+        )
 
 
 class _Manifest(NamedTuple):
-    """A checkpoint without its values, and how these are made."""
+    """A checkpoint without its values, and the recipes of the values."""
 
     key: _CheckpointKey
-    parent_id: str | None
+    table_name: str
+    parent_key: _CheckpointKey | None
     checkpoint: dict[str, Any]
     metadata: dict[str, Any]
     channels: dict[str, _Recipe]
@@ -2193,8 +2171,13 @@ class _Manifest(NamedTuple):
     item: _Item | None = None
 
     @property
-    def parent_key(self) -> _CheckpointKey | None:
-        return self.key._replace(checkpoint_id=self.parent_id) if self.parent_id else None
+    def place(self) -> _Place:
+        return self.key, self.table_name
+
+    @property
+    def referrer(self) -> _Referrer:
+        secret = self.blob.secret if self.blob else b""
+        return _Referrer(self.times.ttl, secret, (self.key, self.table_name))
 
     @property
     def is_layout_0(self) -> bool:
@@ -2202,7 +2185,7 @@ class _Manifest(NamedTuple):
 
     @property
     def run_id(self) -> str | None:
-        """The run of which the metadata say that it put this."""
+        """The run that put this checkpoint, according to its metadata."""
         run_id = self.metadata.get("run_id")
         return run_id if isinstance(run_id, str) else None
 
@@ -2219,33 +2202,29 @@ class _Manifest(NamedTuple):
 
     @property
     def counters(self) -> Mapping[str, Any]:
-        """For each DeltaChannel, its updates and supersteps since a snapshot."""
+        """For each DeltaChannel, its updates and supersteps since its snapshot."""
         return self.metadata.get("counters_since_delta_snapshot") or {}
 
     @property
     def pending_deltas(self) -> frozenset[str]:
         """The DeltaChannels whose values are rebuilt from ancestors.
 
-        A channel may have counters before it has a version: its first write is the parent's.
+        A channel may have counters before it has a version: its first write is among the parent's.
         """
         return frozenset(self.counters.keys() - self.channels.keys())
 
     def ends_chain(self, channel: str) -> bool:
-        """Say whether a descendant's DeltaChannel is rebuilt from here on."""
+        """Say whether a descendant rebuilds a DeltaChannel without this checkpoint's ancestors."""
         return channel in self.channels or channel not in self.checkpoint["channel_versions"]
 
     @property
     def takes_sends(self) -> bool:
-        """Whether its pending sends are among its parent's writes.
+        """Whether the checkpoint's pending sends are among its parent's writes.
 
-        Those that copy_from() brings have the sends that its source showed.
+        A checkpoint that copy_from() stored holds the sends that its source showed.
         """
         is_old = self.checkpoint["v"] < _FIRST_V_WITH_TASKS
         return is_old and TASKS not in self.checkpoint["channel_versions"]
-
-    def referrer(self, table_name: str) -> _Referrer:
-        secret = self.blob.secret if self.blob else b""
-        return _Referrer(self.times.ttl, secret, (self.key, table_name))
 
 
 def _encode_manifest(manifest: _Manifest, draft: _Draft) -> _Item:
@@ -2263,13 +2242,14 @@ def _encode_manifest(manifest: _Manifest, draft: _Draft) -> _Item:
         "checkpoint_ns": {"S": key.checkpoint_ns},
         **_encode_times(manifest.times),
     }
-    if manifest.parent_id:
-        item["parent_checkpoint_id"] = {"S": manifest.parent_id}
-    if manifest.run_id:
-        item["run_id"] = {"S": manifest.run_id}
+    if manifest.parent_key:
+        item["parent_checkpoint_id"] = {"S": manifest.parent_key.checkpoint_id}
+    if run_id := manifest.run_id:
+        item["run_id"] = {"S": run_id}
     if manifest.is_copied:
         item["copied"] = {"BOOL": True}
-    return draft.finish(item, content, _INLINE_MANIFEST_BYTES)
+    has_few = len(draft.chunks) + len(draft.kept) <= _MAX_INLINE_IDS
+    return draft.finish(item, content, _INLINE_MANIFEST_BYTES if has_few else 0)
 
 
 class _Write(NamedTuple):
@@ -2283,9 +2263,10 @@ class _Write(NamedTuple):
 
 
 class _Writes(NamedTuple):
-    """What an item of writes holds."""
+    """A decoded write item."""
 
     item: _Item
+    place: _Place
     writes: list[_Write]
     blob: _Blob | None = None
     content_ids: tuple[bytes, ...] = ()
@@ -2294,8 +2275,9 @@ class _Writes(NamedTuple):
     def ttl(self) -> float:
         return _times_of(self.item).ttl
 
-    def referrer(self, key: _CheckpointKey, table_name: str) -> _Referrer:
-        return _Referrer(self.ttl, self.blob.secret if self.blob else b"", (key, table_name))
+    @property
+    def referrer(self) -> _Referrer:
+        return _Referrer(self.ttl, self.blob.secret if self.blob else b"", self.place)
 
     @property
     def value_ids(self) -> dict[bytes, None]:
@@ -2322,7 +2304,7 @@ def _encode_idx(indices: Iterable[int]) -> str:
 
 
 def _decode_idx(idx: str) -> list[range]:
-    """Return the ranges of indices; they may be long, and are not to be made sets of."""
+    """Return the ranges of indices; a range may be long, so it must not be made a set."""
     pairs = (part.partition("..") for part in idx.split(","))
     return [range(int(first), int(last or first) + 1) for first, _, last in pairs]
 
@@ -2335,13 +2317,14 @@ def _encode_writes(
     writes: Mapping[int, tuple[str, _Recipe]],
     draft: _Draft,
 ) -> _Item:
-    """Encode writes; ``stored_at`` is added when they are sent."""
+    """Encode writes; the call that sends them adds ``stored_at``."""
     idx = _text("the list of indices of writes", _encode_idx(writes), max_bytes=_MAX_TEXT_BYTES)
+    range_key = f"{key.writes_prefix}{task_id}{_SEPARATOR}{slot}"
     item = {
-        **key.write(task_id, slot),
+        **_writes_key(_writes_hash_key(key.thread_id), range_key),
         "task_path": {"S": task_path},
         "idx": {"S": idx},
-        **_encode_ttl(draft.times.ttl),
+        **_encode_times(_Times(_FOREVER, draft.times.ttl)),
     }
     content = [[idx, channel, *_encode_recipe(value)] for idx, (channel, value) in writes.items()]
     return draft.finish(item, content, _MAX_ITEM_BYTES)
@@ -2349,7 +2332,7 @@ def _encode_writes(
 
 @contextmanager
 def _well_formed(place: _Place) -> Iterator[None]:
-    """Tell of content that has not the form that the layout says."""
+    """Raise DamagedCheckpointError if content does not have the form that the layout says."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -2363,38 +2346,37 @@ def _expect(value: Any, type_: type[T]) -> T:
     return value
 
 
-class _Decoder:
+class _Decoder(NamedTuple):
     """Decodes the items of a thread's checkpoints and writes; *load* reads chunks."""
 
-    def __init__(self, codec: _Codec, load: _Load, table_names: tuple[str, str]) -> None:
-        self.codec = codec
-        self._load = load
-        self._checkpoints_table, self._writes_table = table_names
+    codec: _Codec
+    load: _Load
+    table_names: tuple[str, str]
 
     def _content(self, item: _Item, blob: _Blob, place: _Place) -> tuple[Any, tuple[bytes, ...]]:
-        """Return an item's content, and the chunks that it is made of (rule 3)."""
+        """Return an item's content, and the ids of the chunks that it is made of (rule 3)."""
         type_, data, ids = item["type"]["S"], blob.content, dict[bytes, None]()
         referrer = _Referrer(_times_of(item).ttl, blob.secret, place)
         if blob.level > _MAX_LEVEL:
             raise ValueError
         for _ in range(blob.level):
             (recipe,) = _decode_recipes([self._bounded(type_, data, place)])
-            ids |= dict.fromkeys(recipe.ids)
             chunks = self._chunks_of_content(recipe, referrer)
+            ids |= dict.fromkeys(chunks)
             data = recipe.join(chunks, _MAX_CONTENT_BYTES, place)
         return self._bounded(type_, data, place), tuple(ids)
 
     def _bounded(self, type_: str, data: bytes, place: _Place) -> Any:
-        """Decode content, or a recipe of it, once its objects are counted."""
+        """Decode content, or its recipe, once its objects have been counted."""
         _check_msgpack(type_, data, _MAX_CONTENT_OBJECTS)
         return self.codec.loads(type_, data, place)
 
     def _chunks_of_content(self, recipe: _Recipe, referrer: _Referrer) -> dict[bytes, bytes]:
-        """Read chunks batch by batch: a forged recipe of 64 KB may refer to a gigabyte of them."""
+        """Read chunks batch by batch: a forged recipe of 64 KB may name a gigabyte of chunks."""
         chunks: dict[bytes, bytes] = {}
         size = 0
         for batch in _batches([*dict.fromkeys(recipe.ids)], _MAX_LIST_CHUNKS):
-            found = self._load(dict.fromkeys(batch, referrer), self.codec)
+            found = self.load(dict.fromkeys(batch, referrer), self.codec)
             size += sum(map(len, found.values()))
             if size > _MAX_CONTENT_BYTES:
                 what = f"Content is made of more than {_MAX_CONTENT_BYTES:,} bytes of chunks"
@@ -2404,7 +2386,7 @@ class _Decoder:
 
     def manifest(self, item: _Item) -> _Manifest:
         key = _item_key(item)
-        place = (key, self._checkpoints_table)
+        place = (key, self.table_names[0])
         with _well_formed(place):
             blob: _Blob | None = None
             content_ids: tuple[bytes, ...] = ()
@@ -2423,9 +2405,15 @@ class _Decoder:
                 _expect(name, str)
             iter(checkpoint.get("updated_channels") or ())
             _expect(checkpoint["v"], int)
+            parent_key = None
+            if parent_id := item.get("parent_checkpoint_id", {}).get("S"):
+                parent_key = key._replace(checkpoint_id=_checkpoint_id(parent_id))
+            for each in (key, parent_key or key):
+                _text("a range key", each.writes_prefix, max_bytes=_MAX_RANGE_KEY_BYTES)
             manifest = _Manifest(
                 key,
-                item.get("parent_checkpoint_id", {}).get("S"),
+                self.table_names[0],
+                parent_key,
                 checkpoint,
                 metadata,
                 channels,
@@ -2437,10 +2425,6 @@ class _Decoder:
             )
             for each in _expect(manifest.counters, dict).values():
                 _ = each[0]
-            if manifest.parent_id:
-                _checkpoint_id(manifest.parent_id)
-            for each in (manifest.key, manifest.parent_key or manifest.key):
-                _text("a range key", each.writes_prefix, max_bytes=_MAX_RANGE_KEY_BYTES)
             return manifest
 
     def _layout_0(
@@ -2458,18 +2442,18 @@ class _Decoder:
         return checkpoint, metadata, channels
 
     def indices(self, item: _Item, key: _CheckpointKey) -> list[range]:
-        """Return the indices of an item of writes, once its digest has been checked."""
-        place = (key, self._writes_table)
+        """Return the indices of a write item, once its digest has been checked."""
+        place = (key, self.table_names[1])
         with _well_formed(place):
             _decode_blob(item, self.codec, place)
             return _decode_idx(item["idx"]["S"])
 
     def writes(self, item: _Item, key: _CheckpointKey) -> _Writes:
-        place = (key, self._writes_table)
+        place = (key, self.table_names[1])
         with _well_formed(place):
             task_id, slot = _task_and_slot(item)
             if "channel" in item:  # layout 0, which gave special writes no index of their own
-                # Its ciphertext is bound to no place: it could be any.
+                # Its ciphertext is not bound to its key: it could have been moved.
                 if item[_WRITES_KEYS[0]]["S"] != key.layout_0_writes:
                     what = "A write of layout 0 stands among those of layout 1"
                     raise DamagedCheckpointError(what, *place)
@@ -2477,7 +2461,7 @@ class _Decoder:
                 type_, data = self.codec.open_layout_0(item["type"]["S"], item["value"]["B"], place)
                 idx = WRITES_IDX_MAP.get(channel, slot)
                 value = _Recipe(type_, (data,))
-                return _Writes(item, [_Write("", task_id, idx, channel, value)])
+                return _Writes(item, place, [_Write("", task_id, idx, channel, value)])
             blob = _decode_blob(item, self.codec, place)
             content, content_ids = self._content(item, blob, place)
             recipes = _decode_recipes(each[2:] for each in content)
@@ -2486,37 +2470,24 @@ class _Decoder:
                 _Write(task_path, task_id, _expect(idx, int), _expect(channel, str), value)
                 for (idx, channel, *_), value in zip(content, recipes, strict=True)
             ]
-            return _Writes(item, writes, blob, content_ids)
+            return _Writes(item, place, writes, blob, content_ids)
 
 
 # -- Chunk index ----------------------------------------------------------------------------------
-# What this process knows of the threads that it uses, within one bound of memory. A call asks the
-# index of its thread, whatever namespace it is in.
+# This process's record of the threads that it uses, within one limit on memory. All namespaces of a
+# thread share its index.
 
 
+@dataclass(eq=False)
 class _Claim:
-    """Chunks that a call is storing, and those that it leaves to other calls or finds stored."""
+    """Chunks that a call is storing, and chunks that other calls are storing for it."""
 
-    def __init__(self, now: float) -> None:
-        self.since = now
-        self.is_stored: Future[bool] = Future()
-        self.mine: list[bytes] = []
-        self.others: dict[bytes, _Claim] = {}
-        #: Since when the chunk has been seen that the call relies on longest.
-        self.oldest = now
-
-    def finish(self, *, is_stored: bool) -> None:
-        if not self.is_stored.done():
-            self.is_stored.set_result(is_stored)
-
-    def failed_others(self) -> list[bytes]:
-        """Wait for the chunks that other calls store, and return those that are not stored."""
-        wait({other.is_stored for other in self.others.values()}, timeout=_SHARED_SECONDS)
-        return [
-            chunk_id
-            for chunk_id, other in self.others.items()
-            if not (other.is_stored.done() and other.is_stored.result())
-        ]
+    since: float
+    #: The earliest time at which a chunk that the call relies on was seen.
+    oldest: float
+    mine: list[bytes] = field(default_factory=list)
+    others: dict[bytes, _Claim] = field(default_factory=dict)
+    is_stored: Future[bool] = field(default_factory=Future)
 
 
 class _Known(NamedTuple):
@@ -2524,18 +2495,18 @@ class _Known(NamedTuple):
 
     manifest: _Manifest
     seen_at: float
-    #: When the first of its writes expires that this process knows.
+    #: When the first of its known writes expires.
     writes_ttl: float
 
 
 class _ChunkIndex:
-    """What this process knows of one thread.
+    """This process's record of one thread.
 
-    An entry says that a chunk is stored, and when that was seen: it was stored then, or named by an
-    item that was. A put relies on it for a third of the grace period, and no longer than that item
-    is stored, as its key ends with that second (rule 4). Entries belong to a token: an item with a
-    different token empties the index, as another process deleted the thread and began or copied it
-    anew.
+    An entry says that a chunk is stored, and when the chunk was last seen: a call stored it, or a
+    stored item referred to it. A put relies on an entry for a third of the grace period. An entry
+    is for one ttl, as the chunk's key is (rule 4), so the chunk is stored as long as the put's
+    item. Entries belong to a token: an item with a different token empties the index, as another
+    process has deleted the thread and started or copied it again.
     """
 
     def __init__(self) -> None:
@@ -2544,16 +2515,16 @@ class _ChunkIndex:
         self.users = 0
         self.bytes = self.counted_bytes = _OBJECT_BYTES
         self._lock = threading.Lock()
-        #: The latest times of any item of the thread, as far as they are known.
+        #: The latest times of the thread's items that are known.
         self._times: _Times | None = None
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._doubted: _CheckpointKey | None = None
-        #: Of writes that came before their checkpoint, by its key: when the first expires.
+        self._doubted: set[_CheckpointKey] = set()
+        #: For a checkpoint whose writes came before it: when the first of them expires.
         self._early_ttls: dict[_CheckpointKey, float] = {}
         self._chunks: dict[tuple[bytes, float], float | _Claim] = {}
         self._purge_at = 1024
         self._data: OrderedDict[bytes, bytes] = OrderedDict()
-        #: The longest of them that ends in some bytes.
+        #: By the last bytes of a chunk: the longest chunk in ``_data`` that ends in them.
         self._by_end: dict[bytes, bytes] = {}
 
     @property
@@ -2564,10 +2535,10 @@ class _ChunkIndex:
     def draft(
         self, key: _CheckpointKey, codec: _Codec, ttl_seconds: int | None, now: float
     ) -> _Draft:
-        """Begin an item that is shown and stored no shorter than all that is known (rule 7)."""
+        """Begin an item that is shown and stored at least as long as all known items (rule 7)."""
         with self._lock:
             self.token = self.token or os.urandom(_TOKEN_BYTES)
-            self.secret = self.secret or codec.new_secret()
+            self.secret = self.secret or (os.urandom(_SECRET_BYTES) if codec.encrypts else b"")
             times = self._times if self._times and self._times.shown_until > now else None
             if ttl_seconds is not None:
                 own = _lifetime(ttl_seconds, key.thread_id, now)
@@ -2578,7 +2549,7 @@ class _ChunkIndex:
             )
 
     def known(self, key: _CheckpointKey | None, now: float) -> _Known | None:
-        """Return a checkpoint that a put may build on."""
+        """Return a checkpoint that a put may build on, if this process has just seen it."""
         with self._lock:
             known = self._known.get(key.checkpoint_ns) if key else None
         is_fresh = known and known.manifest.key == key and now - known.seen_at <= _MAX_SEEN_SECONDS
@@ -2591,20 +2562,23 @@ class _ChunkIndex:
         return known.manifest.key if known else None
 
     def doubt(self, key: _CheckpointKey) -> None:
-        """Note that chunks of a checkpoint are missing: a put on it stores them again."""
+        """Note that chunks of a checkpoint are missing: the next put on it stores them again."""
         with self._lock:
+            self.bytes -= _OBJECT_BYTES * len(self._chunks)
             self._chunks.clear()
-            self._doubted = key
+            self._doubted.add(key)
 
-    def learn(self, manifest: _Manifest, seen_at: float, *, is_own: bool = False) -> None:
-        """Note a checkpoint that is stored, and its chunks."""
+    def learn(
+        self, manifest: _Manifest, ids: Iterable[bytes], seen_at: float, *, is_own: bool = False
+    ) -> None:
+        """Note a stored checkpoint, and the chunks that its item refers to."""
         with self._lock:
             if not self._adopt(manifest.blob, is_own=is_own):
                 return
             self._times = manifest.times.outlast(self._times or manifest.times)
             key, versions = manifest.key, dict(manifest.checkpoint["channel_versions"])
-            if key != self._doubted:
-                self._add(manifest.ids, manifest.times.ttl, seen_at)
+            if key not in self._doubted:
+                self._add(ids, manifest.times.ttl, seen_at)
             blob = manifest.blob and manifest.blob._replace(content=b"")
             slim = manifest._replace(
                 checkpoint={"channel_versions": versions}, metadata={}, blob=blob, content_ids=(),
@@ -2626,9 +2600,10 @@ class _ChunkIndex:
         self, key: _CheckpointKey, ids: Iterable[bytes], blob: _Blob | None, ttl: float,
         seen_at: float, *, is_own: bool = False,
     ) -> None:  # fmt: skip
-        """Note writes of a checkpoint that are stored, and their chunks.
+        """Note stored writes of a checkpoint, and their chunks.
 
-        Not those of special writes: what replaces such an item tells nobody of their chunks.
+        Callers leave out the chunks of special writes: a call that replaces such an item does not
+        report that its chunks lost a reference.
         """
         with self._lock:
             if not self._adopt(blob, is_own=is_own):
@@ -2645,7 +2620,7 @@ class _ChunkIndex:
                     del self._early_ttls[next(iter(self._early_ttls))]
 
     def _adopt(self, blob: _Blob | None, *, is_own: bool) -> bool:
-        """Say whether an item with this token belongs to the index; any that was read does."""
+        """Say whether an item belongs to the index; an item that was read always does."""
         if blob is None:
             return True
         if blob.token == self.token:
@@ -2658,7 +2633,7 @@ class _ChunkIndex:
             self._known.clear()
             self._early_ttls.clear()
             self._times = None
-            self.bytes = _OBJECT_BYTES + sum(map(_stored_bytes, self._data.values()))
+            self.bytes = sum(map(len, self._data.values())) + _OBJECT_BYTES * (1 + len(self._data))
         self.token, self.secret = blob.token, blob.secret
         return True
 
@@ -2678,12 +2653,12 @@ class _ChunkIndex:
         self.bytes += _OBJECT_BYTES * (len(self._chunks) - before)
 
     def claim(self, ids: Iterable[bytes], ttl: float, now: float, *, is_trusted: bool) -> _Claim:
-        """Ask which chunks have to be stored, and claim those; if not *is_trusted*, that is all.
+        """Claim the chunks that have to be stored: all of them unless *is_trusted*.
 
-        A call that began to store some over 5 seconds ago may hang, and what it has stored may be
-        deleted meanwhile: they are stored again.
+        Another call that began to store a chunk over 5 seconds ago may hang, and the chunk may be
+        deleted meanwhile: this call stores it again.
         """
-        claim = _Claim(now)
+        claim = _Claim(now, now)
         with self._lock:
             for chunk_id in ids:
                 entry = self._chunks.get((chunk_id, ttl)) if is_trusted else None
@@ -2699,24 +2674,24 @@ class _ChunkIndex:
                     self._chunks[chunk_id, ttl] = claim
         return claim
 
-    def release(self, claim: _Claim, ttl: float) -> None:
-        """Turn what was on its way into what is stored, or into nothing."""
-        claim.finish(is_stored=False)
+    def release(self, claim: _Claim, ttl: float, *, is_stored: bool) -> None:
+        """End a claim: note its chunks as stored, or forget them."""
         with self._lock:
             mine = [each for each in claim.mine if self._chunks.get((each, ttl)) is claim]
             for chunk_id in mine:
                 del self._chunks[chunk_id, ttl]
-            if claim.is_stored.result():
+            if is_stored:
                 self._add(mine, ttl, claim.since)
+        claim.is_stored.set_result(is_stored)
 
     def _ending_in(self, data: bytes) -> bytes | None:
-        """Return a chunk that ends in *data*, if one is here."""
+        """Return a chunk that ends in *data*, if the index holds one."""
         with self._lock:
             found = self._data.get(self._by_end.get(data[-_CHUNK_END_BYTES:], b""))
         return found if found and found.endswith(data) else None
 
     def recall(self, ids: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return the bytes of chunks, as far as they are here."""
+        """Return the bytes of those chunks that the index holds."""
         found = {}
         with self._lock:
             for chunk_id in ids:
@@ -2729,26 +2704,22 @@ class _ChunkIndex:
         with self._lock:
             for chunk_id, data in chunks.items():
                 if chunk_id not in self._data:
-                    self.bytes += _stored_bytes(data)
+                    self.bytes += _OBJECT_BYTES + len(data)
                 self._data[chunk_id] = data
                 end = data[-_CHUNK_END_BYTES:]
                 if len(data) > len(self._data.get(self._by_end.get(end, b""), b"")):
                     self._by_end[end] = chunk_id
 
     def drop_data(self) -> bool:
-        """Drop the bytes of the chunk that was not asked for longest, and say if there was one."""
+        """Drop the bytes of the least recently used chunk, and say if there was one."""
         with self._lock:
             if not self._data:
                 return False
             chunk_id, data = self._data.popitem(last=False)
             if self._by_end.get(data[-_CHUNK_END_BYTES:]) == chunk_id:
                 del self._by_end[data[-_CHUNK_END_BYTES:]]
-            self.bytes -= _stored_bytes(data)
+            self.bytes -= _OBJECT_BYTES + len(data)
             return True
-
-
-def _stored_bytes(data: bytes) -> int:
-    return _OBJECT_BYTES + len(data)
 
 
 def _manifest_bytes(manifest: _Manifest) -> int:
@@ -2763,7 +2734,7 @@ def _manifest_bytes(manifest: _Manifest) -> int:
 
 
 class _Indexes:
-    """The chunk indexes of threads: those used last, as many as fit."""
+    """The chunk indexes of threads: the most recently used, as many as fit."""
 
     def __init__(self, max_bytes: int) -> None:
         self._lock = threading.Lock()
@@ -2773,10 +2744,10 @@ class _Indexes:
 
     @contextmanager
     def using(self, thread_id: str) -> Iterator[_ChunkIndex]:
-        """Give the index of a thread to a call, which keeps it, even if it is forgotten meanwhile.
+        """Give a thread's index to a call, which keeps it even if the thread is forgotten.
 
-        A thread that is forgotten gets another one, so what a call learns that began before is of
-        no consequence to those that begin after.
+        A forgotten thread gets a new index, so a call that began before does not affect calls that
+        begin after.
         """
         with self._lock:
             index = self._threads.get(thread_id)
@@ -2791,31 +2762,30 @@ class _Indexes:
             with self._lock:
                 index.users -= 1
                 if self._threads.get(thread_id) is index:
-                    self._count(index)
-                    self._trim()
+                    self._bytes += index.bytes - index.counted_bytes
+                    index.counted_bytes = index.bytes
+                    if self._bytes > self._max_bytes:
+                        self._trim()
 
     def forget(self, thread_id: str) -> None:
-        """Forget a thread, and all that calls learn of it which are under way."""
+        """Forget a thread, and all that calls under way learn of it."""
         with self._lock:
             self._drop(thread_id)
 
     def _trim(self) -> None:
-        """Drop whole threads, those not used longest first, then bytes of the last one's chunks."""
+        """Drop idle threads, the least recently used first, then bytes of chunks, then the rest."""
         while self._bytes > self._max_bytes:
             last = next(reversed(self._threads))
             idle = next((each for each, index in self._threads.items() if not index.users), None)
             if idle not in (None, last):
                 self._drop(idle)
             elif index := next((each for each in self._threads.values() if each.drop_data()), None):
-                self._count(index)
+                self._bytes += index.bytes - index.counted_bytes
+                index.counted_bytes = index.bytes
             elif idle:
                 self._drop(idle)
             else:
-                return  # what is on its way stays
-
-    def _count(self, index: _ChunkIndex) -> None:
-        self._bytes += index.bytes - index.counted_bytes
-        index.counted_bytes = index.bytes
+                return  # calls use the rest
 
     def _drop(self, thread_id: str) -> None:
         index = self._threads.pop(thread_id, None)
@@ -2824,14 +2794,14 @@ class _Indexes:
 
 
 # -- Store ----------------------------------------------------------------------------------------
-# The two tables as a thread's items: its checkpoints, their writes and their chunks. It keeps no
+# The two tables as the items of threads: checkpoints, their writes and their chunks. A store has no
 # serde, so clones of a saver share it.
 
 _WriteItems = dict[_CheckpointKey, list[_Item]]
 
 
 class _Store:
-    """A pair of tables, the threads that ask them, and what this process knows of them."""
+    """A pair of tables, the worker threads that send requests, and the chunk indexes."""
 
     def __init__(
         self,
@@ -2853,30 +2823,27 @@ class _Store:
         _renewed_after_fork(self)
 
     def after_fork(self) -> None:
-        """Start with empty indexes: a thread of the parent may have been changing the old ones."""
+        """Start with empty indexes: another thread of the parent may have been changing the old."""
         self.indexes = _Indexes(self._cache_bytes)
 
     def is_shown(self, item: _Item) -> bool:
         return self.clock() < _times_of(item).shown_until
 
     def is_stored(self, item: _Item) -> bool:
-        """Say whether an item has not expired; a checkpoint may be hidden all the same."""
+        """Say whether an item has not expired; a checkpoint that is stored may be hidden."""
         return self.clock() < _times_of(item).ttl
-
-    def stored_now(self) -> _Item:
-        return _encode_stored_at(self.clock())
 
     def decoder(self, codec: _Codec) -> _Decoder:
         return _Decoder(codec, self.load, (self.checkpoints.name, self.writes.name))
 
     def thread_ids(self) -> Iterator[str]:
-        """Scan for the threads of the checkpoints table, and skip the rest of each."""
+        """Scan the checkpoints table for threads; the rest of a found thread is skipped."""
         limit = _FIRST_PAGE_ITEMS
 
         def pages_after(last: _Item | None) -> Iterator[_Page]:
             start: dict[str, Any] = {"ConsistentRead": self.consistent_read}
             if last:
-                # DynamoDB takes a start key that no item has: this one is after all of the thread.
+                # DynamoDB takes a start key that no item has: this key is after the whole thread.
                 start["ExclusiveStartKey"] = _checkpoints_key(last["thread_id"]["S"], _LAST)
             return self.checkpoints.scan(_CHECKPOINTS_KEYS, limit, **start)
 
@@ -2884,7 +2851,7 @@ class _Store:
             self.checkpoints.check_items(page.items)
             found = list(dict.fromkeys(item["thread_id"]["S"] for item in page.items))
             yield from found
-            # Long threads: small pages, as the rest is skipped; short ones: large pages.
+            # Long threads: small pages, as the rest is skipped; short threads: large pages.
             limit = min(limit * 2, 1024) if len(found) > 1 else max(limit // 2, _FIRST_PAGE_ITEMS)
 
     def has_items(self, thread_id: str) -> bool:
@@ -2895,7 +2862,7 @@ class _Store:
         return any(item for items in queries for item in items)
 
     def shown(self, items: Iterable[_Item], checkpoint_ns: str) -> Iterator[_Item]:
-        """Filter a namespace's items, newest first: skip those not shown and behind a marker."""
+        """Filter a namespace's items, newest first: skip those not shown or behind a marker."""
         hidden_through = ""
         for item in items:
             _, found_ns, checkpoint_id = _item_key(item)
@@ -2906,35 +2873,6 @@ class _Store:
                 found_ns == checkpoint_ns and hidden_through < checkpoint_id and self.is_shown(item)
             ):
                 yield item
-
-    def newest_first(
-        self,
-        thread_id: str,
-        checkpoint_ns: str,
-        *,
-        consistent: bool,
-        limit: int | None = None,
-        before_id: str | None = None,
-    ) -> Iterator[_Item]:
-        """Read what a namespace shows, newest first: all, or what is before an id."""
-
-        def items() -> Iterator[_Item]:
-            if before_id and not checkpoint_ns:  # then the marker is not in the range
-                marker = self.checkpoints.get(
-                    _checkpoints_key(thread_id, _MARKER), consistent=consistent
-                )
-                yield from [marker] if marker else []
-            for item in self.checkpoints.items(
-                thread_id,
-                *_namespace_range(checkpoint_ns, before_id),
-                newest_first=True,
-                limit=limit,
-                consistent=consistent,
-            ):
-                if not before_id or _item_key(item).checkpoint_id < before_id:
-                    yield item
-
-        return self.shown(items(), checkpoint_ns)
 
     def checkpoint(self, key: _CheckpointKey, *, consistent: bool) -> _Item | None:
         """Read a checkpoint by its id, shown or not."""
@@ -2948,7 +2886,7 @@ class _Store:
     def checkpoints_of(
         self, keys: Iterable[_CheckpointKey], *, consistent: bool
     ) -> dict[_CheckpointKey, _Item]:
-        """Read checkpoints that were seen before; those deleted meanwhile are left out."""
+        """Read checkpoints that were seen before; those deleted since then are left out."""
         by_range_key = {key.range_key: key for key in keys}
         found = self.checkpoints.batch_get(
             [_checkpoints_key(key.thread_id, key.range_key) for key in by_range_key.values()],
@@ -2961,17 +2899,17 @@ class _Store:
     ) -> Iterator[tuple[str, list[_Item] | None]]:
         """Find the namespaces of a thread's subgraphs.
 
-        With one that a page holds whole come its items, newest first. A page ends in a namespace,
-        and the next starts after it: a request for each namespace at most.
+        A namespace that a page holds whole comes with its items, newest first. The next page starts
+        after the namespace in which a page ends: at most one request for each namespace.
         """
         lower, upper = _ALL_SUBGRAPHS
         limit = _FIRST_PAGE_ITEMS
-        seen = {""}  # a forged item may say that it is of another namespace
+        seen = {""}  # a forged item may name any namespace
 
         def pages_after(last: _Item | None) -> Iterator[_Page]:
             start = lower
             if last:
-                # A forged item may name another namespace than its key does: go on after both.
+                # A forged item may name a namespace other than its key's: go on after both.
                 end = _namespace_range(_item_key(last).checkpoint_ns)[1]
                 start = max(end, last["checkpoint_id"]["S"] + "\0")
             return self.checkpoints.query(
@@ -2999,10 +2937,10 @@ class _Store:
         attributes: Sequence[str] = (),
         consistent: bool = True,
     ) -> _WriteItems:
-        """Read the writes of a thread's checkpoints by one query, with all between them.
+        """Read the writes of a thread's checkpoints by one query, which reads all between them too.
 
-        For each checkpoint in *layout_0*, its writes of layout 0 follow. *attributes*: all, or some
-        with "ttl".
+        The writes of layout 0 follow for the checkpoints in *layout_0*. *attributes*: those to
+        read, "ttl" among them; by default all.
         """
         found: _WriteItems = {key: [] for key in keys}
         by_prefix = {key.writes_prefix: key for key in keys}
@@ -3021,58 +2959,52 @@ class _Store:
         return {key: list(filter(self.is_stored, items)) for key, items in found.items()}
 
     def layout_0_writes(self, key: _CheckpointKey, attributes: Sequence[str] = ()) -> list[_Item]:
-        """Read writes of layout 0 (rule 11), but of no namespace that could be parted otherwise."""
+        """Read writes of layout 0 (rule 11), unless their hash key could be split in two ways."""
         hash_key = key.layout_0_writes
         if _SEPARATOR in key.checkpoint_ns or len(hash_key.encode()) > _MAX_HASH_KEY_BYTES:
             return []
         return list(self.writes.items(hash_key, attributes=attributes))
 
     def load(self, wanted: Mapping[bytes, _Referrer], codec: _Codec) -> dict[bytes, bytes]:
-        """Return the bytes of chunks of a thread; those that are not in the index are read."""
+        """Return the bytes of chunks of a thread; read those that are not in the index.
+
+        Chunks never change, so an eventually consistent read, at half the price, will do. Chunks
+        that it does not find are read again, consistently.
+        """
         if not wanted:
             return {}
         thread_id = next(iter(wanted.values())).place[0].thread_id
         with self.indexes.using(thread_id) as index:
-            found = index.recall(wanted)
-            missing = {each: wanted[each] for each in wanted if each not in found}
-            read = {
-                chunk_id: _decode_chunk(item, chunk_id, wanted[chunk_id], codec)
-                for chunk_id, item in self.chunk_items(thread_id, missing).items()
-            }
+            chunks = index.recall(wanted)
+            read: dict[bytes, bytes] = {}
+            for consistent in (False, True):
+                by_key = {
+                    _chunk_range_key(each, referrer.ttl): each
+                    for each, referrer in wanted.items()
+                    if each not in chunks and each not in read
+                }
+                keys = [_checkpoints_key(thread_id, range_key) for range_key in by_key]
+                for item in self.checkpoints.batch_get(keys, consistent=consistent) if keys else ():
+                    each = by_key[item["checkpoint_id"]["S"]]
+                    read[each] = _decode_chunk(item, each, wanted[each], codec)
+            chunks |= read
+            for each, referrer in wanted.items():
+                if each not in chunks:
+                    what = f"Chunk {_chunk_range_key(each, referrer.ttl)!r} is missing"
+                    raise DamagedCheckpointError(what, *referrer.place)
             index.remember(read)
-        return found | read
-
-    def chunk_items(self, thread_id: str, wanted: Mapping[bytes, _Referrer]) -> dict[bytes, _Item]:
-        """Read chunks from the table.
-
-        As they never change, a read at half the price will do; those that are not there yet are
-        read once more consistently.
-        """
-        items: dict[bytes, _Item] = {}
-        for consistent in (False, True):
-            by_key = {
-                _chunk_range_key(chunk_id, referrer.ttl): chunk_id
-                for chunk_id, referrer in wanted.items()
-                if chunk_id not in items
-            }
-            keys = [_checkpoints_key(thread_id, range_key) for range_key in by_key]
-            for item in self.checkpoints.batch_get(keys, consistent=consistent):
-                items[by_key[item["checkpoint_id"]["S"]]] = item
-        for chunk_id, referrer in wanted.items():
-            if chunk_id not in items:
-                what = f"Chunk {_chunk_range_key(chunk_id, referrer.ttl)!r} is missing"
-                raise DamagedCheckpointError(what, *referrer.place)
-        return items
+        return chunks
 
     def store_item(
         self, index: _ChunkIndex, draft: _Draft, put: Callable[[float], T]
     ) -> tuple[T, float]:
-        """Store a draft's chunks, then what *put* stores that refers to them.
+        """Store a draft's chunks, then call *put*, which stores the item that refers to them.
 
         A call may be throttled, or its process frozen, until a prune has deleted chunks that it
-        relies on. Each was there when it was seen, and is spared for the grace period after that:
-        an item that is stored within two thirds of that is whole. If more time has passed, before
-        or after *put*, all chunks are stored again. Returns also when *put* was called.
+        relies on. Each chunk existed when it was seen, and a prune keeps it for the grace period
+        after that: an item that is stored within two thirds of the period is whole. If more time
+        has passed, before or after *put*, all chunks are stored again. Also returns the time of the
+        call of *put*.
         """
         for is_trusted in (True, False):
             oldest = self._store_chunks(index, draft, is_trusted=is_trusted)
@@ -3082,53 +3014,61 @@ class _Store:
                     return found, stored_at
         raise DynamoDBSaverError(
             f"An item of thread {draft.thread_id!r} took over {_MAX_PUT_SECONDS:.0f} seconds to "
-            f"store, {len(draft.chunks):,} chunks with it, and a prune may delete these meanwhile; "
-            f"call again, or raise the capacity of table {self.checkpoints.name!r}"
+            f"store with its {len(draft.chunks):,} chunks; it may be stored, but a prune may have "
+            f"deleted some of them; call again, or raise the capacity of table "
+            f"{self.checkpoints.name!r}"
         )
 
     def _store_chunks(self, index: _ChunkIndex, draft: _Draft, *, is_trusted: bool) -> float:
-        """Store a draft's chunks, but those that are stored or that another call is storing.
+        """Store a draft's chunks, except those that are stored or that another call is storing.
 
-        LangGraph hands over a task's writes and the checkpoint after them at once, and both may
-        hold the same. *is_trusted* False: store all. Returns since when that chunk has been seen
-        which the call relies on longest.
+        LangGraph passes a task's writes and the checkpoint after them at the same time, and both
+        may hold the same chunks. *is_trusted* False: store all. Returns the earliest time at which
+        a chunk that the call relies on was seen.
         """
-        ttl = draft.times.ttl
+        ttl, is_stored = draft.times.ttl, False
         claim = index.claim(draft.ids, ttl, self.clock(), is_trusted=is_trusted)
         try:
             self._put_chunks(draft, claim.mine)
-            claim.finish(is_stored=True)
-            # If another call has failed, this one does not have to.
-            self._put_chunks(draft, claim.failed_others())
+            is_stored = True
         finally:
-            index.release(claim, ttl)
+            index.release(claim, ttl, is_stored=is_stored)
+        # Another call may fail or hang; this one goes on without it.
+        wait({other.is_stored for other in claim.others.values()}, timeout=_SHARED_SECONDS)
+        others = ((each, other.is_stored) for each, other in claim.others.items())
+        failed = [each for each, stored in others if not (stored.done() and stored.result())]
+        if failed:
+            self._put_chunks(draft, failed)
         index.remember(draft.chunks)
         return claim.oldest
 
     def _put_chunks(self, draft: _Draft, ids: Sequence[bytes]) -> None:
-        kept = {each: draft.kept[each] for each in ids if each not in draft.chunks}
-        chunks = self.load(kept, draft.codec) | draft.chunks
+        chunks = draft.chunks
+        if kept := {each: draft.kept[each] for each in ids if each not in chunks}:
+            chunks = self.load(kept, draft.codec) | chunks
         self.checkpoints.batch_put(
             [
                 _encode_chunk(draft.thread_id, each, draft.times.ttl, chunks[each], draft.codec)
                 for each in ids
             ],
-            self.stored_now,
+            lambda: _encode_stored_at(self.clock()),
         )
 
     @contextmanager
     def forgetting(self, thread_id: str) -> Iterator[None]:
-        """Forget a thread before its items are deleted, and what was learned of it meanwhile."""
+        """Forget a thread before its items are deleted, and then what calls learned meanwhile."""
         self.indexes.forget(thread_id)
         try:
             yield
         finally:
             self.indexes.forget(thread_id)
 
-    def put_tombstones(self, thread_id: str, ids: Collection[bytes]) -> None:
+    def put_tombstones(
+        self, thread_id: str, ids: Collection[bytes], grace_seconds: float = _GRACE_SECONDS
+    ) -> None:
         """Note chunks that lose a reference now: a put under way may rely on them."""
         self.checkpoints.batch_put(
-            _encode_tombstone(thread_id, batch, self.clock())
+            _encode_tombstone(thread_id, batch, self.clock(), grace_seconds)
             for batch in _batches(sorted(ids), _MAX_TOMBSTONE_IDS)
         )
 
@@ -3151,23 +3091,21 @@ class _Store:
 
 
 # -- Read -----------------------------------------------------------------------------------------
-# get_tuple(), list() and get_delta_channel_history(), and what copies and history() read by.
+# get_tuple(), list() and get_delta_channel_history(), and the reads of copies and history().
 
 
-class _Pending(NamedTuple):
-    """The writes of checkpoints, decoded, or the error if that is damaged."""
+# The writes of checkpoints, or the error if they are damaged.
+_Pending = dict[_CheckpointKey, "list[_Writes] | _CheckpointError"]
 
-    by_key: Mapping[_CheckpointKey, list[_Writes] | _CheckpointError]
 
-    def of(self, key: _CheckpointKey) -> list[_Writes]:
-        found = self.by_key[key]
-        if isinstance(found, _CheckpointError):
-            raise found
-        return found
+def _intact(found: list[_Writes] | _CheckpointError) -> list[_Writes]:
+    if isinstance(found, _CheckpointError):
+        raise found
+    return found
 
 
 class _Selection(NamedTuple):
-    """Which checkpoints list() returns; None: all."""
+    """The checkpoints that list() returns; None: all."""
 
     address: _Address | None
     filter: Mapping[str, Any]
@@ -3176,68 +3114,60 @@ class _Selection(NamedTuple):
 
 
 class _Reader:
-    """Reads checkpoints as a caller sees them; *consistent*: None as the saver was told to."""
+    """Reads checkpoints as a caller sees them; *consistent* None: as the saver was told."""
 
     def __init__(self, store: _Store, codec: _Codec, *, consistent: bool | None = None) -> None:
         self._store = store
         self._codec = codec
         self._consistent = store.consistent_read if consistent is None else consistent
-        self._decoder = store.decoder(codec)
+        self.decoder = store.decoder(codec)
 
     def get_tuple(self, address: _Address) -> CheckpointTuple | None:
         store, now = self._store, self._store.clock()
         with store.indexes.using(address.thread_id) as index:
-            # Most often the newest is the one that this process stored or read last.
+            # Usually the newest checkpoint is the one that this process stored or read last.
             newest = index.newest(address.checkpoint_ns or "")
             likely = address.key(address.checkpoint_id) if address.checkpoint_id else newest
             pending = store.workers.start(self._pending, [likely]) if likely else None
             if likely and address.checkpoint_id:
                 manifest = self.manifest(likely)
             else:
-                manifest = self._newest(address.thread_id, address.checkpoint_ns or "")
+                found = self.namespace(address.thread_id, address.checkpoint_ns or "", 1)
+                manifest = next(map(self.decoder.manifest, found), None)
             if manifest is None:
                 if likely and likely == newest:
-                    # Another process may have deleted the thread, with all that was known of it.
+                    # Another process may have deleted the thread: forget all that was known of it.
                     store.indexes.forget(address.thread_id)
                 return None
             if not pending or manifest.key != likely or manifest.is_layout_0:
                 pending = store.workers.start(self._pending_of, [manifest])
             try:
-                found = next(self._tuples([manifest], pending.result, {}))
+                shown = next(self._tuples([manifest], pending.result, {}))
             except DamagedCheckpointError:
                 index.doubt(manifest.key)
                 raise
-            # Now that all that they refer to is there.
-            index.learn(manifest, now)
-            for writes in pending.result().of(manifest.key):
+            # Only now it is certain that all their chunks exist.
+            index.learn(manifest, manifest.ids, now)
+            for writes in _intact(pending.result()[manifest.key]):
                 ids = () if writes.is_special else writes.ids
                 index.learn_writes(manifest.key, ids, writes.blob, writes.ttl, now)
-            return found
+            return shown
 
     def manifest(self, key: _CheckpointKey, *, is_shown: bool = True) -> _Manifest | None:
-        """Read a checkpoint by its id, if it is shown, or stored."""
+        """Read a checkpoint by its id, if it is shown; *is_shown* False: if it is stored."""
         item = self._store.checkpoint(key, consistent=self._consistent)
         if item is None or (is_shown and not self._store.is_shown(item)):
             return None
-        return self._decoder.manifest(item)
-
-    def _newest(self, thread_id: str, checkpoint_ns: str) -> _Manifest | None:
-        item = next(self.namespace(thread_id, checkpoint_ns, 1), None)
-        return None if item is None else self._decoder.manifest(item)
-
-    def load(self, ids: Iterable[bytes], referrer: _Referrer) -> Mapping[bytes, bytes]:
-        return self._store.load(dict.fromkeys(ids, referrer), self._codec)
+        return self.decoder.manifest(item)
 
     def value(self, recipe: _Recipe, chunks: Mapping[bytes, bytes], place: _Place) -> Any:
         data = recipe.join(chunks, _MAX_VALUE_BYTES, place)
         return self._codec.loads(recipe.type, data, place)
 
     def channel_value(self, manifest: _Manifest, channel: str) -> Any:
-        referrer, recipe = self.referrer(manifest), manifest.channels[channel]
-        return self.value(recipe, self.load(recipe.ids, referrer), referrer.place)
-
-    def referrer(self, manifest: _Manifest) -> _Referrer:
-        return manifest.referrer(self._store.checkpoints.name)
+        recipe = manifest.channels[channel]
+        chunks = self._store.load(dict.fromkeys(recipe.ids, manifest.referrer), self._codec)
+        return self.value(recipe, chunks, manifest.place)
 
     def _pending_of(self, manifests: Sequence[_Manifest]) -> _Pending:
         layout_0 = [manifest.key for manifest in manifests if manifest.is_layout_0]
@@ -3246,18 +3176,15 @@ class _Reader:
     def _pending(
         self, keys: Sequence[_CheckpointKey], layout_0: Collection[_CheckpointKey] = ()
     ) -> _Pending:
-        """Read the writes of checkpoints of one thread."""
+        """Read the writes of a thread's checkpoints; keep an error until its checkpoint's turn."""
+        pending: _Pending = {}
         found = self._store.writes_of(keys, layout_0, consistent=self._consistent)
-        return _Pending({key: self._decoded(key, items) for key, items in found.items()})
-
-    def _decoded(
-        self, key: _CheckpointKey, items: Iterable[_Item]
-    ) -> list[_Writes] | _CheckpointError:
-        """Decode a checkpoint's writes; an error is raised when the checkpoint's turn comes."""
-        try:
-            return [self._decoder.writes(item, key) for item in items]
-        except _CheckpointError as error:
-            return error
+        for key, items in found.items():
+            try:
+                pending[key] = [self.decoder.writes(item, key) for item in items]
+            except _CheckpointError as error:  # noqa: PERF203  requests cost more
+                pending[key] = error
+        return pending
 
     def _tuples(
         self,
@@ -3265,7 +3192,7 @@ class _Reader:
         pending: Callable[[], _Pending],
         chunks: dict[bytes, bytes],
     ) -> Iterator[CheckpointTuple]:
-        """Return checkpoints one by one, once the chunks are read that are not among *chunks*."""
+        """Read the chunks that are not among *chunks*, then return the checkpoints one by one."""
         store = self._store
         sends = {
             manifest.key: store.workers.start(self._pending, [parent_key], [parent_key])
@@ -3274,46 +3201,43 @@ class _Reader:
         }
         wanted: dict[bytes, _Referrer] = {}
         for manifest in manifests:
-            wanted |= dict.fromkeys(manifest.value_ids, self.referrer(manifest))
+            wanted |= dict.fromkeys(manifest.value_ids, manifest.referrer)
         missing = {each: wanted[each] for each in wanted if each not in chunks}
         loaded = store.load(missing, self._codec)
         more: dict[bytes, _Referrer] = {}
         found = pending()
         for manifest in manifests:
-            if not isinstance(found.by_key[manifest.key], _CheckpointError):
-                more |= self._wanted_by_writes(manifest.key, found)
+            writes = found[manifest.key]
+            if not isinstance(writes, _CheckpointError):
+                more |= _wanted_by(writes)
         for each in chunks.keys() - wanted.keys() - more.keys():
             del chunks[each]  # of checkpoints that were returned before
         chunks |= loaded
         some = islice(((each, more[each]) for each in more if each not in chunks), _MAX_LIST_CHUNKS)
         chunks |= store.load(dict(some), self._codec)
         for manifest in manifests:
-            parent = sends[manifest.key].result() if manifest.key in sends else None
-            yield self._tuple(manifest, found, parent, chunks)
+            parent = sends[manifest.key].result() if manifest.key in sends else {}
+            yield self._tuple(manifest, found | parent, chunks)
 
     def _tuple(
-        self,
-        manifest: _Manifest,
-        pending: _Pending,
-        parent_pending: _Pending | None,
-        chunks: Mapping[bytes, bytes],
+        self, manifest: _Manifest, pending: _Pending, chunks: Mapping[bytes, bytes]
     ) -> CheckpointTuple:
-        place = (manifest.key, self._store.checkpoints.name)
         values = {
-            name: self.value(recipe, chunks, place) for name, recipe in manifest.channels.items()
+            name: self.value(recipe, chunks, manifest.place)
+            for name, recipe in manifest.channels.items()
         }
         versions = dict(manifest.checkpoint["channel_versions"])
         parent_key = manifest.parent_key
-        if parent_pending and parent_key:
-            sends = self._loaded(parent_key, parent_pending, only={TASKS})
+        if parent_key and parent_key in pending and manifest.takes_sends:
+            sends = self._loaded(_intact(pending[parent_key]), only={TASKS})
             if sends:
                 values[TASKS] = [value for _, _, value in sends]
-                with _well_formed(place):
+                with _well_formed(manifest.place):
                     versions[TASKS] = max(versions.values(), default=1)
         checkpoint = {**manifest.checkpoint, "channel_values": values, "channel_versions": versions}
-        writes = self._loaded(manifest.key, pending, chunks)
+        writes = self._loaded(_intact(pending[manifest.key]), chunks)
         if manifest.is_layout_0:
-            _refuse_javascript(checkpoint, writes, place)
+            _refuse_javascript(checkpoint, writes, manifest.place)
         return CheckpointTuple(
             _config(manifest.key),
             cast("Checkpoint", checkpoint),
@@ -3322,45 +3246,37 @@ class _Reader:
             writes,
         )
 
-    def _wanted_by_writes(self, key: _CheckpointKey, pending: _Pending) -> dict[bytes, _Referrer]:
-        table_name, wanted = self._store.writes.name, {}
-        for each in pending.of(key):
-            wanted.update(dict.fromkeys(each.value_ids, each.referrer(key, table_name)))
-        return wanted
-
     def _loaded(
         self,
-        key: _CheckpointKey,
-        pending: _Pending,
+        items: Sequence[_Writes],
         chunks: Mapping[bytes, bytes] = MappingProxyType({}),
         *,
         only: Collection[str] | None = None,
     ) -> list[PendingWrite]:
-        """Return a checkpoint's writes, to all channels or some, as LangGraph applies them."""
+        """Return a checkpoint's writes, to all channels or *only* some, in LangGraph's order."""
         writes: dict[tuple[str, int], _Write] = {}
-        for each in pending.of(key):
-            for write in each.writes:
-                # An ordinary write's first stays, a special one's last (rule 5). Those of layout 0
-                # come last, and were there before the others.
+        for item in items:
+            for write in item.writes:
+                # The first value of an ordinary write stays, the last of a special one (rule 5).
+                # Items of layout 0 come last here, but were stored first.
                 if write.idx >= 0 or (write.task_id, write.idx) not in writes:
                     writes[write.task_id, write.idx] = write
         chosen = [each for each in sorted(writes.values()) if only is None or each.channel in only]
         needed = {chunk_id for write in chosen for chunk_id in write.value.ids}
         if missing := needed.difference(chunks):
-            wanted = self._wanted_by_writes(key, pending)
+            wanted = _wanted_by(items)
             found = self._store.load({each: wanted[each] for each in missing}, self._codec)
             chunks = {**chunks, **found}
-        place = (key, self._store.writes.name)
         return [
-            (write.task_id, write.channel, self.value(write.value, chunks, place))
+            (write.task_id, write.channel, self.value(write.value, chunks, items[0].place))
             for write in chosen
         ]
 
     def list(self, selection: _Selection) -> Iterator[CheckpointTuple]:
-        """Read some checkpoints at a time with their writes and chunks, then more.
+        """Read a few checkpoints at a time, with their writes and chunks, and more each time.
 
-        One query has the writes of all that are neighbours in a namespace. What is between those
-        that a filter takes may be much: their writes are asked for apart.
+        One query reads the writes of all checkpoints that are neighbours in a namespace. With a
+        filter, many writes may lie between matching checkpoints: each then has its own query.
         """
         damaged: list[_CheckpointError] = []
         manifests = islice(_until_damaged(self._selected(selection), damaged), selection.limit)
@@ -3381,7 +3297,7 @@ class _Reader:
     def _group_pending(
         self, manifests: Sequence[_Manifest], selection: _Selection
     ) -> Callable[[], _Pending]:
-        """Start reading the writes of checkpoints: of those in a namespace at once, or apart."""
+        """Start reading the writes of checkpoints: one query a namespace, or one a checkpoint."""
         groups: dict[tuple[str, ...], list[_Manifest]] = {}
         for manifest in manifests:
             part = 3 if selection.filter or manifest.is_layout_0 else 2
@@ -3390,15 +3306,14 @@ class _Reader:
         futures = [workers.start(self._pending_of, group) for group in groups.values()]
 
         def pending() -> _Pending:
-            found = (future.result().by_key.items() for future in futures)
-            return _Pending(dict(chain.from_iterable(found)))
+            return dict(chain.from_iterable(future.result().items() for future in futures))
 
         return pending
 
     def _selected(self, selection: _Selection) -> Iterator[_Manifest]:
         address, filter_, before_id, limit = selection
         _, checkpoint_ns, only_id = address or (None, None, None)
-        # One page holds what is asked for, and the checkpoint that *before* names, which is not.
+        # One page holds the wanted checkpoints, and the one that *before* names, which is skipped.
         page_limit = limit + bool(before_id) if limit and not filter_ else _FIRST_PAGE_ITEMS
         for thread_id in [address.thread_id] if address else self._store.thread_ids():
             if checkpoint_ns is None:
@@ -3407,7 +3322,7 @@ class _Reader:
                 items = self.namespace(thread_id, checkpoint_ns, page_limit, before_id, only_id)
             for item in items:
                 if _item_key(item).checkpoint_id < (before_id or _MARKER):
-                    manifest = self._decoder.manifest(item)
+                    manifest = self.decoder.manifest(item)
                     metadata = manifest.metadata
                     if all(metadata.get(name) == value for name, value in filter_.items()):
                         yield manifest
@@ -3420,18 +3335,24 @@ class _Reader:
         before_id: str | None = None,
         only_id: str | None = None,
     ) -> Iterator[_Item]:
-        """Read the checkpoints that one of a thread's namespaces shows, newest first."""
+        """Read the checkpoints of a namespace that are shown, newest first."""
+        store, consistent = self._store, self._consistent
         if only_id:
             key = _CheckpointKey(thread_id, checkpoint_ns, only_id)
-            item = self._store.checkpoint(key, consistent=self._consistent)
-            return filter(self._store.is_shown, [item] if item else [])
-        return self._store.newest_first(
-            thread_id,
-            checkpoint_ns,
-            consistent=self._consistent,
-            limit=limit,
-            before_id=before_id,
+            item = store.checkpoint(key, consistent=consistent)
+            yield from filter(store.is_shown, [item] if item else [])
+            return
+        range_ = _namespace_range(checkpoint_ns, before_id)
+        items = store.checkpoints.items(
+            thread_id, *range_, newest_first=True, limit=limit, consistent=consistent
         )
+        if before_id:
+            items = (item for item in items if _item_key(item).checkpoint_id < before_id)
+            if not checkpoint_ns:  # then the marker is not in the range
+                key_of_marker = _checkpoints_key(thread_id, _MARKER)
+                marker = store.checkpoints.get(key_of_marker, consistent=consistent)
+                items = chain([marker] if marker else [], items)
+        yield from store.shown(items, checkpoint_ns)
 
     def all_namespaces(
         self,
@@ -3440,7 +3361,7 @@ class _Reader:
         before_id: str | None = None,
         only_id: str | None = None,
     ) -> Iterator[_Item]:
-        """Read the checkpoints that all of a thread's namespaces show, newest first."""
+        """Read the checkpoints of all namespaces of a thread that are shown, newest first."""
 
         def read_ahead(checkpoint_ns: str) -> Iterator[_Item]:
             items = self.namespace(thread_id, checkpoint_ns, limit, before_id, only_id)
@@ -3466,7 +3387,7 @@ class _Reader:
                 if only_id in (None, _item_key(item).checkpoint_id)
             ]
             held += len(shown)
-            # A list, not a map, which would hold the items.
+            # A map would keep the items in memory.
             keys = list(map(_item_key, shown))
             sources.append(iter(shown if held <= _MAX_LIST_HELD else keys))
 
@@ -3476,7 +3397,7 @@ class _Reader:
         return self._read_again(heapq.merge(*sources, key=id_of, reverse=True))
 
     def _read_again(self, found: Iterator[_Item | _CheckpointKey]) -> Iterator[_Item]:
-        """Read what is there as a key alone, with those that follow it."""
+        """Return items; read those of which there is only a key, in batches."""
         for each in found:
             batch = [each]
             if isinstance(each, _CheckpointKey):
@@ -3490,7 +3411,7 @@ class _Reader:
                     yield read[one]
 
     def lineage(self, key: _CheckpointKey) -> Iterator[_Manifest]:
-        """Read a checkpoint and then its ancestors, shown or kept for a DeltaChannel's sake.
+        """Read a checkpoint, then its ancestors, shown or kept for a DeltaChannel.
 
         Raises: DamagedCheckpointError: an ancestor is missing.
         """
@@ -3514,9 +3435,9 @@ class _Reader:
             if each in seen:
                 pass  # forged items may name each other as parents
             elif item and _item_key(item) == each:
-                manifest = self._decoder.manifest(item)
+                manifest = self.decoder.manifest(item)
             elif child:
-                # A machine with a clock behind the other's has given the child a smaller id.
+                # The child has a smaller id: its machine's clock was behind the parent's.
                 manifest = self.manifest(each, is_shown=False)
             if manifest is None:
                 if child is None:
@@ -3543,9 +3464,9 @@ class _Reader:
         steps = list(self._delta_steps(key, histories)) if key and channels else []
         batches = _batches([manifest for manifest, _ in steps], _MAX_LIST_AHEAD)
         found = self._store.workers.side_by_side(self._pending_of, batches)
-        by_key = {key: pending for pending in found for key in pending.by_key}
+        pending: _Pending = dict(chain.from_iterable(each.items() for each in found))
         for manifest, written in reversed(steps):
-            for write in self._loaded(manifest.key, by_key[manifest.key], only=written):
+            for write in self._loaded(_intact(pending[manifest.key]), only=written):
                 histories[write[1]]["writes"].append(write)
         return histories
 
@@ -3554,8 +3475,8 @@ class _Reader:
     ) -> Iterator[tuple[_Manifest, set[str]]]:
         """Read ancestors, newest first, each with the channels that its writes may hold.
 
-        The first with a channel's value is the last for that channel: the value is its seed. So is
-        the first that has no version of it: nothing was written before.
+        The walk for a channel ends at the first ancestor that has its value, the seed, or that has
+        no version of the channel: nothing was written before.
         """
         wanted = set(histories)
         for child, manifest in pairwise(self.lineage(key)):
@@ -3569,10 +3490,18 @@ class _Reader:
                 return
 
 
+def _wanted_by(items: Iterable[_Writes]) -> dict[bytes, _Referrer]:
+    """Return the chunks that the values of writes are made of."""
+    wanted: dict[bytes, _Referrer] = {}
+    for item in items:
+        wanted |= dict.fromkeys(item.value_ids, item.referrer)
+    return wanted
+
+
 def _refuse_javascript(
     checkpoint: Mapping[str, Any], writes: Iterable[PendingWrite], place: _Place
 ) -> None:
-    """Refuse Sends and interrupts that are plain dicts: LangGraph drops those without a word.
+    """Refuse Sends and interrupts that are plain dicts: LangGraph drops these silently.
 
     The JavaScript saver writes the tables of layout 0; its Send is ``{"node": "n", "args": {}}``.
     """
@@ -3582,7 +3511,7 @@ def _refuse_javascript(
         checkpoint["channel_values"].get(TASKS),
     ]
     lists = (value if isinstance(value, (list, tuple)) else [value] for value in told)
-    # One of Python's own that its serializer did not build again has "lc".
+    # A Python object that the serializer did not build again is a dict with "lc".
     if any(isinstance(each, dict) and "lc" not in each for each in chain.from_iterable(lists)):
         raise UndecodableCheckpointError(
             "The JavaScript saver (@rwai/langgraphjs-checkpoint-dynamodb) stored Sends or "
@@ -3606,9 +3535,9 @@ def _until_damaged(
 def _may_have_written(channel: str, manifest: _Manifest, child: _Manifest) -> bool:
     """Say whether a DeltaChannel may have been written between a checkpoint and its child.
 
-    The child's ``updated_channels`` alone does not tell: with durability "exit" it names what the
-    last superstep of many wrote, and the writes of all of them stand on the one parent. So the
-    channel's count of updates must stand still too.
+    The child's ``updated_channels`` alone does not tell: with durability "exit" it names only the
+    channels of the last superstep, while the writes of all supersteps stand on the one parent. A
+    channel is unwritten only if its count of updates is unchanged too.
     """
     updated = child.checkpoint.get("updated_channels")
     before, after = manifest.counters.get(channel, (0, 0)), child.counters.get(channel)
@@ -3616,7 +3545,7 @@ def _may_have_written(channel: str, manifest: _Manifest, child: _Manifest) -> bo
 
 
 # -- Move -----------------------------------------------------------------------------------------
-# Stores items again: with other times, or as another thread's.
+# Stores items again: with different times, or in a different thread.
 
 
 class _Mover:
@@ -3635,40 +3564,36 @@ class _Mover:
     def store_again(
         self,
         index: _ChunkIndex,
-        manifests: Sequence[_Manifest],
+        manifests: Iterable[_Manifest],
+        writes: Iterable[_Writes],
         is_due: Callable[[float], bool],
     ) -> None:
-        """Give the checkpoints of a thread and their writes another ttl, if theirs *is_due*.
+        """Give a thread's checkpoints and write items the new ttl, if theirs *is_due*.
 
-        What was deleted or changed in between stays so.
+        Items that were deleted or changed in between stay so.
         """
         store = self._store
         draft = _Draft(self._target, self._codec, _Times(0, self._ttl), self._token, b"")
-        checkpoints, writes = [], []
-        layout_0 = [each.key for each in manifests if each.is_layout_0]
-        found = store.writes_of([each.key for each in manifests], layout_0)
-        for manifest in manifests:
-            key = manifest.key
-            if manifest.item and is_due(manifest.times.ttl):
-                draft.keep(manifest.ids, manifest.referrer(store.checkpoints.name))
-                times = manifest.times._replace(ttl=self._ttl)
-                checkpoints.append(self._again(manifest.item, manifest.blob, times))
-            for each in map(partial(self._decoder.writes, key=key), found[key]):
-                if is_due(each.ttl):
-                    draft.keep(each.ids, each.referrer(key, store.writes.name))
-                    # Writes have no time of their own to be shown.
-                    times = _Times(_FOREVER, self._ttl)
-                    writes.append(self._again(each.item, each.blob, times))
+        due = [each for each in manifests if each.item and is_due(each.times.ttl)]
+        due_writes = [each for each in writes if is_due(each.ttl)]
+        for manifest in due:
+            draft.kept |= dict.fromkeys(manifest.ids, manifest.referrer)
+        for each in due_writes:
+            draft.kept |= dict.fromkeys(each.ids, each.referrer)
         store.put_tombstones(self._target, draft.kept)
 
         def put(_: float) -> None:
-            store.writes.put_all(writes)
-            store.checkpoints.put_all(checkpoints)
+            times = _Times(_FOREVER, self._ttl)
+            store.writes.put_all(self._again(each.item, each.blob, times) for each in due_writes)
+            store.checkpoints.put_all(
+                self._again(each.item or {}, each.blob, each.times._replace(ttl=self._ttl))
+                for each in due
+            )
 
         store.store_item(index, draft, put)
 
     def show(self, manifests: Iterable[_Manifest], shown_until: float) -> None:
-        """Have checkpoints shown until another time, one after the other."""
+        """Have checkpoints shown until a different time, one after the other."""
         for manifest in manifests:
             if manifest.item:
                 times = manifest.times._replace(shown_until=shown_until)
@@ -3677,7 +3602,7 @@ class _Mover:
     def _again(
         self, item: _Item, blob: _Blob | None, times: _Times
     ) -> tuple[_Item, str, _Item | None, Mapping[str, str]]:
-        """Return an item with other times, and the condition that nobody has changed it."""
+        """Return put()'s arguments: the item with other times, if nobody has changed it."""
         again = _with_times(item, times)
         if blob and self._token:
             again = _encode_blob(again, blob._replace(token=self._token), self._codec)
@@ -3701,18 +3626,18 @@ class _Mover:
         whole: Mapping[_CheckpointKey, tuple[_Manifest, Sequence[_Item]]],
         shown_until: float,
     ) -> None:
-        """Store checkpoints with their writes as another thread's."""
+        """Store checkpoints with their writes in the target thread."""
         store = self._store
         draft = _Draft(self._target, self._codec, _Times(0, self._ttl), self._token, b"")
         checkpoints, writes = [], []
         for key, (manifest, items) in whole.items():
-            draft.keep(manifest.ids, manifest.referrer(store.checkpoints.name))
+            draft.kept |= dict.fromkeys(manifest.ids, manifest.referrer)
             is_shown = manifest.item is not None and store.is_shown(manifest.item)
             times = _Times(shown_until if is_shown else manifest.times.shown_until, self._ttl)
             moved = _with_times(manifest.item or {}, times) | {"thread_id": {"S": self._target}}
             checkpoints.append(self._copied(moved, manifest.blob))
             for each in map(partial(self._decoder.writes, key=key), items):
-                draft.keep(each.ids, each.referrer(key, store.writes.name))
+                draft.kept |= dict.fromkeys(each.ids, each.referrer)
                 hash_key = _writes_hash_key(self._target)
                 if each.blob is None:
                     hash_key = key._replace(thread_id=self._target).layout_0_writes
@@ -3723,7 +3648,7 @@ class _Mover:
                 writes.append(self._copied(moved, each.blob))
 
         def put(stored_at: float) -> None:
-            # An item of layout 0 has no such attribute.
+            # Items of layout 0 have no such attribute.
             stamp = _encode_stored_at(stored_at)
             store.writes.batch_put(each | stamp if "blob" in each else each for each in writes)
             store.checkpoints.batch_put(checkpoints)
@@ -3742,11 +3667,12 @@ class _Mover:
 
 
 def _lifetime(ttl_seconds: int, thread_id: str, now: float) -> _Times:
-    """Return the times of what is stored now.
+    """Return the times of an item that is stored now.
 
-    It is shown for a time to live, and stored to the end of a period of that length, at another
-    second for each thread: what belongs together goes together, a write put a little before its
-    checkpoint outlives it, and a thread in use stores its chunks once a period.
+    It is shown for a time to live, and stored to the end of a period of that length. Each thread's
+    periods end at a second of their own. This has three effects: a thread's items expire together;
+    a write that is put shortly before its checkpoint stays stored while the checkpoint is shown; a
+    thread in use stores its chunks once a period.
     """
     offset = zlib.crc32(thread_id.encode()) % ttl_seconds
     periods = (int(now) + ttl_seconds + ttl_seconds // 4 + offset) // ttl_seconds + 1
@@ -3754,25 +3680,17 @@ def _lifetime(ttl_seconds: int, thread_id: str, now: float) -> _Times:
 
 
 def _check_channel(name: str, value: Any) -> None:
-    if not isinstance(value, str):  # which may be a secret
+    if not isinstance(value, str):  # the value may be a secret
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
 
 
-def _channel_of(name: str, key: _CheckpointKey) -> str:
-    return f"channel {name!r} of thread {key.thread_id!r}"
-
-
-def _check_form(checkpoint: Checkpoint) -> None:
-    """Check what a reader will rely on."""
+def _check_checkpoint(checkpoint: Checkpoint, metadata: Mapping[str, Any], thread_id: str) -> None:
+    """Check what readers rely on, and what may be a key of the index of runs (rule 10)."""
     if not isinstance(checkpoint.get("v"), int):
         kind = type(checkpoint.get("v")).__name__
         raise TypeError(f"checkpoint['v'] must be an integer, not {kind}")
     for name in chain(checkpoint["channel_versions"], checkpoint["channel_values"]):
         _check_channel("a channel of checkpoint", name)
-
-
-def _check_run(metadata: Mapping[str, Any], thread_id: str) -> None:
-    """Check what would be the keys of the index of runs (rule 10)."""
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
         _text("metadata['run_id']", run_id, max_bytes=_MAX_HASH_KEY_BYTES)
         _text("thread_id of a run", thread_id, max_bytes=_MAX_RANGE_KEY_BYTES)
@@ -3784,28 +3702,28 @@ class _Writer:
     def __init__(self, store: _Store, codec: _Codec, ttl_seconds: int | None) -> None:
         self._store = store
         self._codec = codec
-        self._decoder = store.decoder(codec)
-        # A parent that was put just now must not be missed: values may be taken from it.
+        # A parent that was just put must be found: values may be taken from it.
         self.reader = _Reader(store, codec, consistent=True)
         self._ttl_seconds = ttl_seconds
 
     def put(
         self,
         key: _CheckpointKey,
-        parent_id: str | None,
+        parent_key: _CheckpointKey | None,
         checkpoint: Checkpoint,
         metadata: dict[str, Any],
         new_versions: ChannelVersions,
         *,
         is_copied: bool = False,
     ) -> None:
-        _check_form(checkpoint)
-        _check_run(metadata, key.thread_id)
-        rest = {name: value for name, value in checkpoint.items() if name != "channel_values"}
-        manifest = _Manifest(key, parent_id, rest, metadata, {}, _GOOD, is_copied=is_copied)
         store, thread_id = self._store, key.thread_id
+        _check_checkpoint(checkpoint, metadata, thread_id)
+        rest = {name: value for name, value in checkpoint.items() if name != "channel_values"}
+        manifest = _Manifest(
+            key, store.checkpoints.name, parent_key, rest, metadata, {}, _GOOD, is_copied=is_copied
+        )
         with ExitStack() as stack:
-            stack.enter_context(store.indexes.using(thread_id))  # it stays, whatever its size
+            stack.enter_context(store.indexes.using(thread_id))  # no trim drops it meanwhile
             parent = self._parent(manifest)
             index = stack.enter_context(store.indexes.using(thread_id))
             draft = index.draft(key, self._codec, self._ttl_seconds, store.clock())
@@ -3814,19 +3732,19 @@ class _Writer:
             manifest = manifest._replace(
                 channels=self._channels(key, draft, checkpoint, new_versions, parent),
                 times=draft.times,
+                blob=_Blob(draft.token, draft.secret, 0, b""),
             )
-            self._extend_ancestors(index, manifest, parent)
+            if parent_key and (deltas := manifest.pending_deltas):
+                self._extend_ancestors(index, parent_key, parent, deltas, draft.times.ttl)
             item = _encode_manifest(manifest, draft)
             _, stored_at = store.store_item(index, draft, lambda _: store.checkpoints.put(item))
-            blob = _Blob(draft.token, draft.secret, 0, b"")
-            stored = manifest._replace(blob=blob, content_ids=tuple(draft.ids))
-            index.learn(stored, stored_at, is_own=True)
+            index.learn(manifest, draft.ids, stored_at, is_own=True)
 
     def _parent(self, manifest: _Manifest) -> _Known | None:
-        """Return the parent; if this process knows none, it is read.
+        """Return the parent; read it if this process does not know it.
 
-        Who puts a first checkpoint where this process knows one, or a child of a checkpoint that is
-        not there, knows more than it: another process has deleted the thread.
+        Another process has deleted the thread if a first checkpoint comes although this process
+        knows one, or a child although its parent is not stored: the thread is then forgotten.
         """
         store, key, now = self._store, manifest.parent_key, self._store.clock()
         with store.indexes.using(manifest.key.thread_id) as index:
@@ -3836,8 +3754,8 @@ class _Writer:
             elif known := index.known(key, now):
                 return known
             elif found := self.reader.manifest(key, is_shown=False):
-                index.learn(found, now)
-                # Its writes have not been seen: in a thread that expires, they may at any time.
+                index.learn(found, found.ids, now)
+                # Its writes have not been seen: in a thread with a ttl they may expire at any time.
                 return _Known(found, now, 0 if found.times.ttl < _FOREVER else _FOREVER)
             else:
                 is_told = False
@@ -3853,12 +3771,12 @@ class _Writer:
         new_versions: ChannelVersions,
         parent: _Known | None,
     ) -> dict[str, _Recipe]:
-        """Cut a checkpoint's values; those that the parent stores are not serialized again."""
+        """Cut a checkpoint's values; values that the parent has stored are not serialized again."""
         values, channels = checkpoint["channel_values"], {}
         if parent:
-            known, referrer = parent.manifest, self.reader.referrer(parent.manifest)
+            known, referrer = parent.manifest, parent.manifest.referrer
             known_versions = known.checkpoint["channel_versions"]
-            # In a new period the bytes are needed, too.
+            # A new period needs the values' bytes, too.
             lasts = not known.is_layout_0 and known.times.ttl == draft.times.ttl
             for name, version in checkpoint["channel_versions"].items():
                 is_same = name not in new_versions and version == known_versions.get(name)
@@ -3868,34 +3786,41 @@ class _Writer:
                         data = recipe.join({}, _MAX_VALUE_BYTES, referrer.place)
                         recipe = draft.recipe(recipe.type, data)
                     else:
-                        draft.keep(recipe.ids, referrer)
+                        draft.kept |= dict.fromkeys(recipe.ids, referrer)
                     channels[name] = recipe
         for name, value in values.items():
             if name not in channels:
-                channels[name] = draft.recipe(*self._codec.dumps(value, _channel_of(name, key)))
+                what = f"channel {name!r} of thread {key.thread_id!r}"
+                channels[name] = draft.recipe(*self._codec.dumps(value, what))
         return channels
 
     def _extend_ancestors(
-        self, index: _ChunkIndex, manifest: _Manifest, parent: _Known | None
+        self,
+        index: _ChunkIndex,
+        parent_key: _CheckpointKey,
+        parent: _Known | None,
+        deltas: Collection[str],
+        ttl: float,
     ) -> None:
-        """Have what a checkpoint's DeltaChannels are rebuilt from live as long as it (rule 7).
+        """Extend all that a checkpoint's DeltaChannels are rebuilt from to its ttl (rule 7).
 
-        If the parent and its writes do, what the parent needs does too.
+        Stop if the parent and its writes already live long enough: its ancestors then do too.
         """
-        missing, ttl, key = set(manifest.pending_deltas), manifest.times.ttl, manifest.parent_key
-        if not missing or key is None:
-            return
         if parent and min(parent.manifest.times.ttl, parent.writes_ttl) >= ttl:
             return
         due: list[_Manifest] = []
-        for each in self.reader.lineage(key):
+        for each in self.reader.lineage(parent_key):
             due.append(each)
-            missing = {name for name in missing if not each.ends_chain(name)}
-            if not missing:
+            deltas = [name for name in deltas if not each.ends_chain(name)]
+            if not deltas:
                 break
-        mover = _Mover(self._store, self._codec, key.thread_id, ttl)
+        store, decoder = self._store, self.reader.decoder
+        mover = _Mover(store, self._codec, parent_key.thread_id, ttl)
         for batch in _batches(due, _MAX_MOVED):
-            mover.store_again(index, batch, lambda old: old < ttl)
+            layout_0 = [each.key for each in batch if each.is_layout_0]
+            found = store.writes_of([each.key for each in batch], layout_0)
+            writes = [decoder.writes(item, key) for key, items in found.items() for item in items]
+            mover.store_again(index, batch, writes, lambda old: old < ttl)
 
     def put_writes(
         self, key: _CheckpointKey, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -3905,17 +3830,21 @@ class _Writer:
         for position, (channel, value) in enumerate(writes):
             _check_channel("a channel of writes", channel)
             idx = WRITES_IDX_MAP.get(channel, position)
-            data = self._codec.dumps(value, _channel_of(channel, key))
+            what = f"channel {channel!r} of thread {key.thread_id!r}"
+            data = self._codec.dumps(value, what)
             (ordinary if idx >= 0 else special)[idx] = (channel, *data)
         with self._store.indexes.using(key.thread_id) as index:
+            # No read if the index knows the thread: a fast node's writes come before a checkpoint.
+            if not index.is_known and (found := self.reader.manifest(key, is_shown=False)):
+                index.learn(found, found.ids, self._store.clock())
             slot = 0
             while ordinary:
-                standing = self._put_at(index, slot, ordinary, key, task_id, task_path)
+                standing = self.put_at(index, key, task_id, task_path, slot, ordinary)
                 if standing is None:
                     break
-                # Rule 5: whoever comes to this slot sees the same indices in it and in all below,
-                # and goes on to the same next one, so that an index has one first value.
-                written = self._decoder.indices(standing, key)
+                # Rule 5: every call that comes to this slot sees the same indices in it and in all
+                # below, and goes on to the same next slot. An index thus has one first value.
+                written = self.reader.decoder.indices(standing, key)
                 ordinary = {
                     idx: write
                     for idx, write in ordinary.items()
@@ -3923,22 +3852,21 @@ class _Writer:
                 }
                 slot = max(slot, *(range_[-1] for range_ in written)) + 1
             for idx, write in special.items():
-                self._put_at(index, idx, {idx: write}, key, task_id, task_path)
+                self.put_at(index, key, task_id, task_path, idx, {idx: write})
 
-    def _put_at(
+    def put_at(
         self,
         index: _ChunkIndex,
-        slot: int,
-        writes: Mapping[int, tuple[str, str, bytes]],
         key: _CheckpointKey,
         task_id: str,
         task_path: str,
+        slot: int,
+        writes: Mapping[int, tuple[str, str, bytes]],
+        *,
+        replaces: bool = False,
     ) -> _Item | None:
-        """Put writes under *slot*; if others stand there that are to stay, return their item."""
+        """Put writes under *slot*; if an item is there that has to stay, return it."""
         store = self._store
-        # Not if it knows the thread: a fast node's writes come before their checkpoint.
-        if not index.is_known and (found := self.reader.manifest(key, is_shown=False)):
-            index.learn(found, store.clock())
         now = store.clock()
         draft = index.draft(key, self._codec, self._ttl_seconds, now)
         values = {
@@ -3947,7 +3875,8 @@ class _Writer:
         }
         item = _encode_writes(key, task_id, task_path, slot, values, draft)
         condition: tuple[Any, ...] = ()
-        if slot >= 0:  # what is expired does not stand, though DynamoDB has yet to delete it
+        # An expired item may be replaced, though DynamoDB has yet to delete it.
+        if slot >= 0 and not replaces:
             condition = (
                 "attribute_not_exists(task_id_idx) OR #ttl <= :now",
                 {":now": {"N": f"{int(now)}"}},
@@ -3963,7 +3892,7 @@ class _Writer:
 
 
 def _write_recipe(type_: str, data: bytes, draft: _Draft) -> _Recipe:
-    """Cut the value of a write, if it is large."""
+    """Return the recipe of a write's value; a large value is cut."""
     if len(data) <= _INLINE_WRITE_BYTES:
         return _Recipe(type_, (data,))
     return draft.recipe(type_, data)
@@ -3974,7 +3903,7 @@ def _write_recipe(type_: str, data: bytes, draft: _Draft) -> _Recipe:
 
 
 class _Summary(NamedTuple):
-    """The facts of a checkpoint that decide whether it goes, and whether it can be rebuilt."""
+    """The facts that decide whether a checkpoint is removed, and whether it can be rebuilt."""
 
     range_key: str
     times: _Times
@@ -3990,7 +3919,7 @@ class _Summary(NamedTuple):
     takes_sends: bool = False
 
     def still_missing(self, channels: frozenset[str]) -> frozenset[str]:
-        """Return which of a descendant's DeltaChannels are rebuilt from ancestors of this too."""
+        """Return which of a descendant's DeltaChannels need ancestors of this checkpoint too."""
         return (channels - self.channels) & self.versions
 
 
@@ -4014,9 +3943,9 @@ def _summary(manifest: _Manifest, range_key: str, *, is_shown: bool) -> _Summary
 
 
 def _needed(summaries: _Summaries, key: _CheckpointKey) -> tuple[set[_CheckpointKey], bool]:
-    """Return the ancestors that a checkpoint's DeltaChannels need, and whether all are there.
+    """Return the ancestors that a checkpoint's DeltaChannels need, and whether all of them exist.
 
-    They go back to the first that has, for each of them, its value or no version of it.
+    For each channel, they go back to the first ancestor with its value or without a version of it.
     """
     summary, seen = summaries[key], {key}
     missing = summary.pending_deltas
@@ -4029,28 +3958,30 @@ def _needed(summaries: _Summaries, key: _CheckpointKey) -> tuple[set[_Checkpoint
 
 
 class _Choice(NamedTuple):
-    """Which checkpoints of a thread stay, and which of them with another time to be shown."""
+    """The checkpoints of a thread that stay, and those of them with a new ``shown_until``."""
 
     kept: set[_CheckpointKey]
     shown_until: dict[_CheckpointKey, float]
 
 
 class _Plan(NamedTuple):
-    """What of a thread goes, and what stays."""
+    """What to delete from a thread, and what to keep."""
 
     summaries: _Summaries
     choice: _Choice
     checkpoints: list[_CheckpointKey]
-    #: Range keys of writes and of chunks that go, and of tombstones that are done with.
+    #: Range keys of writes and chunks to delete, and of tombstones that are no longer needed.
     writes: list[str]
     chunks: list[str]
     tombstones: list[str]
-    #: Chunks that lose a reference.
+    #: Range keys of chunks that lose a reference.
     lost: set[str]
+    #: The start of the grace period: a chunk that was stored after it stays.
+    then: float
 
 
 class Removal(NamedTuple):
-    """How many checkpoints, items of writes and chunks a call would delete."""
+    """The numbers of checkpoints, write items and chunks that a call would delete."""
 
     checkpoints: int
     writes: int
@@ -4058,7 +3989,7 @@ class Removal(NamedTuple):
 
 
 class _Remover:
-    """Deletes threads, and checkpoints of threads; it needs no values."""
+    """Deletes threads, and checkpoints of threads, without decoding values."""
 
     def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
@@ -4084,7 +4015,7 @@ class _Remover:
     def empty(self, thread_id: str, writes: Iterable[_Page]) -> None:
         """Delete all of a thread but its marker: subgraphs first, and each item before its chunks.
 
-        A root that is hidden shows nobody a subgraph's state, unless one begins anew.
+        A hidden root leads no caller to a subgraph's state, but a new root could.
         """
         store = self._store
         attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "type", "metadata")
@@ -4099,7 +4030,7 @@ class _Remover:
             store.checkpoints.batch_delete(page.items)
 
     def _delete_checkpoints(self, thread_id: str, items: Sequence[_Item]) -> None:
-        # Writes of layout 0 are found only through their checkpoint: they go first.
+        # Writes of layout 0 are found only through their checkpoint, so they go first.
         self._store.delete_layout_0_writes(map(_item_key, filter(_is_layout_0, items)))
         range_keys = (item["checkpoint_id"]["S"] for item in items)
         self._store.delete(thread_id, (each for each in range_keys if each != _MARKER))
@@ -4131,7 +4062,7 @@ class _Remover:
             newest = {key for keys in by_namespace.values() for key in keys[-keep_last:]}
             kept = newest | self._ancestors(summaries, newest)
             for key in newest:
-                # What a rollback of its run would return to has to be whole, too.
+                # The checkpoint that a rollback of its run would return to has to be whole, too.
                 if target := self._before_run(summaries, key):
                     kept |= {target, *_needed(summaries, target)[0]}
             hidden = {key for key in kept - newest if summaries[key].is_shown}
@@ -4140,7 +4071,7 @@ class _Remover:
         return self._plan(thread_id, choose, grace_seconds)
 
     def _ancestors(self, summaries: _Summaries, keys: set[_CheckpointKey]) -> set[_CheckpointKey]:
-        """Return what checkpoints are shown with: DeltaChannels, or a parent's pending sends."""
+        """Return the ancestors that checkpoints need, for DeltaChannels or for pending sends."""
         ancestors: set[_CheckpointKey] = set()
         for key in keys:
             ancestors |= _needed(summaries, key)[0]
@@ -4156,7 +4087,7 @@ class _Remover:
         return {key} if any(each.channel == TASKS for each in writes) else set()
 
     def _before_run(self, summaries: _Summaries, key: _CheckpointKey) -> _CheckpointKey | None:
-        """Return the last ancestor before a checkpoint's run, if DeltaChannels keep ancestors."""
+        """Return the last ancestor before a checkpoint's run, if its DeltaChannels need any."""
         summary, seen = summaries[key], {key}
         run_id = summary.run_id
         if not (run_id and summary.pending_deltas):
@@ -4183,7 +4114,7 @@ class _Remover:
 
         thread_ids, damaged = self._threads_of_runs(run_ids, use_index=use_index)
         for thread_id in sorted(thread_ids):
-            # The other threads are not to wait until a damaged one is mended.
+            # A damaged thread must not keep the other threads from being cleaned up.
             try:
                 plan = self._plan(thread_id, choose, _GRACE_SECONDS)
                 self._sweep(thread_id, plan, _GRACE_SECONDS)
@@ -4198,9 +4129,9 @@ class _Remover:
         kept: Collection[_CheckpointKey],
         shown: Collection[_CheckpointKey],
     ) -> dict[_CheckpointKey, float]:
-        """If nothing of a namespace is left to be shown, choose the newest that a prune hid.
+        """Choose the newest checkpoint that a prune hid, for each namespace with none left to show.
 
-        Until when, those that go were shown.
+        That checkpoint is shown for as long as the deleted ones were, or until its own ttl.
         """
         again: dict[_CheckpointKey, float] = {}
         there = {key: summaries[key] for key in kept}
@@ -4221,22 +4152,23 @@ class _Remover:
             again |= {key: min(until, there[key].times.ttl) for key in islice(whole, 1)}
         return again
 
-    # Prune and deletion for runs take three steps: index what is reachable, find what is not,
-    # delete. A put that is under way may rely on an item that this deletes, and refer to its
-    # chunks: it saw that item within two thirds of a grace period before it is stored. So a chunk
-    # goes only if nothing referred to it when this started, nor an item that was deleted in the
-    # grace period before, and if it was not stored since. Checkpoints are read first, then writes,
-    # then tombstones: an item that another call deletes before that is told of by a tombstone, and
-    # a checkpoint that is put after that refers to what its parent or the parent's writes did. A
-    # tombstone also tells of what still has a reference: another call may just delete that.
+    # Prune and deletion for runs take three steps: find what is reachable, find the rest, delete.
+    # A put under way may rely on an item that this call deletes, and refer to its chunks: the put
+    # saw that item within two thirds of a grace period before its own item is stored. A chunk is
+    # deleted only if nothing referred to it when this call started, if no item that was deleted in
+    # the grace period before did, and if it was not stored since. Checkpoints are read first, then
+    # writes, then tombstones. If another call deletes an item before it is read here, a tombstone
+    # lists its chunks. A checkpoint that is put later refers to new chunks, and to chunks that its
+    # parent or the parent's writes referred to. A tombstone also lists chunks that have references
+    # left, as another call may be deleting these references.
 
     def _reachable(self, thread_id: str) -> dict[_CheckpointKey, _Summary]:
-        """Read all of a thread's checkpoints."""
+        """Read and summarize all of a thread's checkpoints."""
         summaries: dict[_CheckpointKey, _Summary] = {}
-        same: dict[Any, Any] = {}  # most checkpoints refer to chunks that their neighbours refer to
+        same: dict[Any, Any] = {}  # neighbours refer to mostly the same chunks
         for item in self._store.checkpoints.items(thread_id, *_ALL_CHECKPOINTS):
             if _kind(item) == "checkpoint":
-                # A subgraph's checkpoint of layout 0 has another range key.
+                # In layout 0, a subgraph's checkpoint has a different range key.
                 key, range_key = _item_key(item), item["checkpoint_id"]["S"]
                 if self._store.is_stored(item):
                     manifest = self._decoder.manifest(item)
@@ -4254,14 +4186,14 @@ class _Remover:
     def _plan(
         self, thread_id: str, choose: Callable[[_Summaries], _Choice], grace_seconds: float
     ) -> _Plan:
-        """Find what goes beside the checkpoints that *choose* does not keep."""
+        """Find what to delete beside the checkpoints that *choose* does not keep."""
         store = self._store
         then = store.clock() - grace_seconds
         summaries = self._reachable(thread_id)
         stored = {key: each for key, each in summaries.items() if store.clock() < each.times.ttl}
         choice = choose(stored)
         gone = sorted(summaries.keys() - choice.kept, reverse=True)
-        plan = _Plan(summaries, choice, gone, [], [], [], set())
+        plan = _Plan(summaries, choice, gone, [], [], [], set(), then)
         reachable: set[str] = set()
         for key, summary in summaries.items():
             (reachable if key in choice.kept else plan.lost).update(summary.chunks)
@@ -4270,8 +4202,8 @@ class _Remover:
             range_key = item["task_id_idx"]["S"]
             prefix = _prefix_of_write(range_key)
             found = stays.get(prefix)
-            # Writes without a checkpoint, as a call that was cut off leaves them, stay for the
-            # grace period: their checkpoint may be on its way.
+            # Writes without a checkpoint stay for the grace period: a call that was cut off left
+            # them, or their checkpoint is being stored.
             is_kept = found in choice.kept if found else not _is_stored_by(item, then)
             if store.is_stored(item):
                 writes = self._decoder.writes(item, found or _key_of_prefix(thread_id, prefix))
@@ -4297,15 +4229,15 @@ class _Remover:
         return plan
 
     def _sweep(self, thread_id: str, plan: _Plan, grace_seconds: float) -> None:
-        """Delete what a plan says: checkpoints, then their writes, then chunks."""
-        store, then = self._store, self._store.clock() - grace_seconds
+        """Delete what a plan lists: checkpoints, then their writes, then chunks."""
+        store = self._store
         with store.forgetting(thread_id):
             if grace_seconds:
                 ids = {bytes.fromhex(_chunk_id_of(each)) for each in plan.lost}
-                store.put_tombstones(thread_id, ids)
+                store.put_tombstones(thread_id, ids, grace_seconds)
             for key, shown_until in plan.choice.shown_until.items():
                 self._show(key, shown_until)
-            # Writes of layout 0 are found only through their checkpoint: they go first.
+            # Writes of layout 0 are found only through their checkpoint, so they go first.
             layout_0 = (key for key in plan.checkpoints if plan.summaries[key].is_layout_0)
             store.delete_layout_0_writes(layout_0)
             store.delete(thread_id, (plan.summaries[key].range_key for key in plan.checkpoints))
@@ -4313,14 +4245,14 @@ class _Remover:
             store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in plan.writes)
             store.checkpoints.delete_all(
                 (_checkpoints_key(thread_id, range_key) for range_key in plan.chunks),
-                # Not if a put has stored it again since it was listed.
+                # A chunk stays if a put has stored it again since it was listed.
                 ConditionExpression="stored_at <= :then",
-                ExpressionAttributeValues={":then": {"N": str(int(then))}},
+                ExpressionAttributeValues={":then": {"N": str(int(plan.then))}},
             )
             store.delete(thread_id, plan.tombstones)
 
     def _show(self, key: _CheckpointKey, shown_until: float) -> None:
-        """Have a checkpoint shown until another time; 0: hide it."""
+        """Have a checkpoint shown until a different time; 0: hide it."""
         if item := self._store.checkpoint(key, consistent=True):
             mover = _Mover(self._store, self._codec, key.thread_id, 0)
             mover.show([self._decoder.manifest(item)], shown_until)
@@ -4330,13 +4262,13 @@ class _Remover:
     ) -> tuple[set[str], list[_CheckpointError]]:
         """Find the threads that hold checkpoints of runs, by the table's index or by a scan.
 
-        Whether there is an index (rule 10), the query itself says at no cost. Where there is none,
-        or it is still being built, or has other keys, AWS and DynamoDB Local answer
-        ValidationException; moto says ResourceNotFoundException, as all three do where there is no
-        table. A role that may not query the index gets AccessDeniedException:
+        The query itself shows, at no cost, whether there is an index (rule 10). If there is none,
+        or it is still being built or has different keys, AWS and DynamoDB Local answer
+        ValidationException, and moto answers ResourceNotFoundException. All three answer the latter
+        if there is no table. A role that may not query the index gets AccessDeniedException:
         https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
         """
-        # No other can be a key of the index, and hence be in it.
+        # Other run ids can't be keys of the index, so they are not in it.
         sizes = {each: len(each.encode(errors="surrogatepass")) for each in run_ids}
         keys = [each for each, size in sizes.items() if 0 < size <= _MAX_HASH_KEY_BYTES]
         if use_index and keys:
@@ -4386,7 +4318,7 @@ class _Remover:
             values = {f":{index}": {"S": run_id} for index, run_id in enumerate(batch)}
             pages = self._store.checkpoints.scan(
                 (*_CHECKPOINTS_KEYS, "checkpoint_ns", "run_id", "type", "metadata", "checkpoint"),
-                # Layout 0 keeps the run's id in the metadata alone.
+                # Layout 0 has the run's id only in the metadata.
                 FilterExpression=f"run_id IN ({', '.join(values)}) OR attribute_exists(metadata)",
                 ExpressionAttributeValues=values,
                 Segment=part,
@@ -4407,7 +4339,7 @@ class _Remover:
 
 
 class _Copier:
-    """Copies a thread within the tables, and gives a thread other times; it needs no values."""
+    """Copies a thread within the tables, and changes a thread's times, without decoding values."""
 
     def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
@@ -4416,10 +4348,10 @@ class _Copier:
         self._decoder = store.decoder(self._codec)
 
     def copy(self, source: str, target: str, ttl_seconds: int | None) -> None:
-        """Copy subgraphs first, and the root only through what is its newest before that.
+        """Copy subgraphs first, then the root up to the checkpoint that was its newest before.
 
-        So a copy shows no subgraph without its root, and nothing that a run adds meanwhile. One
-        that was cut off is begun anew.
+        The copy thus shows no subgraph without its root, and nothing that a run adds meanwhile. A
+        copy that was cut off starts again from the beginning.
         """
         store = self._store
         reason = f"copy of {source}"
@@ -4472,13 +4404,14 @@ class _Copier:
     def _with_writes(
         self, source: str, items: Sequence[_Item]
     ) -> dict[_CheckpointKey, tuple[_Manifest, list[_Item]]]:
-        """Read the writes of checkpoints, and leave out those that were deleted meanwhile."""
+        """Read the writes of checkpoints; leave out checkpoints that were deleted meanwhile."""
         store = self._store
         manifests = {_item_key(item): self._decoder.manifest(item) for item in items}
         layout_0 = [key for key, each in manifests.items() if each.is_layout_0]
         writes = store.writes_of(list(manifests), layout_0)
-        # A prune deletes writes after their checkpoint, and so does a deletion behind a marker: an
-        # item that is still there now, with no marker, had all its writes when they were read.
+        # A prune deletes writes of layout 1 after their checkpoint, and so does a deletion, which
+        # stores a marker first. If a checkpoint still exists now, and no marker does, all its
+        # writes existed when they were read.
         store.refuse_marked(source, f"source_thread_id {source!r}")
         ends = items[0]["checkpoint_id"]["S"], items[-1]["checkpoint_id"]["S"]
         there = {
@@ -4492,10 +4425,10 @@ class _Copier:
         }
 
     def set_ttl(self, thread_id: str, ttl_seconds: int | None) -> None:
-        """Give all that a thread has the same times, so that no cut lets it go back in time.
+        """Give all items of a thread the same times; a cut-off call never sets the thread back.
 
-        What is to be stored longer is stored so first; then the oldest ceases to be shown first, or
-        the newest is shown longer first; and what is to be stored no longer comes last.
+        Items that are to be stored longer come first. Then the oldest checkpoints cease to be shown
+        first, or the newest are shown longer first. Items that are to expire earlier come last.
         """
         store, now = self._store, self._store.clock()
         times = _lifetime(ttl_seconds, thread_id, now) if ttl_seconds else _GOOD
@@ -4521,18 +4454,28 @@ class _Copier:
             self._expire_chunks(thread_id, times.ttl)
 
     def _store_all_again(
-        self,
-        index: _ChunkIndex,
-        mover: _Mover,
-        thread_id: str,
-        is_due: Callable[[float], bool],
+        self, index: _ChunkIndex, mover: _Mover, thread_id: str, is_due: Callable[[float], bool]
     ) -> None:
+        """Store writes again, with or without a checkpoint, and then checkpoints."""
+        store, decoder = self._store, self._decoder
+        for page in store.writes.query(_writes_hash_key(thread_id)):
+            for batch in _batches(list(filter(store.is_stored, page.items)), _MAX_MOVED):
+                prefixes = (_prefix_of_write(item["task_id_idx"]["S"]) for item in batch)
+                keys = [_key_of_prefix(thread_id, prefix) for prefix in prefixes]
+                mover.store_again(index, [], map(decoder.writes, batch, keys), is_due)
         for items in self._checkpoints(thread_id, _ALL_CHECKPOINTS):
             for batch in _batches(items, _MAX_MOVED):
-                mover.store_again(index, list(map(self._decoder.manifest, batch)), is_due)
+                manifests = list(map(decoder.manifest, batch))
+                writes = (
+                    decoder.writes(item, each.key)
+                    for each in manifests
+                    if each.is_layout_0
+                    for item in filter(store.is_stored, store.layout_0_writes(each.key))
+                )
+                mover.store_again(index, manifests, writes, is_due)
 
     def _expire_chunks(self, thread_id: str, ttl: float) -> None:
-        """Have DynamoDB free the chunks that nothing refers to any more by their former ttl."""
+        """Give the new ttl to chunks with a later ttl, as nothing refers to them any more."""
         store = self._store
         for page in store.checkpoints.query(thread_id, *_TOMBSTONES_AND_CHUNKS):
             chunks = [item for item in page.items if _kind(item) == "chunk"]
@@ -4544,18 +4487,18 @@ class _Copier:
 
 
 class CopyReport(NamedTuple):
-    """What ``copy_from()`` did: how many threads it copied or found whole, and checkpoints."""
+    """The report of ``copy_from()``; ``threads`` counts threads copied or found complete."""
 
     threads: int
-    #: Checkpoints that this call copied, and those that were here before it.
+    #: Checkpoints that this call copied, and checkpoints that were here before it.
     copied: int
     there_before: int
-    #: For each thread that the source could not show, the error.
+    #: The error of each thread that the source could not show.
     failed: dict[str, str]
 
 
 class _Progress:
-    """Passes on how far a copy is: the first and last call, and between them two a second."""
+    """Reports how far a copy is: first and last, and in between at most twice a second."""
 
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
@@ -4570,7 +4513,7 @@ class _Progress:
             self.finish()
 
     def finish(self) -> None:
-        """Tell what is not told yet."""
+        """Report the latest state, unless it has been reported."""
         if self._tell and self._untold:
             self._tell(*self._untold)
             self._due = self.clock() + _PROGRESS_SECONDS
@@ -4584,7 +4527,7 @@ class _SourceError(Exception):
 class _Importer:
     """Copies threads from another saver, as if their graphs had run here.
 
-    A checkpoint's writes are stored before it, so a checkpoint that is here has all of them.
+    A checkpoint's writes are stored before it, so a checkpoint that is stored has all its writes.
     """
 
     def __init__(
@@ -4596,14 +4539,13 @@ class _Importer:
     ) -> None:
         self._store = store
         self._codec = codec
-        self._ttl_seconds = ttl_seconds
         self._source = source
         self._writer = _Writer(store, codec, ttl_seconds)
 
     def copy(
         self, source_ids: Iterable[Any], progress: _Progress, *, is_listed: bool
     ) -> CopyReport:
-        """Copy threads; of those that the source has listed, some may be gone by now."""
+        """Copy threads; *is_listed*: the source listed them, and some may be gone by now."""
         threads = copied = there_before = 0
         failed: dict[str, str] = {}
         for source_id in source_ids:
@@ -4624,7 +4566,7 @@ class _Importer:
         return CopyReport(threads, copied, there_before, failed)
 
     def _copy_thread(self, source_id: Any, progress: _Progress) -> tuple[int, int]:
-        """Return how many of the thread's checkpoints were here before, and how many came now."""
+        """Return how many of the thread's checkpoints were here, and how many were copied now."""
         thread_id = _thread_id(source_id)
         parents = self._listed(source_id)
         if not parents:
@@ -4634,28 +4576,24 @@ class _Importer:
         there_before = len(stored.keys() & parents.keys())
         done = self._done(thread_id, keys, stored)
         progress(thread_id, done, len(keys))
-        self._store.indexes.forget(thread_id)  # another process may have deleted what it was
+        self._store.indexes.forget(thread_id)  # another process may have deleted the thread
         with self._store.indexes.using(thread_id) as index:
             here = [key for key in keys[:done] if key in stored]
             if here and (last := self._writer.reader.manifest(here[-1], is_shown=False)):
-                index.learn(last, self._store.clock())
-            # Once all is here, a graph may have gone on from it, and its writes stay.
+                index.learn(last, last.ids, self._store.clock())
+            # If all checkpoints are here, a graph may have gone on from them, and its writes stay.
             for key in self._written_since(keys, done, parents, stored):
                 writes = self._shown(source_id, key).pending_writes
                 self._put_writes(index, key, writes, replaces=done < len(keys))
             for number, key in enumerate(keys[done:], done + 1):
-                parent_key = parents[key]
-                has_parent = parent_key in parents
-                # A call that was cut off has left writes of the next checkpoint at most.
-                self._copy_checkpoint(
-                    index, source_id, key, parent_key,
-                    has_parent=has_parent, is_first=number == done + 1,
-                )  # fmt: skip
+                # A call that was cut off has left writes of one checkpoint at most, the next.
+                replaces = True if number == done + 1 else None
+                self._copy_checkpoint(index, source_id, key, parents, replaces=replaces)
                 progress(thread_id, number, len(keys))
         return there_before, len(keys) - done
 
     def _listed(self, source_id: Any) -> dict[_CheckpointKey, _CheckpointKey | None]:
-        """Return the checkpoints that the source has of a thread, each with its parent."""
+        """Return the checkpoints that the source lists for a thread, each with its parent."""
         parents: dict[_CheckpointKey, _CheckpointKey | None] = {}
         with _from_source():
             listed = self._source.list({"configurable": {"thread_id": source_id}})
@@ -4667,9 +4605,9 @@ class _Importer:
         return parents
 
     def _stored(self, thread_id: str) -> dict[_CheckpointKey, bool]:
-        """Return the checkpoints that a thread has here, each with whether it was copied.
+        """Return the checkpoints that a thread has here, and whether each was copied.
 
-        Raises: DynamoDBSaverError: it is being copied to or deleted.
+        Raises: DynamoDBSaverError: the thread is being copied to or deleted.
         """
         keys: dict[_CheckpointKey, bool] = {}
         attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "reason", "copied", "ttl")
@@ -4678,7 +4616,7 @@ class _Importer:
         ):
             if (kind := _kind(item)) == "marker":
                 _decode_marker(item).refuse(f"Thread {thread_id!r}")
-            # A subgraph's checkpoint of layout 0 has another range key.
+            # In layout 0, a subgraph's checkpoint has a different range key.
             if kind == "checkpoint" and self._store.is_stored(item):
                 key = _item_key(item)
                 if key.range_key == item["checkpoint_id"]["S"]:
@@ -4690,7 +4628,7 @@ class _Importer:
     ) -> int:
         """Return how many of the source's checkpoints, oldest first, need no copy.
 
-        They were put in this order: all before the last that is here are here, or were pruned.
+        They are copied in this order: all before the last that is here are here, or were pruned.
 
         Raises: DynamoDBSaverError: the thread went on both here and in the source, or the last
             checkpoint that was copied is gone from the source.
@@ -4709,8 +4647,8 @@ class _Importer:
         if newer and done < len(keys):
             raise DynamoDBSaverError(
                 f"Thread {thread_id!r} has gone on here, with checkpoint {min(newer)!r}, and in "
-                f"the source, with {keys[done].checkpoint_id!r}; delete_thread() one of them, or "
-                f"leave it out of thread_ids"
+                f"the source, with {keys[done].checkpoint_id!r}; delete one of the two, or "
+                f"leave the thread out of thread_ids"
             )
         return done
 
@@ -4721,9 +4659,9 @@ class _Importer:
         parents: Mapping[_CheckpointKey, _CheckpointKey | None],
         stored: Collection[_CheckpointKey],
     ) -> list[_CheckpointKey]:
-        """Return the checkpoints that are here and may have been written to in the source since.
+        """Return the checkpoints here to which the source may have added writes since.
 
-        The newest of each namespace, and the parents of new ones.
+        These are the newest of each namespace, and the parents of new checkpoints.
         """
         here = [key for key in keys[:done] if key in stored]
         newest = {key.checkpoint_ns: key for key in sorted(here)}.values()
@@ -4749,33 +4687,26 @@ class _Importer:
         index: _ChunkIndex,
         source_id: Any,
         key: _CheckpointKey,
-        parent_key: _CheckpointKey | None,
+        parents: Mapping[_CheckpointKey, _CheckpointKey | None],
         *,
-        has_parent: bool,
-        is_first: bool,
+        replaces: bool | None,
     ) -> None:
-        shown = self._shown(source_id, key)
+        shown, parent_key = self._shown(source_id, key), parents[key]
         checkpoint, versions = shown.checkpoint.copy(), shown.checkpoint["channel_versions"]
         is_old = checkpoint["v"] < _FIRST_V_WITH_TASKS and TASKS not in versions
-        if parent_key and has_parent and is_old:
-            # A source that takes no sends from the parent's writes shows none: nor shall we.
+        if parent_key and parent_key in parents and is_old:
+            # A source that takes no sends from the parent's writes shows none. With a version of
+            # TASKS, the copy takes none either.
             writes = self._shown(source_id, parent_key).pending_writes or ()
             if any(channel == TASKS for _, channel, _ in writes):
                 versions = {**versions, TASKS: max(versions.values(), default=1)}
                 checkpoint["channel_versions"] = versions
-        replaces = True if is_first else None
         self._put_writes(index, key, shown.pending_writes, replaces=replaces)
-        # Nothing is taken from the parent for its version's sake: of two checkpoints with the same
-        # version of a channel, a source may show another value, or none, as of a DeltaChannel
-        # between snapshots. Values that are the same have the same chunks.
-        self._writer.put(
-            key,
-            parent_key and parent_key.checkpoint_id,
-            checkpoint,
-            dict(shown.metadata),
-            versions,
-            is_copied=True,
-        )
+        # All versions count as new, and no value is taken from the parent: a source may show a
+        # different value for the same version of a channel, or none, as for a DeltaChannel between
+        # snapshots. Equal values have equal chunks.
+        metadata = dict(shown.metadata)
+        self._writer.put(key, parent_key, checkpoint, metadata, versions, is_copied=True)
 
     def _put_writes(
         self,
@@ -4785,70 +4716,47 @@ class _Importer:
         *,
         replaces: bool | None,
     ) -> None:
-        """Put the source's writes: those that are missing or, if *replaces*, these and no others.
+        """Put the source's writes: only missing items or, if *replaces*, these and no others.
 
-        None: there are none yet.
+        *replaces* None: there are no writes here yet. LangGraph gets the writes back in the same
+        order. The source shows neither their indices nor their task_path. A task's ordinary writes
+        are therefore counted, and each slot's item gets its number as its path, which sorts before
+        all of LangGraph's paths.
         """
-        store, now = self._store, self._store.clock()
-        draft = index.draft(key, self._codec, self._ttl_seconds, now)
-        items = self._encode_writes(key, writes or (), draft)
-        found = [] if replaces is None else store.writes_of([key])[key]
-        there = {item["task_id_idx"]["S"]: item for item in found}
-        names = {item["task_id_idx"]["S"]: item for item in items}
-        due = [
-            item
-            for name, item in names.items()
-            if name not in there or (replaces and not self._is_same(item, there[name], key))
-        ]
-        if due:
-            store.store_item(
-                index,
-                draft,
-                lambda at: store.writes.batch_put(item | _encode_stored_at(at) for item in due),
-            )
-        if replaces:
-            hash_key = _writes_hash_key(key.thread_id)
-            gone = there.keys() - names.keys()
-            store.writes.batch_delete(_writes_key(hash_key, name) for name in gone)
-
-    def _is_same(self, item: _Item, other: _Item, key: _CheckpointKey) -> bool:
-        """Say whether two items of writes hold the same, whatever their tokens."""
-        place = (key, self._store.writes.name)
-        if "blob" not in other or any(item[name] != other[name] for name in ("idx", "task_path")):
-            return False
-        one, two = (_decode_blob(each, self._codec, place) for each in (item, other))
-        return (one.level, one.content) == (two.level, two.content)
-
-    def _encode_writes(
-        self, key: _CheckpointKey, writes: Iterable[PendingWrite], draft: _Draft
-    ) -> list[_Item]:
-        """Encode the writes that the source shows, so that they come back in the same order.
-
-        It shows neither their indices nor their task_path. So the ordinary writes of a task are
-        counted, and each item gets a path, which goes before all of LangGraph's, by its number.
-        """
-        parts: dict[tuple[str, int], dict[int, tuple[str, _Recipe]]] = {}
+        slots: dict[tuple[str, int], dict[int, tuple[str, str, bytes]]] = {}
+        part: dict[int, tuple[str, str, bytes]] = {}
         counts: dict[str, int] = {}
-        part: dict[int, tuple[str, _Recipe]] = {}
-        open_task = None
-        for task_id, channel, value in writes:
+        last_id = None
+        for task_id, channel, value in writes or ():
             idx = WRITES_IDX_MAP.get(channel, counts.get(task_id, 0))
-            if idx < 0 or task_id != open_task:
-                part = parts[task_id, idx] = {}
+            if idx < 0 or task_id != last_id:
+                part = slots[task_id, idx] = {}
             if idx >= 0:
                 counts[task_id] = idx + 1
-            open_task = task_id if idx >= 0 else None
-            data = self._codec.dumps(value, _channel_of(channel, key))
-            part[idx] = (channel, _write_recipe(*data, draft))
-        return [
-            _encode_writes(key, task_id, f"{number:06}", slot, part, draft)
-            for number, ((task_id, slot), part) in enumerate(parts.items())
+            last_id = task_id if idx >= 0 else None
+            what = f"channel {channel!r} of thread {key.thread_id!r}"
+            part[idx] = (channel, *self._codec.dumps(value, what))
+        store = self._store
+        there = [] if replaces is None else store.writes_of([key])[key]
+        gone = {_task_and_slot(item): {name: item[name] for name in _WRITES_KEYS} for item in there}
+        due = [
+            (*slot, f"{number:06}", part)
+            for number, (slot, part) in enumerate(slots.items())
+            if replaces or slot not in gone
         ]
+
+        def put(each: tuple[str, int, str, dict[int, tuple[str, str, bytes]]]) -> None:
+            task_id, slot, task_path, part = each
+            self._writer.put_at(index, key, task_id, task_path, slot, part, replaces=True)
+
+        store.workers.side_by_side(put, due)
+        if replaces:
+            store.writes.batch_delete(name for slot, name in gone.items() if slot not in slots)
 
 
 @contextmanager
 def _from_source() -> Iterator[None]:
-    """Tell an error of the source's own from those of these tables."""
+    """Turn an error of the source into _SourceError, unlike errors of these tables."""
     try:
         yield
     except Exception as error:
@@ -4857,7 +4765,7 @@ def _from_source() -> Iterator[None]:
 
 
 def _oldest_first(parents: Mapping[_CheckpointKey, _CheckpointKey | None]) -> list[_CheckpointKey]:
-    """Sort checkpoints by their ids, but each after its parent, whichever clock made its id."""
+    """Sort checkpoints by id, but each after its parent, even if a slow clock made its id."""
     ordered: dict[_CheckpointKey, None] = {}
     for key in sorted(parents, key=lambda key: (key.checkpoint_id, key.checkpoint_ns)):
         line: dict[_CheckpointKey, None] = {}
@@ -4874,7 +4782,7 @@ def _oldest_first(parents: Mapping[_CheckpointKey, _CheckpointKey | None]) -> li
 
 
 class HistoryEntry(NamedTuple):
-    """A checkpoint as ``history()`` shows it: no value, no write, no metadata but these."""
+    """A checkpoint as ``history()`` shows it: no values, no writes, and only this metadata."""
 
     thread_id: str
     checkpoint_ns: str
@@ -4883,9 +4791,9 @@ class HistoryEntry(NamedTuple):
     step: int | None
     source: str | None
     ts: str
-    #: The nodes that come next, as far as the channels between a StateGraph's nodes tell.
+    #: The nodes that come next, as far as the channels between a StateGraph's nodes show.
     next: list[str]
-    #: The size of its item, and how many chunks it refers to.
+    #: The size of its item, and the number of chunks that the item refers to.
     bytes: int
     chunks: int
 
@@ -4893,12 +4801,12 @@ class HistoryEntry(NamedTuple):
 class ThreadStats(NamedTuple):
     """How much a thread has stored, as ``stats()`` counts it.
 
-    ``kinds`` has for each kind of item, and ``total`` for all, ``items``, ``bytes`` and
-    ``write_units``. ``chunk_references`` says how often items refer to chunks, and
-    ``unshared_chunk_bytes`` what chunks would take if each reference had one of its own;
-    ``unreadable`` counts the items that can't be decoded with this serde, whose references are not
-    known. ``shown_until`` and ``stored_until`` are the latest times of its checkpoints, in seconds
-    since the epoch; None: for good, the thread is pinned, or there are none.
+    ``kinds`` has ``items``, ``bytes`` and ``write_units`` for each kind of item, and ``total`` has
+    them for all. ``chunk_references`` is the number of references to chunks. If each reference had
+    a chunk of its own, chunks would have ``unshared_chunk_bytes``. ``unreadable`` is the number of
+    items that this serde can't decode; their references are not counted. ``shown_until`` and
+    ``stored_until`` are the latest times of its shown checkpoints, in seconds since the epoch;
+    None: for good, or no checkpoint is shown. ``is_pinned``: it is stored for good.
     """
 
     thread_id: str
@@ -4915,13 +4823,13 @@ class ThreadStats(NamedTuple):
 
 
 class ThreadCheck(NamedTuple):
-    """Whether all of a thread is there and as it was stored, as ``verify()`` finds it.
+    """Whether a thread is complete and as it was stored, as ``verify()`` finds it.
 
-    ``items`` counts by kind, ``damaged`` has a sentence for each damage, ``orphans`` tells by range
-    key of items that nothing needs; orphans are not damage. ``unfinished`` names the deletion or
-    copy that hides the thread until it is called again. ``undecodable`` has a sentence for each
-    item that another serializer or key wrote: it is not checked, nor are the chunks that it refers
-    to. The times are those of ``ThreadStats``.
+    ``items`` counts items by kind. ``damaged`` has a sentence for each damage. ``orphans`` names,
+    by range key, items that nothing needs; orphans are not damage. ``unfinished`` names the
+    deletion or copy that hides the thread until it is called again. ``undecodable`` has a sentence
+    for each item that a different serializer or key wrote: neither the item nor its chunks are
+    checked. The times are those of ``ThreadStats``.
     """
 
     thread_id: str
@@ -4936,7 +4844,7 @@ class ThreadCheck(NamedTuple):
 
 
 class _Inspector:
-    """Looks at all that a thread has stored; it needs no values but those between nodes."""
+    """Reads all that a thread has stored; decodes only values of channels between nodes."""
 
     def __init__(self, store: _Store, serde: SerializerProtocol) -> None:
         self._store = store
@@ -4945,7 +4853,7 @@ class _Inspector:
         self._reader = _Reader(store, self._codec)
 
     def history(self, thread_id: str, checkpoint_ns: str | None) -> Iterator[HistoryEntry]:
-        """Read a thread's checkpoints in the order of list(), but no writes, and no state."""
+        """Read a thread's checkpoints in the order of list(), but no writes and no state."""
         if checkpoint_ns is None:
             items = self._reader.all_namespaces(thread_id, _FIRST_PAGE_ITEMS)
         else:
@@ -4959,7 +4867,7 @@ class _Inspector:
             )
             yield HistoryEntry(
                 *manifest.key,
-                manifest.parent_id,
+                manifest.parent_key and manifest.parent_key.checkpoint_id,
                 step if isinstance(step, int) else None,
                 source if isinstance(source, str) else None,
                 str(ts),
@@ -4971,20 +4879,20 @@ class _Inspector:
             self._store.refuse_marked(thread_id, f"Thread {thread_id!r}")
 
     def _next_nodes(self, manifest: _Manifest) -> Iterator[str]:
-        """Return the nodes that come next, as far as a StateGraph's channels between them tell."""
+        """Return the nodes that come next, as far as a StateGraph's channels between them show."""
         for name in manifest.channels:
             if name == "__start__":
                 yield name
             elif name == TASKS or name.startswith(("branch:to:", "join:")):
                 value = self._reader.channel_value(manifest, name)
-                with _well_formed((manifest.key, self._store.checkpoints.name)):
+                with _well_formed(manifest.place):
                     yield from _triggered(name, value)
 
     def _everything(self, thread_id: str) -> Iterator[tuple[str, _CheckpointKey, _Item]]:
-        """Read all that a thread has: each item with its kind and its checkpoint's key, if any.
+        """Read all items of a thread, each with its kind and its checkpoint's key, if any.
 
-        Chunks come last. Whatever refers to one was stored after it and is read before it: no chunk
-        that is referred to can be missed, though the thread is written to meanwhile.
+        Chunks come last. An item that refers to a chunk was stored after the chunk and is read
+        before it, so no such chunk is missed, even if the thread is written to meanwhile.
         """
         store, no_key = self._store, _CheckpointKey(thread_id, "", "")
         by_prefix: dict[str, _CheckpointKey] = {}
@@ -5036,19 +4944,18 @@ class _Inspector:
     def _chunks_of(
         self, kind: str, key: _CheckpointKey, item: _Item, summaries: dict[_CheckpointKey, _Summary]
     ) -> dict[str, tuple[bytes, _Referrer]]:
-        """Return by range key the chunks that an item refers to, and what reads them.
+        """Return by range key the chunks that an item refers to: their ids and the referrer.
 
-        What there is to know of a checkpoint is added to *summaries*.
+        A checkpoint's summary is added to *summaries*.
         """
         decoded: _Manifest | _Writes
         if kind == "checkpoint":
             decoded = self._decoder.manifest(item)
-            referrer = decoded.referrer(self._store.checkpoints.name)
             name, is_shown = item["checkpoint_id"]["S"], self._store.is_shown(item)
             summaries[key] = _summary(decoded, name, is_shown=is_shown)
         else:
             decoded = self._decoder.writes(item, key)
-            referrer = decoded.referrer(key, self._store.writes.name)
+        referrer = decoded.referrer
         return {_chunk_range_key(each, referrer.ttl): (each, referrer) for each in decoded.ids}
 
     def verify(self, thread_id: str) -> ThreadCheck:
@@ -5083,7 +4990,7 @@ class _Inspector:
         for name, (_, referrer) in referred.items():
             missing = DamagedCheckpointError(f"Chunk {name!r} is missing", *referrer.place)
             damaged.append(str(missing))
-        # An ancestor that can't be decoded may hold any channel.
+        # An ancestor that can't be decoded may hold any channel's value.
         damaged += () if undecodable else map(str, self._cut_chains(summaries))
         unfinished = None
         if counts["marker"] and (marker := self._store.marker(thread_id)):
@@ -5096,7 +5003,7 @@ class _Inspector:
     def _cut_chains(self, summaries: _Summaries) -> Iterator[DamagedCheckpointError]:
         """Return an error for each checkpoint with a DeltaChannel that can't be rebuilt.
 
-        What is hidden and kept for another's sake need not be whole.
+        Hidden checkpoints, which are kept for other checkpoints, need not be whole.
         """
         for key, summary in summaries.items():
             if summary.is_shown and not _needed(summaries, key)[1]:
@@ -5104,7 +5011,7 @@ class _Inspector:
                 yield DamagedCheckpointError(what, key, self._store.checkpoints.name)
 
 
-# What verify() says of an item that nothing needs.
+# The words of verify() for an item that nothing needs.
 _ORPHANS: Final = {
     "write": "write whose checkpoint is missing",
     "chunk": "chunk that nothing intact refers to",
@@ -5112,7 +5019,7 @@ _ORPHANS: Final = {
 
 
 class _LatestTimes:
-    """The latest times of a thread's checkpoints."""
+    """The latest times of a thread's shown checkpoints."""
 
     def __init__(self, store: _Store) -> None:
         self._store = store
@@ -5125,7 +5032,7 @@ class _LatestTimes:
 
     @property
     def found(self) -> tuple[int | None, int | None, bool]:
-        """Until when the thread is shown and stored, and whether it is pinned."""
+        """The times until which the thread is shown and stored, and whether it is pinned."""
         if self._latest is None:
             return None, None, False
         shown_until, ttl = (None if each == _FOREVER else int(each) for each in self._latest)
@@ -5133,12 +5040,12 @@ class _LatestTimes:
 
 
 def _triggered(channel: str, value: Any) -> Iterator[str]:
-    """Return the nodes that the value of a StateGraph's channel between nodes triggers."""
+    """Return the nodes that a StateGraph's channel between nodes triggers with its value."""
     if channel == TASKS:
         # A Send as plain types: [node, argument, ...]
         yield from (_expect(getattr(send, "node", None) or send[0], str) for send in value)
         return
-    # A deferred node's channel holds beside it whether all other nodes are done.
+    # A deferred node's channel also holds whether all other nodes are done.
     is_open = True
     if isinstance(value, (list, tuple)) and len(value) == 2 and value[1] in (True, False):
         value, is_open = value
@@ -5151,17 +5058,17 @@ def _triggered(channel: str, value: Any) -> Iterator[str]:
 
 
 # -- Arguments ------------------------------------------------------------------------------------
-# What callers give, checked.
+# Checks of callers' arguments.
 
 
 def _text(name: str, value: object, *, max_bytes: int) -> str:
-    """Check a string that is stored as such."""
+    """Check a string that is stored as it is."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {value!r}")
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise ValueError(f"{name} is no valid Unicode: {value!r}; remove the surrogates") from None
+        raise ValueError(f"{name} is not valid Unicode: {value!r}; remove the surrogates") from None
     if size > max_bytes:
         raise ValueError(
             f"{name} has {size:,} bytes, and may have {max_bytes:,}: {value[:40]!r}...; use a "
@@ -5171,7 +5078,7 @@ def _text(name: str, value: object, *, max_bytes: int) -> str:
 
 
 def _thread_id(value: Any, name: str = "thread_id") -> str:
-    if _is_number(value, (int, UUID)):
+    if isinstance(value, (int, UUID)) and not isinstance(value, bool):
         value = str(value)
     if value == "":
         raise ValueError(f"{name} is empty; give it a value")
@@ -5179,7 +5086,7 @@ def _thread_id(value: Any, name: str = "thread_id") -> str:
 
 
 def _checkpoint_id(value: object) -> str:
-    """Check that an id is not empty, and is nothing that could be taken for another key."""
+    """Check that an id is not empty, and can't be taken for another key."""
     part = _text("checkpoint_id", value, max_bytes=_MAX_CHECKPOINT_KEY_BYTES)
     if not part:
         raise ValueError("checkpoint_id is empty; give it a value")
@@ -5196,14 +5103,14 @@ def _checkpoint_id(value: object) -> str:
 
 
 class _Address(NamedTuple):
-    """What a config's ``configurable`` names; None: not named."""
+    """The ids in a config's ``configurable``; None: not given."""
 
     thread_id: str
     checkpoint_ns: str | None
     checkpoint_id: str | None
 
     def key(self, checkpoint_id: Any) -> _CheckpointKey:
-        """Check a checkpoint's id, alone and with the keys it makes, and return its key."""
+        """Check a checkpoint's id, alone and in its range key, and return its key."""
         id_ = _checkpoint_id(checkpoint_id)
         key = _CheckpointKey(self.thread_id, self.checkpoint_ns or "", id_)
         range_key = key.range_key
@@ -5240,10 +5147,10 @@ def _is_number(value: Any, type_: type | tuple[type, ...] = int) -> bool:
 
 
 def _table_name(name: str, value: Any) -> str:
-    """Check a table's name, or its ARN, as far as that can be done without a request."""
+    """Check a table's name, or its ARN, as far as possible without a request."""
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/
-    # HowItWorks.NamingRulesDataTypes.html. DynamoDB itself says of a shorter one than 3 characters
-    # what is wrong with it.
+    # HowItWorks.NamingRulesDataTypes.html. DynamoDB itself says what is wrong with a name of fewer
+    # than 3 characters.
     if not isinstance(value, str) or not value:
         raise ValueError(f"{name} must be a table's name, not {value!r}")
     if not re.fullmatch(
@@ -5257,7 +5164,7 @@ def _table_name(name: str, value: Any) -> str:
 
 
 def _serde(value: Any) -> Any:
-    """Check that a serializer is none, or an object that serializes."""
+    """Check that a serializer is None, or an object that serializes."""
     names = ("dumps_typed", "loads_typed")
     if value is None or (
         not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in names)
@@ -5301,7 +5208,7 @@ def _refuse_string(name: str, value: Any) -> None:
 
 
 def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: int) -> _Client:
-    """Check a caller's client, or the options of one to create."""
+    """Check a caller's client, or the options of a client to create."""
     if client_config is not None and not isinstance(client_config, Mapping):
         raise TypeError(
             f"client_config must be a mapping of options, not a {type(client_config).__name__}; "
@@ -5329,23 +5236,24 @@ def _is_on_event_loop() -> bool:
 
 
 # -- Access ---------------------------------------------------------------------------------------
-# check(): what the credentials allow.
+# check(): which actions the credentials allow.
 
 
 class DeniedAction(NamedTuple):
-    """An action that a graph's run needs, and that the credentials do not allow on a table."""
+    """An action that a graph's run needs and that the credentials do not allow on a table."""
 
     action: str
     table_name: str
 
 
 def _denied(store: _Store, thread_id: str) -> Iterator[DeniedAction]:
-    """Try each action that a graph's run needs, on a key at which no item ever is.
+    """Try each action that a graph's run needs, on a key that no item ever has.
 
-    A put whose condition never holds, and a deletion of nothing, need the same permissions as those
-    that do something, and leave nothing to be removed: a graph may not delete from the writes.
+    A put whose condition never holds, and a deletion of nothing, need the same permissions as
+    requests that change something, and leave nothing to remove: a graph may not have permission to
+    delete from the writes table.
     """
-    range_key = f"~~{uuid6()}"  # after the keys of all that a thread may have
+    range_key = f"~~{uuid6()}"  # after the keys of all items of a thread
     for table, key, actions in (
         (
             store.checkpoints,
@@ -5378,26 +5286,26 @@ def _denied(store: _Store, thread_id: str) -> Iterator[DeniedAction]:
 class DynamoDBSaver(BaseCheckpointSaver[Any]):
     """Keeps LangGraph checkpoints and their pending writes in two DynamoDB tables.
 
-    No request is made here. The client is made here too, unless an event loop runs in this thread:
-    then ``async with``, or else the first call, makes it on another thread, and raises what is
-    wrong with it. A saver may be used from many threads and event loops at once, and, if it makes
-    its own client, in the children of a fork; hooks on that client, and iterators that were begun,
-    stay with the parent. ``close()`` ends the saver's threads, and its client unless it was given;
-    the saver is a context manager, sync and async, that closes itself. A deep copy, as of a graph,
-    is the saver itself.
+    The constructor sends no request. It makes the client, unless an event loop runs in this thread.
+    In that case ``async with``, or else the first async call, makes the client on another thread,
+    and raises the client's errors. A saver may be used from many threads and event loops at once.
+    A saver that makes its own client also works in the children of a fork; hooks on that client,
+    and iterators that were begun, stay with the parent. ``close()`` ends the saver's threads, and
+    its client unless the caller gave it; a saver is a context manager, sync and async, that closes
+    itself. A deep copy, as of a graph, is the saver itself.
 
     Two writers on one thread fork it, as with every LangGraph saver: both checkpoints are stored,
-    and the newest id is the one that is shown and gone on from.
+    and the thread shows, and goes on from, the newest id.
 
-    A thread's id can be no key if it is empty or has over 2,048 bytes; a checkpoint's id if it is
-    empty, has over 768 bytes with its namespace's part of the key, holds ":::", starts or ends with
-    ":", or does not start below "}"; a namespace if it has over 65,536 bytes. *Cost* counts
-    requests. Unless it says otherwise, each 4 KB read take a read unit, and each KB of an item
-    written or deleted takes a write unit.
+    A thread's id can't be a key if it is empty or has over 2,048 bytes. A checkpoint's id can't be
+    a key if it is empty, has over 768 bytes with its namespace's part of the key, holds ":::",
+    starts or ends with ":", or does not start below "}". A namespace can't be part of a key if it
+    has over 65,536 bytes. *Cost* counts requests. Unless it says otherwise, every 4 KB that are
+    read cost a read unit, and every KB of an item that is written or deleted costs a write unit.
 
     Args:
         checkpoints_table_name: the table of checkpoints; ``setup()`` creates it.
-        writes_table_name: the table of pending writes, another one; ``setup()`` creates it.
+        writes_table_name: the table of pending writes, a different one; ``setup()`` creates it.
         client_config: options of ``botocore``'s ``create_client``: ``region_name``,
             ``endpoint_url``, ``aws_access_key_id``, ``aws_secret_access_key``,
             ``aws_session_token``, ``config``, ``verify``, ``use_ssl``, ``api_version``; or the
@@ -5407,39 +5315,41 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             connect, 10 to read, a pool of two times *max_workers* connections. If the environment
             or the profile sets ``AWS_MAX_ATTEMPTS``, ``AWS_RETRY_MODE``, ``max_attempts`` or
             ``retry_mode``, retries are as in any client of botocore. The number of attempts also
-            bounds how many attempts of bulk work in a row may take nothing from a table that
-            throttles.
-        client: a low-level DynamoDB client of botocore or boto3, instead of *client_config*. It is
-            sent no more requests at once than the ``max_pool_connections`` of its config, which
-            botocore sets to 10. In the child of a fork it is the same client: there, make a saver
-            with another one.
-        serde: turns values into bytes; LangGraph's ``JsonPlusSerializer`` unless given. Of plain
-            values, it must keep lists, dicts, strings, integers, booleans, bytes and None. What
-            LangGraph's own ``EncryptedSerializer`` serializes is cut before it is encrypted; the
-            bytes of another serde that encrypts are new each time, and are all stored each time.
-        ttl_seconds: how long a checkpoint is shown after it was put, at most 100 years. It is
-            stored to the end of a period of that length after that, then DynamoDB deletes it.
-            The config's ``configurable`` may name another time. Nothing of a thread is shown longer
-            than something newer of it: a shorter time comes into force when the longer one is over,
-            and a thread that was put without one is kept for good, until set_ttl(). None: a new
-            thread is kept for good, and one that has a time keeps to it.
-        consistent_read: False reads at half the price, and may miss what was just written. What a
-            put needs of its parent, and what deletes or copies, is read consistently all the same.
-        max_workers: how many async calls, and how many requests of calls that fan out, run at
-            once; each has threads of its own, started as they are needed.
-        cache_bytes: about how much memory the saver keeps of the threads that it reads and writes:
-            which chunks are stored, and their bytes. A call whose checkpoint is in it reads less.
-            0: only what is on its way is kept; a put and a put_writes then read the parent or the
-            checkpoint first, and store again all chunks that these do not refer to.
+            bounds bulk work, which fails after that many in a row if a throttling table takes
+            nothing.
+        client: a low-level DynamoDB client of botocore or boto3, instead of *client_config*. It
+            gets no more requests at once than the ``max_pool_connections`` of its config, which
+            botocore sets to 10. The child of a fork has the same client: make a saver with a
+            different client there.
+        serde: turns values into bytes; by default LangGraph's ``JsonPlusSerializer``. A serde must
+            keep plain lists, dicts, strings, integers, booleans, bytes and None as they are. With
+            LangGraph's own ``EncryptedSerializer``, values are cut before they are encrypted. Any
+            other serde that encrypts returns new bytes each time, which are all stored each time.
+        ttl_seconds: how long a checkpoint is shown after it was put, at most 100 years. After that,
+            it stays stored to the end of a period of that length; then DynamoDB deletes it. The
+            config's ``configurable`` may name a different ``ttl_seconds``. An older item of a
+            thread is never shown longer than a newer one. A shorter time therefore takes effect
+            only when the longer one is over, and a thread that was put without a time is kept for
+            good, until set_ttl(). None: a new thread is kept for good, and a thread that expires
+            keeps its expiry.
+        consistent_read: False reads checkpoints and writes at half the price, and may miss what was
+            just written. Chunks are read at half the price in any case. Reads on which a put, a
+            deletion or a copy relies are consistent in any case.
+        max_workers: how many async calls, and how many requests of calls that send many, run at
+            once; both have threads of their own, started as they are needed.
+        cache_bytes: about how much memory the saver uses for the threads that it reads and writes:
+            which chunks are stored, and their bytes. A call reads less if its checkpoint is known.
+            0: only the state of calls under way is kept; put and put_writes then first read the
+            parent or the checkpoint, and store again all chunks that these do not refer to.
         clock: returns the time in seconds since the epoch; for tests.
 
     Raises:
-        TypeError: *client_config* is no mapping or has an unknown option, *client* is no
+        TypeError: *client_config* is not a mapping or has an unknown option, *client* is not a
             low-level client of DynamoDB, *serde* does not serialize, or *consistent_read* is not a
             boolean.
-        ValueError: both *client* and *client_config* are given, an option is named twice, a table
-            has a name that DynamoDB does not allow, both have the same, or a number is out of range
-            or a boolean.
+        ValueError: both *client* and *client_config* are given, an option is named twice, DynamoDB
+            does not allow a table's name, both tables have the same name, or a number is out of
+            range or a boolean.
         botocore.exceptions.NoRegionError: no region is configured.
     """
 
@@ -5463,14 +5373,16 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         if checkpoints_table_name == writes_table_name:
             raise ValueError(
                 f"checkpoints_table_name and writes_table_name are both {writes_table_name!r}; "
-                f"the two tables have other keys: name two"
+                f"the two tables have different keys: name two tables"
             )
         if not isinstance(consistent_read, bool):
             raise TypeError(f"consistent_read must be True or False, not {consistent_read!r}")
         if not _is_number(max_workers) or max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers!r}")
         if not _is_number(cache_bytes) or cache_bytes < 0:
-            raise ValueError(f"cache_bytes must be a number of bytes from 0, not {cache_bytes!r}")
+            raise ValueError(
+                f"cache_bytes must be a whole number of bytes, at least 0, not {cache_bytes!r}"
+            )
         self.checkpoints_table_name = checkpoints_table_name
         self.writes_table_name = writes_table_name
         self.ttl_seconds = _ttl(ttl_seconds)
@@ -5478,7 +5390,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         if not _is_on_event_loop():
             self._client.get()
         self._callers = _Pool(max_workers, "dynamodb-saver-call")
-        # Not the serde: with_allowlist() makes a shallow copy and gives that another one.
+        # Without the serde: with_allowlist() makes a shallow copy and gives it a different one.
         self._shared_store = _Store(
             self._client,
             (checkpoints_table_name, writes_table_name),
@@ -5490,7 +5402,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
     @property
     def client(self) -> Any:
-        """The client that sends the requests; in the child of a fork another one."""
+        """The client that sends the requests; in a forked child a new one, unless it was given."""
         return self._client.get()
 
     @property
@@ -5504,10 +5416,10 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         return self._shared_store
 
     def close(self) -> None:
-        """End the saver's threads and, unless it was given, close its client, for clones too.
+        """End the saver's threads, and close its client unless the caller gave it.
 
-        Async calls that have begun are waited for. Each other call raises from then on, and so does
-        what a run that is under way asks next; what it has stored stays whole.
+        This waits for async calls that have begun. All other calls raise from then on, also those
+        of the saver's clones and of a run that is under way; what the run has stored stays whole.
         """
         self._callers.close()
         self._client.close()
@@ -5555,19 +5467,18 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def setup(self, *, run_index: bool = False) -> None:
         """Create both tables with on-demand billing, and wait until they serve.
 
-        Where ``ttl_seconds`` is set, their expiry is turned on. A second call changes nothing.
+        If ``ttl_seconds`` is set, expiry is turned on for both. A second call changes nothing.
 
         Args:
-            run_index: add the index by which ``delete_for_runs()`` finds the threads of a run, also
-                to a table that is there already; wait until it serves, which on a large table
-                takes as long as DynamoDB needs to read it all. Each put with a ``run_id`` then
-                costs a write unit more, and so does each deletion. The table then takes no thread's
-                id of over 1,024 bytes, as that is a key of the index. False: an index that is there
-                stays.
+            run_index: add the index by which ``delete_for_runs()`` finds the threads of a run, even
+                to an existing table, and wait until it serves. On a large table this takes as long
+                as DynamoDB needs to read the whole table. Each put with a ``run_id``, and each
+                deletion, then costs a write unit more. The table then refuses thread ids of over
+                1,024 bytes, as a thread's id is a key of the index. False: an existing index stays.
 
         Raises:
-            DynamoDBSaverError: a table or its index exists with other keys, or a table expires by
-                another attribute.
+            DynamoDBSaverError: a table or its index exists with different keys, or a table expires
+                items by a different attribute.
         Cost: 3 requests for each table, 2 more with expiry, 1 with an index; one a second while
             a table or index is created.
         """
@@ -5583,29 +5494,29 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def warm(self) -> None:
         """Open a connection now, so that no later call waits for the first one.
 
-        For where a process starts with time to spare, as in AWS Lambda's initialization: the first
-        connection costs some 20 ms of a whole CPU, most of them to load the certificates of all
-        authorities. Where the table, the region or the permission to get an item is wrong, this
-        says so; check() tries all permissions.
+        Call this in a process that starts with time to spare, as in AWS Lambda's initialization:
+        the first connection costs some 20 ms of a whole CPU, mostly to load the certificates of all
+        authorities. The call raises if the table, the region or the permission to get an item is
+        wrong; check() tries all permissions.
 
-        Raises: DynamoDBSaverError: there is no table of checkpoints, or it has other keys.
+        Raises: DynamoDBSaverError: the checkpoints table does not exist, or has different keys.
         Cost: 1 request, half a read unit.
         """
-        # No key of ours: a checkpoint's starts with another character, all others go on after it.
+        # No item has this key: checkpoints' start below "}", and keys that start "~" are longer.
         self._store.checkpoints.get(_checkpoints_key("~", "~"), consistent=False)
 
     def check(self, thread_id: str = "~") -> tuple[DeniedAction, ...]:
-        """Return which of the actions that a graph's run needs are denied on which table.
+        """Return the actions that a graph's run needs and that are denied, with their tables.
 
-        Some of them a graph asks for late: BatchWriteItem only where a value is large. Each is
-        tried here, on a key at which no item ever is: nothing is stored.
+        A graph needs some actions late: BatchWriteItem only for values of over 1 KB. Each action is
+        tried here, on a key that no item ever has: nothing is stored.
 
         Args:
-            thread_id: a thread, which need not be there, for credentials that may use some only.
+            thread_id: a thread, which need not exist, for credentials limited to some threads.
 
         Raises:
-            ValueError: *thread_id* can be no key.
-            DynamoDBSaverError: a table is not there, or has other keys.
+            ValueError: *thread_id* can't be a key.
+            DynamoDBSaverError: a table does not exist, or has different keys.
         Cost: 7 requests; at most 4 read units and 3 write units.
         """
         return tuple(_denied(self._store, _thread_id(thread_id)))
@@ -5617,19 +5528,20 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         format before 4 gets its pending sends from its parent's writes, as in LangGraph's savers.
 
         Args:
-            config: ``configurable`` holds ``thread_id``, and maybe ``checkpoint_ns`` (a subgraph's;
-                the root's is "") and ``checkpoint_id``.
+            config: ``configurable`` holds ``thread_id`` and, optionally, ``checkpoint_ns`` (a
+                subgraph's; the root's is "") and ``checkpoint_id``.
 
         Raises:
-            ValueError: *config* names no thread, or an id or namespace that can be no key.
-            DamagedCheckpointError: part of the checkpoint is missing, or not what was stored.
-            UndecodableCheckpointError: another serializer or key wrote it, or it waits for Sends or
-                interrupts that the JavaScript saver stored.
-        Cost: 2 requests. They go side by side if the checkpoint is asked for by id, or this process
-            stored or read the newest last; else one after the other. 3 if it knows one that is not
-            the newest any more. Beside the second or after it, one for each 100 chunks that are not
-            in the cache, at half the price. One more before these if the manifest is over 3 KB once
-            packed, and one after them for chunks that only pending writes refer to.
+            ValueError: *config* names no thread, or an id or namespace that can't be a key.
+            DamagedCheckpointError: part of the checkpoint is missing or has changed.
+            UndecodableCheckpointError: another serializer or key wrote the checkpoint, or it waits
+                for Sends or interrupts that the JavaScript saver stored.
+        Cost: 2 requests, side by side if *config* has a ``checkpoint_id``, or if the newest is the
+            checkpoint of its namespace that this process stored or read last. If this process
+            stored or read a different one last, 3; if none, 2 one after the other. Beside the last
+            or after it, one for each 100 chunks that are not in the cache, at half the price. One
+            more before these if the manifest is over 3 KB once packed or refers to over 64 chunks,
+            and one more after them for chunks that only pending writes refer to.
         """
         return self._reader().get_tuple(_address(config))
 
@@ -5641,30 +5553,31 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Return an iterator of checkpoints, newest first, that reads as it is asked.
+        """Return an iterator of checkpoints, newest first, that reads as it is used.
 
         Args:
-            config: the thread; without ``checkpoint_ns``, all its namespaces, with
-                ``checkpoint_id`` that one alone. None: all threads, one after the other.
-            filter: items that the metadata must have; the metadata hold what the run's config
-                added.
+            config: the thread; without ``checkpoint_ns``, all its namespaces; with
+                ``checkpoint_id``, that checkpoint alone. None: all threads, one after the other.
+            filter: items that the metadata must have, including those that the run's config added
+                to the metadata.
             before: only checkpoints with a smaller id than this config's ``checkpoint_id``.
-            limit: at most this many; 0: none.
+            limit: at most this many; 0 or less: none.
 
         Raises:
-            TypeError: *filter* is no dict.
+            TypeError: *filter* is not a dict, or *limit* is not an integer.
             ValueError: as get_tuple().
             DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(), when the
                 checkpoint's turn comes.
-        Cost: a query for each page, of 16 checkpoints or of *limit*, then four times as many; a
-            query for the writes of 8 checkpoints or of *limit*, then twice as many, up to 64, in
-            each namespace, and with a *filter* for those of each checkpoint returned; beside it,
-            each chunk once that neighbours share. One query more for each namespace, and the
-            checkpoints of subgraphs beyond the first 1,024 are read twice. None: a scan. It holds
-            no more than one checkpoint, or 128 chunks (32 MB), ahead of its reader.
+        Cost: a query for each page: of 16 checkpoints or of *limit*, then of four times as many. A
+            query in each namespace for the writes of 8 checkpoints or of *limit*, then of twice as
+            many, up to 64; with a *filter*, a query for the writes of each checkpoint returned.
+            Beside these, chunks, of which neighbours' shared ones are read once. One query more for
+            each namespace, and subgraphs' checkpoints beyond the first 1,024 are read twice.
+            *config* None: a scan. A list holds at most one checkpoint, or 128 chunks (32 MB), ahead
+            of its reader.
         """
         if filter is not None and not isinstance(filter, dict):
-            # Not its value: metadata may be anybody's secret.
+            # Without its value: metadata may be anybody's secret.
             raise TypeError(f"filter must be a dict, not a {type(filter).__name__}")
         if limit is not None and not _is_number(limit):
             raise TypeError(f"limit must be an integer, not {limit!r}")
@@ -5683,43 +5596,43 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint, whole or, if this raises, not at all, and return its config.
+        """Store a checkpoint, whole or not at all, and return its config.
 
-        Chunks that the thread has stored already, in any namespace, are not stored again, as far as
-        this process knows them. The metadata are what ``get_checkpoint_metadata`` makes of
-        *metadata* and *config*. A checkpoint id has one content: putting the same again changes
-        nothing, and a put over it with another is not guarded against a prune.
+        A chunk that the thread has stored already, in any namespace, is not stored again if this
+        process knows it. ``get_checkpoint_metadata`` makes the stored metadata from *metadata* and
+        *config*. A checkpoint id has one content: putting the same content again changes nothing,
+        and putting different content under it is not guarded against a prune.
 
         Args:
             config: ``configurable`` holds ``thread_id``, ``checkpoint_ns``, the parent's
-                ``checkpoint_id``, and maybe ``ttl_seconds`` in place of the saver's.
-            checkpoint: a value may have any size, up to 1 GB, and up to 20 large extension types of
+                ``checkpoint_id`` and, optionally, ``ttl_seconds`` instead of the saver's.
+            checkpoint: each value may have up to 1 GB, and up to 20 large extension types of
                 msgpack in each other.
-            metadata: 32 MB and 500,000 msgpack objects, with the checkpoint but for its values; a
-                ``run_id`` at most 2,048 bytes, and with one the thread's id 1,024, as both may be
-                keys of an index.
+            metadata: at most 32 MB and 500,000 msgpack objects, together with the checkpoint
+                without its values. A ``run_id`` has at most 2,048 bytes, and its thread's id at
+                most 1,024, as both may be keys of an index.
             new_versions: the channels whose values are new since the parent.
 
         Raises:
-            TypeError: *checkpoint* has no integer as its ``v``, or a channel that is no string, or
-                a value that the serde can't encode.
-            ValueError: as get_tuple(), or a ``run_id`` or its thread's id is too long, or a value
-                or the metadata are too large.
-            DynamoDBSaverError: DynamoDB throttles, and has taken nothing for as many attempts as
-                the client makes; or the put took over 40 minutes; or the table has other keys, or
-                an index that takes no such thread's id.
+            TypeError: *checkpoint* has no integer as its ``v``, a channel's name is not a string,
+                or the serde can't encode a value.
+            ValueError: as get_tuple(); a ``run_id`` or its thread's id is too long; a value or the
+                metadata are too large.
+            DynamoDBSaverError: DynamoDB throttles, and took nothing in as many attempts as the
+                client makes; the put took over 40 minutes; the table has different keys, or an
+                index that does not take the thread's id.
             DamagedCheckpointError: a value that *checkpoint* leaves out is missing, or an ancestor
-                that a ``DeltaChannel`` is rebuilt from.
+                that a ``DeltaChannel`` is rebuilt from is missing.
         Cost: 1 request; before it, one for every 25 new chunks, side by side. A get of the parent
-            first, if this process neither stored nor read it in the last 20 minutes. If items
-            expire, all that a ``DeltaChannel`` is rebuilt from is read and stored again once in
-            ``ttl_seconds``.
+            first, unless the parent is what this process stored or read last in the namespace, in
+            the last 20 minutes. If items expire, all that a ``DeltaChannel`` is rebuilt from is
+            read and stored again once in ``ttl_seconds``.
         """
         address = _address(config)
-        key = address.key(checkpoint["id"])
+        key, parent_id = address.key(checkpoint["id"]), address.checkpoint_id
         self._writer(config).put(
             key,
-            address.checkpoint_id,
+            address.key(parent_id) if parent_id else None,
             checkpoint,
             dict(get_checkpoint_metadata(config, metadata)),
             new_versions,
@@ -5735,23 +5648,24 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         """Store a task's pending writes.
 
-        An ordinary write stays as it was first stored. A special one, whose channel is in
-        ``WRITES_IDX_MAP``, replaces the one before.
+        An ordinary write keeps the value that was stored first. A special write, whose channel is
+        in ``WRITES_IDX_MAP``, replaces the one before.
 
         Args:
-            config: ``configurable`` names ``thread_id``, ``checkpoint_ns`` and ``checkpoint_id``.
+            config: ``configurable`` holds ``thread_id``, ``checkpoint_ns`` and ``checkpoint_id``.
             writes: pairs of a channel and a value, up to 1 GB.
             task_id: the task; at most 240 bytes.
-            task_path: where the task stands in the order of its superstep; at most 65,536 bytes.
+            task_path: the task's place in the order of its superstep; at most 65,536 bytes.
 
         Raises:
-            TypeError: a channel is no string, or the serde can't encode a value.
-            ValueError: as get_tuple(), or *task_id* is empty or too long, or *task_path* is, or a
-                value is too large.
+            TypeError: a channel is not a string, or the serde can't encode a value.
+            ValueError: as get_tuple(); *task_id* is empty or too long, *task_path* is too long, or
+                a value is too large.
             DynamoDBSaverError: as put().
-        Cost: 1 request, and one for each special write beside others; one more for each earlier
-            call of this task with fewer writes; before them, one for every 25 new chunks of values
-            over 4 KB. A get of the checkpoint first, if this process knows nothing of the thread.
+        Cost: 1 request for all ordinary writes, and 1 for each special write. One more for each
+            earlier call of this task with fewer writes. Before them, one for every 25 new chunks of
+            values over 4 KB. First a get of the checkpoint, if this process knows nothing of the
+            thread.
         """
         address = _address(config)
         key = address.key(address.checkpoint_id or "")
@@ -5762,16 +5676,16 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         self._writer(config).put_writes(key, writes, task_id, task_path)
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread: its checkpoints, its pending writes, and all that they refer to.
+        """Delete a thread: its checkpoints, its pending writes and their chunks.
 
-        For threads at rest. The root is hidden at once; a call that is cut off leaves it so, and
-        can be made again.
+        Only for threads at rest. The root is hidden at once. A call that is cut off leaves it
+        hidden, and can be made again.
 
         Raises:
-            ValueError: *thread_id* can be no key.
-            DynamoDBSaverError: a table is not there, and nothing is hidden; or as put().
-        Cost: a query for each MB of checkpoints, chunks and writes, and 4 more; for every 25 items
-            deleted a request, many side by side; 2 for the marker.
+            ValueError: *thread_id* can't be a key.
+            DynamoDBSaverError: a table does not exist, and nothing is hidden; or as put().
+        Cost: a query for each MB of checkpoints, chunks and writes, and 4 more; a request for every
+            25 items that are deleted, many side by side; 2 for the marker.
         """
         self._remover().delete_thread(_thread_id(thread_id))
 
@@ -5781,26 +5695,27 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         """Delete the checkpoints of runs, in all threads, with their pending writes.
 
         Args:
-            run_ids: the ``run_id`` of the metadata; LangGraph takes it from the ``metadata`` or
-                ``configurable`` of the run's config, and not from the config's own ``run_id``.
-            force: delete also what a ``DeltaChannel`` of another run's checkpoint is rebuilt from,
-                or the parent whose writes are its pending sends (formats before 4).
-            use_index: find the threads by the index of ``setup(run_index=True)``, where there is
-                one. An index is eventually consistent, so a thread to which the run has put its
-                first checkpoint just now may be missed; and a thread of which all that the run
-                has stored was stored by langgraph-checkpoint-dynamodb 0.1.0 is not in it. False:
-                scan the table, which misses neither.
+            run_ids: the ``run_id`` of the metadata. LangGraph takes it from the ``metadata`` or
+                ``configurable`` of the run's config, not from the config's own ``run_id``.
+            force: also delete checkpoints from which a ``DeltaChannel`` of another run's checkpoint
+                is rebuilt, and parents whose writes hold its pending sends (formats before 4).
+            use_index: find the threads by the index of ``setup(run_index=True)``, if there is one.
+                The index is eventually consistent, so it may miss a thread to which the run has
+                just put its first checkpoint. The index also lacks a thread if
+                langgraph-checkpoint-dynamodb 0.1.0 stored all that the run has there. False: scan
+                the table, which misses neither.
 
         Raises:
-            TypeError: *run_ids* is a string, or holds something else.
-            DynamoDBSaverError: another run's checkpoint needs one of these, and *force* is False;
-                the thread that the error names is as it was, and so are those whose ids sort after
-                its own. Or the index may not be queried.
-            DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(). The thread that it
-                names is as it was, and those of all other threads are deleted.
-        Cost: a query of the index for each run, side by side, of half a read unit for 4 KB, some
-            20 checkpoints; without an index these fail, and the checkpoints table is scanned, in
-            four parts side by side. For each thread found, what prune() costs.
+            TypeError: *run_ids* is a string, or holds something that is not a string.
+            DynamoDBSaverError: another run's checkpoint needs a checkpoint of these runs, and
+                *force* is False. The thread that the error names is unchanged, and so are threads
+                whose ids sort after its id. Or the index may not be queried.
+            DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(). Threads with such
+                checkpoints are unchanged, and the error names the first; the runs' checkpoints are
+                deleted from all other threads.
+        Cost: a query of the index for each run, side by side, at half a read unit for 4 KB, some
+            20 checkpoints. Without an index these queries fail, and the checkpoints table is
+            scanned, in four parts side by side. For each thread found, the cost of prune().
         """
         _refuse_string("run_ids", run_ids)
         doomed, remover = frozenset(run_ids), self._remover()
@@ -5813,18 +5728,20 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread: all its namespaces, checkpoints, pending writes and chunks.
 
-        For threads at rest: what a run adds to the source's root meanwhile is not copied. Metadata
-        that hold the source's id as ``thread_id``, a string, hold the target's in the copy. The
-        target shows its root when all is there. A call that was cut off begins anew when it is
-        made again. The copy has the times of this saver's ``ttl_seconds``.
+        Only for threads at rest: checkpoints that a run adds to the source's root meanwhile are not
+        copied. If metadata hold the source's id as ``thread_id``, a string, they hold the target's
+        in the copy. The target shows its root once everything is copied. A call that was cut off
+        can be made again, and starts from the beginning. The copy has the times of this saver's
+        ``ttl_seconds``.
 
         Raises:
             ValueError: the target is not empty, or is the source.
             DynamoDBSaverError: the source has no checkpoint, or is being copied to or deleted; or
                 as put().
-        Cost: 4 requests for every 64 checkpoints of the source; 1 for every 100 chunks and 1 for
-            every 25, and one for every 25 other items, side by side; 7 more. Read units for twice
-            the source's size, write units as when it was first written.
+        Cost: 4 requests for every 64 checkpoints of the source; for chunks, 1 for every 100 that
+            are read and 1 for every 25 that are written; 1 for every 25 other items, side by side;
+            7 more. Read units for up to twice the source's size, write units as when it was
+            first written.
         """
         source = _thread_id(source_thread_id, "source_thread_id")
         target = _thread_id(target_thread_id, "target_thread_id")
@@ -5841,38 +5758,38 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     ) -> CopyReport:
         """Copy threads from another saver: all namespaces, oldest checkpoints first, with writes.
 
-        Afterwards both savers show the same. If a thread is here already, what comes after its
-        newest checkpoint is copied, so a call that is cut off can be made again, and what was
-        pruned here since stays gone. A thread shows what is there of it while it is copied: run no
-        graph on it, here or there, until this is done. ``ttl_seconds`` counts from now on. A thread
-        that the source can't show is left out and named in the report; the others are copied.
+        Afterwards both savers show the same. If a thread is here already, the checkpoints after its
+        newest are copied, so a call that was cut off can be made again, and checkpoints that were
+        pruned here stay deleted. A thread shows what has been copied so far: run no graph on it,
+        here or there, until this returns. ``ttl_seconds`` counts from now on. A thread that the
+        source can't show is left out and named in the report; the others are copied.
 
         Args:
-            source: any saver, the same one or another; its sync methods are called, from this
-                thread, or from one of the saver's own for ``acopy_from()``.
+            source: any saver, of this class or another. Its sync methods are called in this thread
+                or, for ``acopy_from()``, in one of this saver's own.
             thread_ids: the threads, as *source* knows them; None: all that it lists. A saver that
-                can't list all threads raises its own error; langgraph-checkpoint-aws is one.
-            progress: called with a thread's id, how many of its checkpoints are here, and how many
-                *source* has. It is called at most twice a second, but always before the first
-                checkpoint and after the last. An exception that it raises ends the call.
+                can't list all threads raises its own error, for instance langgraph-checkpoint-aws.
+            progress: called with a thread's id, the number of its checkpoints here, and the number
+                in *source*. Calls come at most twice a second, but always before the first
+                checkpoint and after the last. An exception that *progress* raises ends the copy.
 
         Returns: how many threads *source* showed, how many of their checkpoints this call copied,
-            how many were here before, and ``failed``: for each thread that *source* raised on, the
-            error.
+            how many were here before, and ``failed``: the error of each thread for which *source*
+            raised one.
 
         Raises:
-            TypeError: *source* is no saver, or *thread_ids* is a string.
-            ValueError: an id can be no key.
-            DynamoDBSaverError: *source* has no thread with an id of *thread_ids* (those before it
-                are copied); a thread went on here and in *source*; the last checkpoint that was
-                copied is gone from *source*; a thread is being copied to or deleted; *source* does
-                not return what it lists.
-        Cost: of *source*, a list of each thread, then each checkpoint that is not here once, and of
-            those that are the newest of each namespace and the parents of new ones; for None, a
-            list of all threads before. Here, a query for each MB of a thread that is here already,
-            and one for each of its checkpoints that *source* is asked about again; for each that is
-            copied what put() costs, and a request for every 25 tasks that wrote. Write units as
-            when a graph had written it. One checkpoint is in memory at a time.
+            TypeError: *source* is not a saver, or *thread_ids* is a string.
+            ValueError: an id can't be a key.
+            DynamoDBSaverError: *source* has no thread with an id of *thread_ids* (threads before it
+                are copied); a thread went on both here and in *source*; the checkpoint that was
+                copied last is gone from *source*; a thread is being copied to or deleted; *source*
+                does not return a checkpoint that it lists.
+        Cost: from *source*, a list of each thread, then one get of each checkpoint that is not here
+            or is the newest of its namespace or the parent of a new one; for None, first a list of
+            all threads. Here, a query for each MB of a thread that is here already, and one for
+            each of its checkpoints that is got from *source* again. For each copied checkpoint, the
+            cost of put(), and a request for each task that wrote, side by side. Write units as if a
+            graph had written the thread. One checkpoint is in memory at a time.
         """
         if not isinstance(source, BaseCheckpointSaver):
             raise TypeError(f"source must be a checkpoint saver, not a {type(source).__name__}")
@@ -5895,31 +5812,32 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         keep_last: int = 1,
         grace_seconds: float = _GRACE_SECONDS,
     ) -> None:
-        """Delete the checkpoints of threads but the newest of each namespace, or all.
+        """Delete all checkpoints of threads but the newest of each namespace, or all.
 
-        With the newest stay its pending writes, the ancestors that its ``DeltaChannel``s are
-        rebuilt from, and in a format before 4 the parent that holds its pending sends; these
-        ancestors are not shown any more. Chunks that nothing refers to any more go in a later call,
-        when the grace period is over.
+        The newest keeps its pending writes. If it has ``DeltaChannel``s, it keeps the ancestors
+        that they are rebuilt from, and the last checkpoint before its run with those ancestors. In
+        a format before 4, it keeps the parent that holds its pending sends. These ancestors are no
+        longer shown. A later call deletes chunks that nothing refers to any more, once the grace
+        period is over.
 
         Args:
-            thread_ids: threads that are not there are no error.
-            strategy: ``"keep_latest"``, or ``"delete"`` or ``"delete_all"`` (LangGraph's Agent
-                Server says so), which is delete_thread() for each.
+            thread_ids: the threads; a thread that does not exist is not an error.
+            strategy: ``"keep_latest"``, or ``"delete"`` or ``"delete_all"`` (the word of
+                LangGraph's Agent Server), which call delete_thread() for each.
             keep_last: how many checkpoints of each namespace stay, at least 1.
-            grace_seconds: how long a chunk is spared that nothing refers to any more, for the sake
-                of a put that relies on a checkpoint which is just being deleted; less than an hour
-                is for threads that nobody writes to: 0 deletes chunks at once.
+            grace_seconds: how long a chunk is kept after it lost its references, as a put may rely
+                on a checkpoint that is being deleted. Less than an hour is only for threads that
+                nobody writes to; 0 deletes chunks at once.
 
         Raises:
-            ValueError: another *strategy*, or *keep_last* or *grace_seconds* is no such number.
-            DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(); the thread is as it
-                was.
+            ValueError: *strategy* is unknown, or *keep_last* or *grace_seconds* is out of range.
+            DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(); the thread, and
+                those after it in *thread_ids*, are unchanged.
             DynamoDBSaverError: as delete_thread().
         Cost: a query for each MB of the thread's checkpoints, chunks and writes; a request for
-            every 25 items deleted, one for each chunk, many side by side; two for each ancestor
-            that is hidden; one more query for the newest of each namespace that is of a format
-            before 4.
+            every 25 items that are deleted, and for each chunk, many side by side; two for each
+            ancestor that is hidden; one more query for the newest of each namespace if it is of a
+            format before 4.
         """
         _check_prune(strategy, keep_last, grace_seconds)
         remover = self._remover()
@@ -5939,8 +5857,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     ) -> Removal:
         """Return how many checkpoints, write items and chunks prune() would delete now.
 
-        Takes the arguments of prune(), for one thread, and raises what that raises. Nothing is
-        written. ``strategy="delete"`` counts for delete_thread().
+        The arguments are those of prune(), for one thread, and so are the errors. Nothing is
+        written. ``strategy="delete"`` counts what delete_thread() would delete.
 
         Cost: the queries of prune().
         """
@@ -5951,26 +5869,28 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         return self._remover().removal_of_prune(thread_id, keep_last, grace_seconds)
 
     def set_ttl(self, thread_ids: Sequence[str], ttl_seconds: int | None) -> None:
-        """Have all that threads hold expire *ttl_seconds* from now, whatever it was stored with.
+        """Have all items of threads expire *ttl_seconds* from now, whatever times they had.
 
-        For threads at rest: run no graph on them until this returns. It gives an expiry to tables
-        that had none, keeps a thread for good, and tells one to go. The saver's own ``ttl_seconds``
-        goes on from there: a later put never shortens a thread's time, and keeps a thread for good
-        that is. A call that is cut off leaves a thread that shows its newest checkpoint longest,
-        and can be made again.
+        Only for threads at rest: run no graph on them until this returns. A call can give an expiry
+        to threads that had none, keep threads for good, or let threads expire soon. The saver's own
+        ``ttl_seconds`` goes on from there: a later put never shortens a thread's time, and a thread
+        that is kept for good stays so. If a call is cut off, the thread shows its newest checkpoint
+        longest, and the call can be made again.
 
         Args:
-            thread_ids: threads that are not there are no error.
+            thread_ids: the threads; a thread that does not exist is not an error.
             ttl_seconds: a whole number of seconds from 1, at most 100 years; None: for good.
 
         Raises:
             TypeError: *thread_ids* is a string.
-            ValueError: an id can be no key, or *ttl_seconds* is no such number.
+            ValueError: an id can't be a key, or *ttl_seconds* is out of range.
             DynamoDBSaverError: a thread is being copied to or deleted; or as put().
-            DamagedCheckpointError: a checkpoint can't be decoded.
-        Cost: for each thread four queries for each MB of it, and a query for the writes of every 16
-            checkpoints; write units as when it was first written, and one for each KB of a chunk
-            that is freed earlier. Nothing is deleted: DynamoDB frees what expires.
+            DamagedCheckpointError, UndecodableCheckpointError: as get_tuple().
+        Cost: for each thread, three queries for each MB of its checkpoints, two for each MB of its
+            writes, and one for each MB of its chunks. One or two puts of each checkpoint, one
+            of each write item, and some four requests for every 16 of these items. Write units: up
+            to twice as many as when the thread was first written. Nothing is deleted: DynamoDB
+            deletes expired items.
         """
         ttl = _ttl(ttl_seconds)
         copier = _Copier(self._store, self.serde)
@@ -5980,16 +5900,16 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what the ancestors of the checkpoint that *config* names hold of each channel.
+        """Return each channel's history in the ancestors of the checkpoint that *config* names.
 
-        ``seed`` is the newest value stored in one, if any; ``writes`` are those made since, oldest
-        first. An ancestor may be read for this that is not shown any more.
+        ``seed`` is the newest value that an ancestor stores, if any; ``writes`` are the writes
+        since that ancestor, oldest first. Ancestors that are no longer shown are read, too.
 
-        Raises: DamagedCheckpointError: an ancestor is missing before a value is found. It may have
-            expired, or been pruned or deleted with its run.
-        Cost: a query for each page of the chain, of 16 checkpoints, then four times as many; side
-            by side, one for the writes of every 64 ancestors whose children may have updated one of
-            the channels.
+        Raises: DamagedCheckpointError: an ancestor is missing before a value is found: it expired,
+            or was pruned, or was deleted with its run.
+        Cost: a query for each page of the chain: of 16 checkpoints, then of four times as many.
+            Side by side, a query for the writes of every 64 ancestors whose children may have
+            updated one of the channels.
         """
         return self._reader().delta_history(_address(config), channels)
 
@@ -6003,7 +5923,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         return self._while_open(self._store.thread_ids())
 
     def has_thread(self, thread_id: str) -> bool:
-        """Return whether the tables have anything of a thread, shown or hidden or expired.
+        """Return whether the tables hold any item of a thread, even if it is hidden or expired.
 
         Raises: ValueError: *thread_id* can't be a key.
         Cost: 1 request, or 2 if the checkpoints table has nothing.
@@ -6017,13 +5937,13 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
         Args:
             thread_id: the thread.
-            checkpoint_ns: a namespace, the root's is ""; None: all.
+            checkpoint_ns: a namespace, "" for the root; None: all.
 
         Raises:
             ValueError: *thread_id* or *checkpoint_ns* can't be a key.
             DynamoDBSaverError: an unfinished deletion or copy hides the thread.
             DamagedCheckpointError, UndecodableCheckpointError: as get_tuple().
-        Cost: the queries of list(), but none for writes or values, except for the chunks of values
+        Cost: the queries of list(), but none for writes, and for values only the chunks of those
             between nodes; one more if nothing is found.
         """
         if checkpoint_ns is not None:
@@ -6033,8 +5953,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def stats(self, thread_id: str) -> ThreadStats:
         """Measure all that a thread has stored, and until when it is shown and stored.
 
-        A thread that is not there has nothing. Items that can't be decoded are counted, too, and
-        ``unreadable`` says how many there are: stats() needs no key.
+        A thread that does not exist has nothing. Items that can't be decoded are counted, too, and
+        ``unreadable`` is their number: stats() needs no key.
 
         Raises: ValueError: *thread_id* can't be a key.
         Cost: a query for each MB of checkpoints, chunks and writes.
@@ -6042,11 +5962,11 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         return self._inspector().stats(_thread_id(thread_id))
 
     def verify(self, thread_id: str) -> ThreadCheck:
-        """Check all that a thread has stored, and find what nothing needs.
+        """Check all that a thread has stored, and find items that nothing needs.
 
         Every checkpoint, write and chunk is checked by its digest. Every chunk that an item refers
-        to has to be there, and every ancestor that a shown checkpoint's ``DeltaChannel`` is rebuilt
-        from. Expired items count as gone. No value is decoded.
+        to has to exist, and every ancestor from which a shown checkpoint's ``DeltaChannel`` is
+        rebuilt. Expired items count as gone. No value is decoded.
 
         Raises: ValueError: *thread_id* can't be a key.
         Cost: a query for each MB of checkpoints, chunks and writes.
@@ -6056,9 +5976,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def get_next_version(self, current: Any, channel: None = None) -> Any:  # noqa: ARG002  theirs
         """Return the version after *current*: 1, 2, 3 and so on.
 
-        A string of another saver, whose thread was copied here, stays a string of that form:
-        ``"00000000000000000000000000000002.0.5"`` is followed by one that starts with
-        ``"00000000000000000000000000000003."``, as LangGraph compares the versions of a thread.
+        A string version of another saver, whose thread was copied here, is followed by a string of
+        that form: after ``"00000000000000000000000000000002.0.5"`` comes a version that starts with
+        ``"00000000000000000000000000000003."``. LangGraph compares the versions of a thread.
         """
         if isinstance(current, str):
             count = current.partition(".")[0]
@@ -6066,13 +5986,13 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         return 1 if current is None else int(current) + 1
 
     def _while_open(self, items: Iterator[T]) -> Iterator[T]:
-        """Return what an iterator has read ahead only as long as the saver is open."""
+        """Return an iterator's items; raise once the saver is closed, even for items read ahead."""
         self._client.check_open()
         for item in items:
             yield item
             self._client.check_open()
 
-    # Built for each call, as with_allowlist() gives a clone another serde than the saver's.
+    # Built for each call, as with_allowlist() gives a clone a different serde.
 
     def _reader(self) -> _Reader:
         return _Reader(self._store, _Codec(self.serde))
@@ -6087,8 +6007,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def _inspector(self) -> _Inspector:
         return _Inspector(self._store, self.serde)
 
-    # The async methods run the ones above in threads of the saver's own, so that 64 runs at once
-    # are not held to the event loop's default executor.
+    # The async methods run the methods above in the saver's own threads: the event loop's default
+    # executor would run fewer than 64 at once.
 
     async def _run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         call = partial(method, *args, **kwargs)

@@ -1177,7 +1177,7 @@ NO_TIME: Final = (
     "ttl_seconds must be a whole number of at least 1 and at most 3153600000 (100 years), or None, "
     "not {!r}"
 )
-NO_BYTES: Final = "cache_bytes must be a number of bytes from 0, not {!r}"
+NO_BYTES: Final = "cache_bytes must be a whole number of bytes, at least 0, not {!r}"
 NO_WORKERS: Final = "max_workers must be at least 1, not {!r}"
 NO_BOOLEAN: Final = "consistent_read must be True or False, not {!r}"
 NO_CLIENT: Final = (
@@ -1199,9 +1199,7 @@ TABLE_RULE: Final = (
     "not {!r}"
 )
 TABLE_NAMES: Final = ("checkpoints_table_name", "writes_table_name")
-ONE_NAME: Final = (
-    f"{' and '.join(TABLE_NAMES)} are both 'same'; the two tables have other keys: name two"
-)
+ONE_NAME: Final = f"{' and '.join(TABLE_NAMES)} are both 'same'; the two tables have different keys: name two tables"
 ARN: Final = "arn:aws-us-gov:dynamodb:us-gov-west-1:123456789012:table/"
 WRONG_NAMES: Final = [("a b", "w"), ("c", "w" * 256), ("c", "wörk"), (f"{ARN}a/index/b", "w"),
                       ("arn:aws:s3:::bucket", "w")]  # fmt: skip
@@ -2151,7 +2149,7 @@ def test_setup_refuses_other_expiry(call: Call, make_saver: MakeSaver, no_tables
     )
 
     error = (
-        f"Table {no_tables[0]!r} expires items by 'expires', and must by 'ttl'; turn its time to "
+        f"Table {no_tables[0]!r} expires items by 'expires', not by 'ttl'; turn its time to "
         f"live off, wait an hour and call setup() again"
     )
     with _raises_exactly(DynamoDBSaverError(error)):
@@ -2237,11 +2235,11 @@ def test_setup_refuses_other_keys(
         own = _keyed_by(thread_id="S", checkpoint_id="S") | {"GlobalSecondaryIndexes": [index]}
         own["AttributeDefinitions"] += [each for each in attributes if "run" in str(each)]
     saver.client.create_table(TableName=no_tables[0], BillingMode="PAY_PER_REQUEST", **own)
-    error = f"Table {no_tables[0]!r} exists with other keys: {complaint}; use another table name"
+    error = f"Table {no_tables[0]!r} exists with different keys: {complaint}; use a different name"
     if is_index:
         call(saver, "setup")
         error = (
-            f"Table {no_tables[0]!r} has an index 'run_id' with other keys: {complaint}; delete the "
+            f"Table {no_tables[0]!r} has an index 'run_id' with different keys: {complaint}; delete the "
             f"index and call setup(run_index=True) again"
         )
 
@@ -2355,7 +2353,7 @@ def test_run_index_needs_short_ids(make_saver: MakeSaver, no_tables: Tables, met
     else:
         cause: Any = told.value.__cause__
         assert str(told.value) == (
-            f"An index of table {no_tables[0]!r} takes no thread_id of over 1,024 bytes, with or "
+            f"An index of table {no_tables[0]!r} refuses a thread_id of over 1,024 bytes, even "
             f"without a run_id ({cause.response['Error']['Message']}); use a shorter one, or a "
             f"table without an index"
         )
@@ -2450,7 +2448,7 @@ NO_THREAD: Final = (
 )
 EMPTY: Final = "{} is empty; give it a value"
 NO_TEXT: Final = "{} must be a string, not {!r}"
-SURROGATE: Final = "{} is no valid Unicode: {!r}; remove the surrogates"
+SURROGATE: Final = "{} is not valid Unicode: {!r}; remove the surrogates"
 NUMBERED: Final = {"configurable": {"thread_id": "t", "checkpoint_id": 5}}
 LIKE_A_KEY: Final = (
     "checkpoint_id must start with a character below '}}': {!r}; LangGraph's start with a hex digit"
@@ -3509,13 +3507,13 @@ def test_put_costs_one_request(call: Call, saver: DynamoDBSaver, thread_id: str)
 
     A process that has read the parent, or a clone of one that put it, stores no chunk of it again.
     """
-    one, thirty = ({f"text {n}": _words(7000 + n) for n in range(length)} for length in (1, 30))
+    one, many = ({f"text {n}": _words(7000 + n) for n in range(length)} for length in (1, 22))
     clone: Any = saver.with_allowlist([(Color.__module__, "Color")])
     for number, values, new, requests, waves in (
         (1, {"a": 1, "list": list(range(100))}, {"a": 1, "list": 1}, [], 1),
         (2, {"a": 1, **one}, {"text 0": 2}, ["BatchWriteItem"], 2),
         (3, {"a": 3, **one}, {"a": 3, "text 0": 3}, [], 1),  # the chunk is there
-        (4, thirty, dict.fromkeys(thirty, 4), ["BatchWriteItem"] * 3, 2),
+        (4, many, dict.fromkeys(many, 4), ["BatchWriteItem"] * 3, 2),
     ):
         args: Any = (_config(thread_id, number - 1 or None), _checkpoint(number, values), {}, new)
         assert _cost(call, saver, "put", *args) == ([*requests, "PutItem"], waves)
@@ -3523,7 +3521,7 @@ def test_put_costs_one_request(call: Call, saver: DynamoDBSaver, thread_id: str)
     with _beside(saver) as reader:
         call(reader, "get_tuple", _config(thread_id, 4))
         for each in (reader, clone):
-            args = (_config(thread_id, 4), _checkpoint(5, thirty), {}, dict.fromkeys(thirty, 5))
+            args = (_config(thread_id, 4), _checkpoint(5, many), {}, dict.fromkeys(many, 5))
             assert _cost(call, each, "put", *args) == (["PutItem"], 1)
 
 
@@ -3921,9 +3919,9 @@ def test_delete_for_runs_spares_what_others_need(call: Call, lone_saver: DynamoD
 
 
 @ONE_SERVER
-def test_a_rollback_after_a_prune_shows_what_was_before_it(saver: DynamoDBSaver) -> None:
+def test_a_rollback_after_a_prune_shows_what_was_before_it(lone_saver: DynamoDBSaver) -> None:
     """What a prune hid for a DeltaChannel's sake is shown again if its run's checkpoints go."""
-    thread_id = f"rollback-{uuid4()}"
+    saver, thread_id = lone_saver, "rollback"
     _put_deltas(saver, thread_id)
     before = saver.get_tuple(_config(thread_id, 8))
     saver.prune([thread_id])
@@ -4234,7 +4232,7 @@ def test_copy_from_goes_on_wherever_it_was_cut_off(
         first.client.meta.events.register("before-call.dynamodb", cut)
         with Requests(first) as requests:
             for _ in range(200):
-                cut_before[0] = 4  # chunks and writes come before their checkpoint
+                cut_before[0] = 9  # chunks and writes come before their checkpoint
                 try:
                     _beside(first).copy_from(source, [thread_id])
                 except Cut:
@@ -4309,10 +4307,10 @@ def test_copy_from_leaves_what_went_on_or_was_pruned_here(call: Call, world: Wor
 
 TWO_HEADS: Final = (
     "Thread 'thread' has gone on here, with checkpoint {!r}, and in the source, with {!r}; "
-    "delete_thread() one of them, or leave it out of thread_ids"
+    "delete one of the two, or leave the thread out of thread_ids"
 )
 UNFINISHED: Final = (
-    "Thread 'thread' is under an unfinished deletion; finish that first, by the same call"
+    "Thread 'thread' has an unfinished deletion; repeat that call to finish it first"
 )
 LOST: Final = (
     f"The source lists checkpoint {_id(1)!r} of thread 'thread', namespace '', and does not return "
@@ -4594,6 +4592,36 @@ def test_prune_spares_writes_for_an_hour(call: Call, make_saver: MakeSaver, thre
 
 
 @ONE_SERVER
+def test_prune_that_takes_hours_spares_what_is_stored_meanwhile(world: World) -> None:
+    """A chunk that a put stores again after it was listed stays.
+
+    It once was deleted if the listing took longer than the grace period.
+    """
+    other = world.saver()
+    first = _put(other, _config("thread"), 1, {"x": _words(5000)})
+    second = _put(other, first, 2, {"x": "small"})
+    other.prune(["thread"])
+    world.now += 2 * GRACE
+
+    def list_for_hours(sent: Sent) -> Any:
+        if (
+            sent.operation != "Query"
+            or {"S": "~t"} not in sent.asked["ExpressionAttributeValues"].values()
+        ):
+            return None
+        answer = sent.carry_out()
+        _put(other, second, 3, {"x": _words(5000)})
+        world.now += 2 * GRACE
+        return answer
+
+    world.saver(Wire(world, list_for_hours).client).prune(["thread"])
+
+    assert world.saver().verify("thread").damaged == []
+    found: Any = world.saver().get_tuple(_config("thread"))
+    assert found.checkpoint["channel_values"] == {"x": _words(5000)}
+
+
+@ONE_SERVER
 def test_prune_keeps_what_deltas_need(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """The kept checkpoint's ancestors stay, back to the snapshot, and its history with them."""
     config = _put_deltas(make_saver(), thread_id)
@@ -4665,12 +4693,16 @@ def test_prune_deletes_the_subgraphs_of_layout_0(world: World) -> None:
 
 
 def _fill_with_times(saver: DynamoDBSaver) -> None:
-    """Store three checkpoints of a root and one of a subgraph, with chunks and writes."""
+    """Store checkpoints of a root and a subgraph, with chunks and writes, and writes without one."""
     config: Any = _config("thread")
     for number in (1, 2, 3):
         config = _put(saver, config, number, {"x": [_words(900, each) for each in range(8)]})
         saver.put_writes(config, [("x", _words(9000, number))], "task")
     _put(saver, _config("thread", ns="sub"), 9, {"y": _words(5000)})
+    # It once had its own time, and its chunks the thread's.
+    saver.put_writes(
+        _config("thread", 10, ns="sub"), [("y", _words(9000))], "before its checkpoint"
+    )
 
 
 @ONE_SERVER
@@ -6301,10 +6333,14 @@ def test_nothing_goes_on_after_a_call_has_raised(world: World, *, is_callers: bo
 def test_a_thread_that_can_not_be_started_leaves_nothing_behind(
     world: World, monkeypatch: Patch
 ) -> None:
-    """If the machine has no more threads, the request before is over when the error comes."""
-    ended, start = [0], threading.Thread.start
+    """If the machine has no more threads, what was asked for is over when the error comes.
+
+    A request that Python's pool had in its queue was once sent after that.
+    """
+    begun, ended, start = [0], [0], threading.Thread.start
 
     def send(sent: Sent) -> Any:
+        begun[0] += 1
         answer = sent.carry_out()
         ended[0] += 1
         return answer
@@ -6321,8 +6357,10 @@ def test_a_thread_that_can_not_be_started_leaves_nothing_behind(
     with pytest.raises(RuntimeError, match="can't start new thread"):
         _put_noise(saver, 1, 60_000)
 
-    assert ended[0] >= 1
+    assert begun[0] == ended[0] >= 1
     monkeypatch.undo()
+    saver.close()
+    assert begun == ended == [1]
 
 
 # A value larger than what stays in an item, under the usual limits and the small ones.
@@ -7320,8 +7358,8 @@ def _plaintext(items: Iterable[Item]) -> bytes:
                 add(each)
         elif isinstance(value, bytes):
             found.append(value)
-            with suppress(DamagedCheckpointError):  # a digest is no packed bytes
-                found.append(module._unpack(value, 2**22, _NOWHERE))
+            with suppress(DynamoDBSaverError):  # a digest is no packed bytes
+                found.append(CODEC.unseal(value, 2**22, _NOWHERE))
         else:
             found.append(str(value).encode())
 
@@ -7557,7 +7595,7 @@ ATTACKS: Final[_Table] = {
     "copy_from() into new tables": {
         "a manifest in plain": lambda a: _put(a.plain, _config("a"), 1, {"delta": ["forged"]}),
         "a write in plain": _write_in_plain,
-        "a chunk in plain": lambda a: a.put(a.chunk(), module._pack(b"x" * 99)),
+        "a chunk in plain": lambda a: a.put(a.chunk(), CODEC.seal(b"x" * 99)),
     },
     "those of another layout": {
         "a write where layout 0 has it": _write_where_layout_0_has_it,
@@ -10133,7 +10171,7 @@ $ verify thread
 thread 'thread' is DAMAGED and unfinished (under a deletion): 2 checkpoints, 1 marker, 2 writes, 5 chunks; ...
 [1]
 $ show thread
-error: Thread 'thread' is under an unfinished deletion; finish that first, by the same call
+error: Thread 'thread' has an unfinished deletion; repeat that call to finish it first
 [1]
 $ delete thread --yes
 thread 'thread' is deleted: 2 checkpoints, 2 writes and 5 chunks
@@ -10309,7 +10347,7 @@ $ show thread --checkpoints-table WRITES --writes-table CHECKPOINTS
 error: Table 'WRITES' has keys other than 'thread_id' and 'checkpoint_id', ...; check the tables' names: are they swapped?
 [1]
 $ verify thread --writes-table CHECKPOINTS
-error: --checkpoints-table and --writes-table are both 'CHECKPOINTS'; the two tables have other keys: name two
+error: --checkpoints-table and --writes-table are both 'CHECKPOINTS'; the two tables have different keys: name two tables
 [2]
 $ AWS_MAX_ATTEMPTS=1 threads --endpoint-url http://127.0.0.1:9
 error: Could not connect to the endpoint URL: "http://127.0.0.1:9/"
