@@ -713,7 +713,7 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     (
         "setup",
         "--ttl-seconds",
-        {**_TTL, "help": "Turn on expiry, for a saver with this ttl_seconds."},
+        {**_TTL, "help": "Turn on expiry. Any N will do: savers set the times."},
     ),
     (
         "setup",
@@ -804,7 +804,8 @@ An encrypted table, with the key in $LANGGRAPH_AES_KEY:
 
 Exit codes:
   0    All is well. Deleting or pruning a thread that does not exist is not an error.
-  1    Something failed, or is damaged, unfinished, denied or missing; or the answer was no.
+  1    Something failed, or is damaged, undecodable, unfinished, denied or missing; or the
+       answer was no.
   2    The command line, or a value in it, is wrong.
   130  The command was interrupted."""
 
