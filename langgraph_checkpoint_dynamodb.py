@@ -2177,7 +2177,7 @@ class _Manifest(NamedTuple):
     @property
     def referrer(self) -> _Referrer:
         secret = self.blob.secret if self.blob else b""
-        return _Referrer(self.times.ttl, secret, (self.key, self.table_name))
+        return _Referrer(self.times.ttl, secret, self.place)
 
     @property
     def is_layout_0(self) -> bool:
@@ -2513,7 +2513,7 @@ class _ChunkIndex:
         self.token = b""
         self.secret = b""
         self.users = 0
-        self.bytes = self.counted_bytes = _OBJECT_BYTES
+        self.counted_bytes = 0
         self._lock = threading.Lock()
         #: The latest times of the thread's items that are known.
         self._times: _Times | None = None
@@ -2524,8 +2524,15 @@ class _ChunkIndex:
         self._chunks: dict[tuple[bytes, float], float | _Claim] = {}
         self._purge_at = 1024
         self._data: OrderedDict[bytes, bytes] = OrderedDict()
+        #: The bytes of ``_data`` and ``_known``.
+        self._held_bytes = 0
         #: By the last bytes of a chunk: the longest chunk in ``_data`` that ends in them.
         self._by_end: dict[bytes, bytes] = {}
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory the index takes."""
+        return self._held_bytes + _OBJECT_BYTES * (1 + len(self._chunks) + len(self._data))
 
     @property
     def is_known(self) -> bool:
@@ -2548,10 +2555,10 @@ class _ChunkIndex:
                 key.thread_id, codec, self._times, self.token, self.secret, self._ending_in
             )
 
-    def known(self, key: _CheckpointKey | None, now: float) -> _Known | None:
+    def known(self, key: _CheckpointKey, now: float) -> _Known | None:
         """Return a checkpoint that a put may build on, if this process has just seen it."""
         with self._lock:
-            known = self._known.get(key.checkpoint_ns) if key else None
+            known = self._known.get(key.checkpoint_ns)
         is_fresh = known and known.manifest.key == key and now - known.seen_at <= _MAX_SEEN_SECONDS
         return known if is_fresh else None
 
@@ -2564,7 +2571,6 @@ class _ChunkIndex:
     def doubt(self, key: _CheckpointKey) -> None:
         """Note that chunks of a checkpoint are missing: the next put on it stores them again."""
         with self._lock:
-            self.bytes -= _OBJECT_BYTES * len(self._chunks)
             self._chunks.clear()
             self._doubted.add(key)
 
@@ -2589,12 +2595,11 @@ class _ChunkIndex:
             if before and before.manifest.key == key:
                 writes_ttl = min(writes_ttl, before.writes_ttl)
             self._known[key.checkpoint_ns] = _Known(slim, seen_at, writes_ttl)
-            self.bytes += _manifest_bytes(slim) - (
-                _manifest_bytes(before.manifest) if before else 0
-            )
-            if len(self._known) > _MAX_INDEXED_NAMESPACES:
-                _, oldest = self._known.popitem(last=False)
-                self.bytes -= _manifest_bytes(oldest.manifest)
+            self._held_bytes += _manifest_bytes(slim)
+            if not before and len(self._known) > _MAX_INDEXED_NAMESPACES:
+                _, before = self._known.popitem(last=False)
+            if before:
+                self._held_bytes -= _manifest_bytes(before.manifest)
 
     def learn_writes(
         self, key: _CheckpointKey, ids: Iterable[bytes], blob: _Blob | None, ttl: float,
@@ -2633,12 +2638,11 @@ class _ChunkIndex:
             self._known.clear()
             self._early_ttls.clear()
             self._times = None
-            self.bytes = sum(map(len, self._data.values())) + _OBJECT_BYTES * (1 + len(self._data))
+            self._held_bytes = sum(map(len, self._data.values()))
         self.token, self.secret = blob.token, blob.secret
         return True
 
     def _add(self, ids: Iterable[bytes], ttl: float, seen_at: float) -> None:
-        before = len(self._chunks)
         for chunk_id in ids:
             entry = self._chunks.get((chunk_id, ttl))
             if not isinstance(entry, _Claim):
@@ -2650,7 +2654,6 @@ class _ChunkIndex:
                 if isinstance(entry, _Claim) or seen_at - entry <= _MAX_SEEN_SECONDS
             }
             self._purge_at = 2 * len(self._chunks) + 1024
-        self.bytes += _OBJECT_BYTES * (len(self._chunks) - before)
 
     def claim(self, ids: Iterable[bytes], ttl: float, now: float, *, is_trusted: bool) -> _Claim:
         """Claim the chunks that have to be stored: all of them unless *is_trusted*.
@@ -2704,7 +2707,7 @@ class _ChunkIndex:
         with self._lock:
             for chunk_id, data in chunks.items():
                 if chunk_id not in self._data:
-                    self.bytes += _OBJECT_BYTES + len(data)
+                    self._held_bytes += len(data)
                 self._data[chunk_id] = data
                 end = data[-_CHUNK_END_BYTES:]
                 if len(data) > len(self._data.get(self._by_end.get(end, b""), b"")):
@@ -2718,7 +2721,7 @@ class _ChunkIndex:
             chunk_id, data = self._data.popitem(last=False)
             if self._by_end.get(data[-_CHUNK_END_BYTES:]) == chunk_id:
                 del self._by_end[data[-_CHUNK_END_BYTES:]]
-            self.bytes -= _OBJECT_BYTES + len(data)
+            self._held_bytes -= len(data)
             return True
 
 
@@ -2753,7 +2756,6 @@ class _Indexes:
             index = self._threads.get(thread_id)
             if index is None:
                 index = self._threads[thread_id] = _ChunkIndex()
-                self._bytes += index.counted_bytes
             self._threads.move_to_end(thread_id)
             index.users += 1
         try:
@@ -2762,10 +2764,8 @@ class _Indexes:
             with self._lock:
                 index.users -= 1
                 if self._threads.get(thread_id) is index:
-                    self._bytes += index.bytes - index.counted_bytes
-                    index.counted_bytes = index.bytes
-                    if self._bytes > self._max_bytes:
-                        self._trim()
+                    self._count(index)
+                    self._trim()
 
     def forget(self, thread_id: str) -> None:
         """Forget a thread, and all that calls under way learn of it."""
@@ -2780,12 +2780,16 @@ class _Indexes:
             if idle not in (None, last):
                 self._drop(idle)
             elif index := next((each for each in self._threads.values() if each.drop_data()), None):
-                self._bytes += index.bytes - index.counted_bytes
-                index.counted_bytes = index.bytes
+                self._count(index)
             elif idle:
                 self._drop(idle)
             else:
                 return  # calls use the rest
+
+    def _count(self, index: _ChunkIndex) -> None:
+        size = index.size
+        self._bytes += size - index.counted_bytes
+        index.counted_bytes = size
 
     def _drop(self, thread_id: str) -> None:
         index = self._threads.pop(thread_id, None)
@@ -2895,7 +2899,7 @@ class _Store:
         return {by_range_key[item["checkpoint_id"]["S"]]: item for item in found}
 
     def subgraphs(
-        self, thread_id: str, *, consistent: bool = True
+        self, thread_id: str, *, consistent: bool
     ) -> Iterator[tuple[str, list[_Item] | None]]:
         """Find the namespaces of a thread's subgraphs.
 
@@ -2934,13 +2938,11 @@ class _Store:
         keys: Sequence[_CheckpointKey],
         layout_0: Collection[_CheckpointKey] = (),
         *,
-        attributes: Sequence[str] = (),
         consistent: bool = True,
     ) -> _WriteItems:
         """Read the writes of a thread's checkpoints by one query, which reads all between them too.
 
-        The writes of layout 0 follow for the checkpoints in *layout_0*. *attributes*: those to
-        read, "ttl" among them; by default all.
+        The writes of layout 0 follow for the checkpoints in *layout_0*.
         """
         found: _WriteItems = {key: [] for key in keys}
         by_prefix = {key.writes_prefix: key for key in keys}
@@ -2948,14 +2950,13 @@ class _Store:
             _writes_hash_key(keys[0].thread_id),
             min(by_prefix),
             _after(max(by_prefix)),
-            attributes=attributes,
             consistent=consistent,
         ):
             if key := by_prefix.get(_prefix_of_write(item["task_id_idx"]["S"])):
                 found[key].append(item)
-        read = partial(self.layout_0_writes, attributes=attributes)
-        for key, others in zip(layout_0, self.workers.side_by_side(read, layout_0), strict=True):
-            found[key] += others
+        others = self.workers.side_by_side(self.layout_0_writes, layout_0)
+        for key, items in zip(layout_0, others, strict=True):
+            found[key] += items
         return {key: list(filter(self.is_stored, items)) for key, items in found.items()}
 
     def layout_0_writes(self, key: _CheckpointKey, attributes: Sequence[str] = ()) -> list[_Item]:
@@ -3556,7 +3557,6 @@ class _Mover:
     ) -> None:
         self._store = store
         self._codec = codec
-        self._decoder = store.decoder(codec)
         self._target = target
         self._ttl = ttl
         self._token = token
@@ -3603,9 +3603,7 @@ class _Mover:
         self, item: _Item, blob: _Blob | None, times: _Times
     ) -> tuple[_Item, str, _Item | None, Mapping[str, str]]:
         """Return put()'s arguments: the item with other times, if nobody has changed it."""
-        again = _with_times(item, times)
-        if blob and self._token:
-            again = _encode_blob(again, blob._replace(token=self._token), self._codec)
+        again = self._with_token(_with_times(item, times), blob)
         names = ("blob", "ttl", "shown_until")
         known = {name: item[name] for name in names if name in item}
         tests = (
@@ -3623,29 +3621,29 @@ class _Mover:
     def copy(
         self,
         index: _ChunkIndex,
-        whole: Mapping[_CheckpointKey, tuple[_Manifest, Sequence[_Item]]],
+        whole: Iterable[tuple[_Manifest, Sequence[_Writes]]],
         shown_until: float,
     ) -> None:
         """Store checkpoints with their writes in the target thread."""
         store = self._store
         draft = _Draft(self._target, self._codec, _Times(0, self._ttl), self._token, b"")
         checkpoints, writes = [], []
-        for key, (manifest, items) in whole.items():
+        for manifest, items in whole:
             draft.kept |= dict.fromkeys(manifest.ids, manifest.referrer)
             is_shown = manifest.item is not None and store.is_shown(manifest.item)
             times = _Times(shown_until if is_shown else manifest.times.shown_until, self._ttl)
             moved = _with_times(manifest.item or {}, times) | {"thread_id": {"S": self._target}}
-            checkpoints.append(self._copied(moved, manifest.blob))
-            for each in map(partial(self._decoder.writes, key=key), items):
+            checkpoints.append(self._with_token(moved, manifest.blob))
+            for each in items:
                 draft.kept |= dict.fromkeys(each.ids, each.referrer)
                 hash_key = _writes_hash_key(self._target)
                 if each.blob is None:
-                    hash_key = key._replace(thread_id=self._target).layout_0_writes
+                    hash_key = manifest.key._replace(thread_id=self._target).layout_0_writes
                     name = "target_thread_id with checkpoint_id"
                     _text(name, hash_key, max_bytes=_MAX_HASH_KEY_BYTES)
                 moved = _with_times(each.item, _Times(_FOREVER, self._ttl))
                 moved |= _writes_key(hash_key, each.item["task_id_idx"]["S"])
-                writes.append(self._copied(moved, each.blob))
+                writes.append(self._with_token(moved, each.blob))
 
         def put(stored_at: float) -> None:
             # Items of layout 0 have no such attribute.
@@ -3655,10 +3653,11 @@ class _Mover:
 
         store.store_item(index, draft, put)
 
-    def _copied(self, moved: _Item, blob: _Blob | None) -> _Item:
-        if blob is None:  # layout 0
-            return moved
-        return _encode_blob(moved, blob._replace(token=self._token), self._codec)
+    def _with_token(self, item: _Item, blob: _Blob | None) -> _Item:
+        """Return an item with the mover's token; without one, or in layout 0, as it is."""
+        if blob is None or not self._token:
+            return item
+        return _encode_blob(item, blob._replace(token=self._token), self._codec)
 
 
 # -- Write ----------------------------------------------------------------------------------------
@@ -3682,6 +3681,10 @@ def _lifetime(ttl_seconds: int, thread_id: str, now: float) -> _Times:
 def _check_channel(name: str, value: Any) -> None:
     if not isinstance(value, str):  # the value may be a secret
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+
+
+def _channel_of(key: _CheckpointKey, name: str) -> str:
+    return f"channel {name!r} of thread {key.thread_id!r}"
 
 
 def _check_checkpoint(checkpoint: Checkpoint, metadata: Mapping[str, Any], thread_id: str) -> None:
@@ -3719,48 +3722,45 @@ class _Writer:
         store, thread_id = self._store, key.thread_id
         _check_checkpoint(checkpoint, metadata, thread_id)
         rest = {name: value for name, value in checkpoint.items() if name != "channel_values"}
-        manifest = _Manifest(
-            key, store.checkpoints.name, parent_key, rest, metadata, {}, _GOOD, is_copied=is_copied
-        )
         with ExitStack() as stack:
             stack.enter_context(store.indexes.using(thread_id))  # no trim drops it meanwhile
-            parent = self._parent(manifest)
+            parent = self._parent(key, parent_key)
             index = stack.enter_context(store.indexes.using(thread_id))
             draft = index.draft(key, self._codec, self._ttl_seconds, store.clock())
             if parent and parent.manifest.blob:
                 draft.secret = parent.manifest.blob.secret
-            manifest = manifest._replace(
-                channels=self._channels(key, draft, checkpoint, new_versions, parent),
-                times=draft.times,
-                blob=_Blob(draft.token, draft.secret, 0, b""),
-            )
+            channels = self._channels(key, draft, checkpoint, new_versions, parent)
+            blob = _Blob(draft.token, draft.secret, 0, b"")
+            manifest = _Manifest(
+                key, store.checkpoints.name, parent_key, rest, metadata, channels, draft.times,
+                blob, is_copied=is_copied,
+            )  # fmt: skip
             if parent_key and (deltas := manifest.pending_deltas):
                 self._extend_ancestors(index, parent_key, parent, deltas, draft.times.ttl)
             item = _encode_manifest(manifest, draft)
             _, stored_at = store.store_item(index, draft, lambda _: store.checkpoints.put(item))
             index.learn(manifest, draft.ids, stored_at, is_own=True)
 
-    def _parent(self, manifest: _Manifest) -> _Known | None:
+    def _parent(self, key: _CheckpointKey, parent_key: _CheckpointKey | None) -> _Known | None:
         """Return the parent; read it if this process does not know it.
 
         Another process has deleted the thread if a first checkpoint comes although this process
         knows one, or a child although its parent is not stored: the thread is then forgotten.
         """
-        store, key, now = self._store, manifest.parent_key, self._store.clock()
-        with store.indexes.using(manifest.key.thread_id) as index:
-            if key is None:
-                newest = index.newest(manifest.key.checkpoint_ns)
-                is_told = newest in (None, manifest.key)
-            elif known := index.known(key, now):
+        store, now = self._store, self._store.clock()
+        with store.indexes.using(key.thread_id) as index:
+            if parent_key is None:
+                is_told = index.newest(key.checkpoint_ns) in (None, key)
+            elif known := index.known(parent_key, now):
                 return known
-            elif found := self.reader.manifest(key, is_shown=False):
+            elif found := self.reader.manifest(parent_key, is_shown=False):
                 index.learn(found, found.ids, now)
                 # Its writes have not been seen: in a thread with a ttl they may expire at any time.
                 return _Known(found, now, 0 if found.times.ttl < _FOREVER else _FOREVER)
             else:
                 is_told = False
         if not is_told:
-            store.indexes.forget(manifest.key.thread_id)
+            store.indexes.forget(key.thread_id)
         return None
 
     def _channels(
@@ -3790,8 +3790,7 @@ class _Writer:
                     channels[name] = recipe
         for name, value in values.items():
             if name not in channels:
-                what = f"channel {name!r} of thread {key.thread_id!r}"
-                channels[name] = draft.recipe(*self._codec.dumps(value, what))
+                channels[name] = draft.recipe(*self._codec.dumps(value, _channel_of(key, name)))
         return channels
 
     def _extend_ancestors(
@@ -3830,8 +3829,7 @@ class _Writer:
         for position, (channel, value) in enumerate(writes):
             _check_channel("a channel of writes", channel)
             idx = WRITES_IDX_MAP.get(channel, position)
-            what = f"channel {channel!r} of thread {key.thread_id!r}"
-            data = self._codec.dumps(value, what)
+            data = self._codec.dumps(value, _channel_of(key, channel))
             (ordinary if idx >= 0 else special)[idx] = (channel, *data)
         with self._store.indexes.using(key.thread_id) as index:
             # No read if the index knows the thread: a fast node's writes come before a checkpoint.
@@ -3976,6 +3974,7 @@ class _Plan(NamedTuple):
     tombstones: list[str]
     #: Range keys of chunks that lose a reference.
     lost: set[str]
+    grace_seconds: float
     #: The start of the grace period: a chunk that was stored after it stays.
     then: float
 
@@ -4047,7 +4046,7 @@ class _Remover:
         return Removal(kinds["checkpoint"], sum(1 for _ in writes), kinds["chunk"])
 
     def prune(self, thread_id: str, keep_last: int, grace_seconds: float) -> None:
-        self._sweep(thread_id, self._plan_prune(thread_id, keep_last, grace_seconds), grace_seconds)
+        self._sweep(thread_id, self._plan_prune(thread_id, keep_last, grace_seconds))
 
     def removal_of_prune(self, thread_id: str, keep_last: int, grace_seconds: float) -> Removal:
         """Count what prune() would delete."""
@@ -4116,8 +4115,7 @@ class _Remover:
         for thread_id in sorted(thread_ids):
             # A damaged thread must not keep the other threads from being cleaned up.
             try:
-                plan = self._plan(thread_id, choose, _GRACE_SECONDS)
-                self._sweep(thread_id, plan, _GRACE_SECONDS)
+                self._sweep(thread_id, self._plan(thread_id, choose, _GRACE_SECONDS))
             except _CheckpointError as error:  # noqa: PERF203  requests cost more
                 damaged.append(error)
         if damaged:
@@ -4193,7 +4191,7 @@ class _Remover:
         stored = {key: each for key, each in summaries.items() if store.clock() < each.times.ttl}
         choice = choose(stored)
         gone = sorted(summaries.keys() - choice.kept, reverse=True)
-        plan = _Plan(summaries, choice, gone, [], [], [], set(), then)
+        plan = _Plan(summaries, choice, gone, [], [], [], set(), grace_seconds, then)
         reachable: set[str] = set()
         for key, summary in summaries.items():
             (reachable if key in choice.kept else plan.lost).update(summary.chunks)
@@ -4228,13 +4226,13 @@ class _Remover:
         plan.chunks[:] = [each for each in plan.chunks if _chunk_id_of(each) not in spared]
         return plan
 
-    def _sweep(self, thread_id: str, plan: _Plan, grace_seconds: float) -> None:
+    def _sweep(self, thread_id: str, plan: _Plan) -> None:
         """Delete what a plan lists: checkpoints, then their writes, then chunks."""
         store = self._store
         with store.forgetting(thread_id):
-            if grace_seconds:
+            if plan.grace_seconds:
                 ids = {bytes.fromhex(_chunk_id_of(each)) for each in plan.lost}
-                store.put_tombstones(thread_id, ids, grace_seconds)
+                store.put_tombstones(thread_id, ids, plan.grace_seconds)
             for key, shown_until in plan.choice.shown_until.items():
                 self._show(key, shown_until)
             # Writes of layout 0 are found only through their checkpoint, so they go first.
@@ -4403,12 +4401,12 @@ class _Copier:
 
     def _with_writes(
         self, source: str, items: Sequence[_Item]
-    ) -> dict[_CheckpointKey, tuple[_Manifest, list[_Item]]]:
+    ) -> list[tuple[_Manifest, list[_Writes]]]:
         """Read the writes of checkpoints; leave out checkpoints that were deleted meanwhile."""
-        store = self._store
-        manifests = {_item_key(item): self._decoder.manifest(item) for item in items}
-        layout_0 = [key for key, each in manifests.items() if each.is_layout_0]
-        writes = store.writes_of(list(manifests), layout_0)
+        store, decoder = self._store, self._decoder
+        manifests = list(map(decoder.manifest, items))
+        layout_0 = [each.key for each in manifests if each.is_layout_0]
+        found = store.writes_of([each.key for each in manifests], layout_0)
         # A prune deletes writes of layout 1 after their checkpoint, and so does a deletion, which
         # stores a marker first. If a checkpoint still exists now, and no marker does, all its
         # writes existed when they were read.
@@ -4418,11 +4416,11 @@ class _Copier:
             item["checkpoint_id"]["S"]
             for item in store.checkpoints.items(source, *ends, attributes=("checkpoint_id",))
         }
-        return {
-            key: (each, writes[key])
-            for key, each in manifests.items()
-            if each.item and each.item["checkpoint_id"]["S"] in there
-        }
+        return [
+            (each, [decoder.writes(write, each.key) for write in found[each.key]])
+            for each, item in zip(manifests, items, strict=True)
+            if item["checkpoint_id"]["S"] in there
+        ]
 
     def set_ttl(self, thread_id: str, ttl_seconds: int | None) -> None:
         """Give all items of a thread the same times; a cut-off call never sets the thread back.
@@ -4734,8 +4732,7 @@ class _Importer:
             if idx >= 0:
                 counts[task_id] = idx + 1
             last_id = task_id if idx >= 0 else None
-            what = f"channel {channel!r} of thread {key.thread_id!r}"
-            part[idx] = (channel, *self._codec.dumps(value, what))
+            part[idx] = (channel, *self._codec.dumps(value, _channel_of(key, channel)))
         store = self._store
         there = [] if replaces is None else store.writes_of([key])[key]
         gone = {_task_and_slot(item): {name: item[name] for name in _WRITES_KEYS} for item in there}
