@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What real LangGraph graphs cost through this saver and through langgraph-checkpoint-aws.
+"""Measures real LangGraph graphs with this saver and with langgraph-checkpoint-aws.
 
     nox -s bench -- --quick                         # all workloads, one timed run of each
     nox -s bench -- --pictures docs chat fanout     # some, three timed runs of each; writes docs
@@ -108,7 +108,7 @@ def units_of(request: Any, answer: Any) -> float:
 
 @dataclass
 class Cost:
-    """What was measured of one step of a workload."""
+    """The measurements of one step of a workload."""
 
     failure: str = ""
     requests: int = 0
@@ -231,7 +231,7 @@ def expect(found: object, wanted: object, what: str) -> None:
 
 
 class Run:
-    """What a workload is given: a saver, a way to measure its steps, a seeded source of text."""
+    """A workload's means: a saver, a way to measure its steps, a seeded source of text."""
 
     def __init__(self, saver: str, *, is_counting: bool) -> None:
         self.is_counting = is_counting
@@ -631,7 +631,7 @@ def coroutines(run: Run) -> None:
 
 
 # -- Shapes -------------------------------------------------------------------------------------
-# What one node a turn costs in states of several kinds. The question comes with the input, the
+# One node a turn, in states of several kinds. The question comes with the input, the
 # answer from the node. A state without a reducer goes in and out whole.
 
 _dice = random.Random(5)
@@ -690,7 +690,7 @@ def _edited(found: Any, text: str) -> Any:
 
 
 class Shape(NamedTuple):
-    """What a text adds to a state, its kind, and the write units that 60 turns may cost."""
+    """A kind of state, the way a text is added to it, and the limit in write units for 60 turns."""
 
     add: Callable[[Any, str], Any]
     state: Any  # None: an entrypoint that saves the state for its next call

@@ -3963,7 +3963,7 @@ class _Choice(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What to delete from a thread, and what to keep."""
+    """The items of a thread that a call deletes, and the checkpoints that stay."""
 
     summaries: _Summaries
     choice: _Choice

@@ -49,7 +49,7 @@ UNAVAILABLE = 69  # what .ci/fetch_dynamodb_local.py ends with if java or npm is
 # a release of one of them turns no other session red.
 CONSTRAINTS = HERE / ".ci" / "constraints.txt"
 
-# What a client of it needs besides its URL.
+# A client of an emulator needs these besides its URL.
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "AWS_ACCESS_KEY_ID": "test",
@@ -209,7 +209,7 @@ def types(session: nox.Session) -> None:
 def _check_copy(session: nox.Session, *stubs: str) -> None:
     """Check a project that holds a copy of the module, and has *stubs* of botocore or none.
 
-    What needs an ignored error without them must not be an unused ignore with them.
+    A `type: ignore` that is needed without the stubs must not count as unused with them.
     """
     tmp = Path(session.create_tmp()).resolve() / ("stubs" if stubs else "no-stubs")
     project, environment = tmp / "project", tmp / "environment"

@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ARCHIVE = ROOT / "dist" / "layer.zip"
 MAX_MODULE_LAYER_BYTES = 160_000
 
-# What Lambda calls a machine: what Python calls it, and what an ELF file for it holds.
+# Lambda's name of a machine: Python's name of it, and the number in its ELF files.
 MACHINES = {"arm64": ("aarch64", 183), "x86_64": ("x86_64", 62)}
-# What a cut botocore makes clients of: DynamoDB, and where credentials may come from.
+# The services of a cut botocore: DynamoDB, and those that credentials may come from.
 SERVICES = {"dynamodb", "signin", "sso", "sso-oidc", "sts"}
 
 
@@ -149,7 +149,7 @@ for service in {sorted(SERVICES)}:
 DynamoDBSaver(os.environ["CHECKPOINTS_TABLE"], os.environ["WRITES_TABLE"], ttl_seconds=1).setup()
 """
 
-# What a user says, and is answered, in one process and in the next.
+# A user's messages and their answers, in one process and in the next.
 TALKS = (
     {
         "hello": "Hello. You said 'hello'.",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a fresh process pays until DynamoDB has answered it once, with this saver and with others.
+"""Measures a fresh process until DynamoDB has answered it once, with this saver and with others.
 
     nox -s bench -- coldstart
 

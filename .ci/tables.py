@@ -4,8 +4,8 @@
     nox -s bench -- --pictures docs chat fanout
 
 bench.py starts it: the folder, if any, is its argument, and JSON of all results its input. A table
-stands in a page between a comment with its name and the comment "end". What was not measured stays
-as it was.
+stands in a page between a comment with its name and the comment "end". A cell without a new figure
+stays as it was.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ COUNTS: dict[str, Callable[[Any], str]] = {
     "stored": lambda cost: f"{cost['stored_bytes'] / 1e6:,.2f} MB",
     "write units": lambda cost: f"{cost['write_units']:,.0f}",
 }
-# Of docs/operating.md: a command, and the step of the workload history that is its method.
+# The table in docs/operating.md: a command, and the step of the workload history that measures it.
 COMMANDS = {
     "`show THREAD`": "history",
     "`stats THREAD`": "stats",
@@ -154,7 +154,7 @@ def _a_read(cost: Mapping[str, Any]) -> str:
     )
 
 
-# What the failures of savers say, and the words for it.
+# Patterns of savers' errors, and the words for them in a cell.
 REASONS = {
     "size|too large|413": "fails{}: item too large",
     "NotImplemented": "has none",
