@@ -351,10 +351,7 @@ class DamagedCheckpointError(_CheckpointError):
     ``thread_id``, ``checkpoint_ns``, ``checkpoint_id`` and ``table_name`` say where.
     """
 
-    _advice = (
-        "restore the table's items from a backup, or go on from an earlier checkpoint, or delete "
-        "the thread"
-    )
+    _advice = "restore the table's items from a backup, or go on from an earlier checkpoint"
 
 
 class UndecodableCheckpointError(_CheckpointError):
@@ -1083,7 +1080,8 @@ class _Schema:
                 if complaint := _complaint(found["KeySchema"], keys, table):
                     raise DynamoDBSaverError(
                         f"Table {self._table.name!r} has an index {name!r} with different keys: "
-                        f"{complaint}; delete the index and call setup(run_index=True) again"
+                        f"{complaint}; use a table without that index, or call setup() without "
+                        f"run_index: delete_for_runs() then scans the table"
                     )
                 if found["IndexStatus"] == "ACTIVE":
                     return
@@ -1646,7 +1644,8 @@ class _Codec:
 
 def _unknown_format(blob: bytes, place: _Place) -> DamagedCheckpointError:
     what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
-    return DamagedCheckpointError(what, *place)
+    advice = f"read them with that version, or {DamagedCheckpointError._advice}"  # noqa: SLF001
+    return DamagedCheckpointError(what, *place, advice)
 
 
 def _not_encrypted(place: _Place) -> UndecodableCheckpointError:
@@ -3683,6 +3682,13 @@ def _check_channel(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
 
 
+def _pairs(writes: Any) -> list[tuple[Any, Any]]:
+    try:
+        return [(channel, value) for channel, value in writes]
+    except (TypeError, ValueError):  # its message may hold a secret, too
+        raise TypeError("writes must be a sequence of pairs: a channel and a value") from None
+
+
 def _channel_of(key: _CheckpointKey, name: str) -> str:
     return f"channel {name!r} of thread {key.thread_id!r}"
 
@@ -3692,8 +3698,9 @@ def _check_checkpoint(checkpoint: Checkpoint, metadata: Mapping[str, Any], threa
     if not isinstance(checkpoint.get("v"), int):
         kind = type(checkpoint.get("v")).__name__
         raise TypeError(f"checkpoint['v'] must be an integer, not {kind}")
-    for name in chain(checkpoint["channel_versions"], checkpoint["channel_values"]):
-        _check_channel("a channel of checkpoint", name)
+    for part in ("channel_versions", "channel_values"):
+        for name in _dict(f"checkpoint[{part!r}]", checkpoint.get(part)):
+            _check_channel("a channel of checkpoint", name)
     if isinstance(run_id := metadata.get("run_id"), str) and run_id:
         _text("metadata['run_id']", run_id, max_bytes=_MAX_HASH_KEY_BYTES)
         _text("thread_id of a run", thread_id, max_bytes=_MAX_RANGE_KEY_BYTES)
@@ -3826,7 +3833,7 @@ class _Writer:
     ) -> None:
         ordinary: dict[int, tuple[str, str, bytes]] = {}
         special: dict[int, tuple[str, str, bytes]] = {}
-        for position, (channel, value) in enumerate(writes):
+        for position, (channel, value) in enumerate(_pairs(writes)):
             _check_channel("a channel of writes", channel)
             idx = WRITES_IDX_MAP.get(channel, position)
             data = self._codec.dumps(value, _channel_of(key, channel))
@@ -4356,8 +4363,7 @@ class _Copier:
         has_items, marker = store.has_items(target), store.marker(target)
         if has_items and (marker is None or marker.reason != reason):
             raise ValueError(
-                f"target_thread_id {target!r} has items already; delete_thread() it, or copy "
-                f"to another thread"
+                f"target_thread_id {target!r} has items already; copy to a thread that has none"
             )
         newest = next(self._checkpoints(source, _ALL_ROOT, newest_first=True), None)
         if newest is None and next(self._checkpoints(source, _ALL_SUBGRAPHS), None) is None:
@@ -4636,8 +4642,8 @@ class _Importer:
         if last is not None and last not in keys:
             raise DynamoDBSaverError(
                 f"Checkpoint {last.checkpoint_id!r} of thread {thread_id!r} was copied last and is "
-                f"gone from the source; delete_thread() the copy and call copy_from() again, or "
-                f"leave the thread out of thread_ids"
+                f"gone from the source; the copy stays as it is: pass thread_ids without it, or "
+                f"copy the thread into other tables"
             )
         done = max((number for number, key in enumerate(keys, 1) if key in stored), default=0)
         last_id = keys[done - 1].checkpoint_id if done else ""
@@ -4645,8 +4651,8 @@ class _Importer:
         if newer and done < len(keys):
             raise DynamoDBSaverError(
                 f"Thread {thread_id!r} has gone on here, with checkpoint {min(newer)!r}, and in "
-                f"the source, with {keys[done].checkpoint_id!r}; delete one of the two, or "
-                f"leave the thread out of thread_ids"
+                f"the source, with {keys[done].checkpoint_id!r}; pass thread_ids without it, or "
+                f"copy the thread into other tables"
             )
         return done
 
@@ -5195,13 +5201,20 @@ def _check_prune(strategy: str, keep_last: int, grace_seconds: float) -> None:
 
 
 def _thread_ids(values: Sequence[Any]) -> list[str]:
-    _refuse_string("thread_ids", values)
+    _check_sequence("thread_ids", values)
     return [_thread_id(each) for each in values]
 
 
-def _refuse_string(name: str, value: Any) -> None:
-    if isinstance(value, str):
-        raise TypeError(f"{name} must be a sequence of strings, not the string {value!r}")
+def _check_sequence(name: str, value: Any) -> None:
+    """Refuse a string, too: it would be taken for the sequence of its characters."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a sequence of strings, not {value!r}")
+
+
+def _dict(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):  # the value may be a secret
+        raise TypeError(f"{name} must be a dict, not a {type(value).__name__}")
+    return value
 
 
 def _client(client: Any, client_config: Mapping[str, Any] | None, max_workers: int) -> _Client:
@@ -5573,17 +5586,18 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             *config* None: a scan. A list holds at most one checkpoint, or 128 chunks (32 MB), ahead
             of its reader.
         """
-        if filter is not None and not isinstance(filter, dict):
-            # Without its value: metadata may be anybody's secret.
-            raise TypeError(f"filter must be a dict, not a {type(filter).__name__}")
         if limit is not None and not _is_number(limit):
             raise TypeError(f"limit must be an integer, not {limit!r}")
         address = _address(config) if config else None
-        before_id = None
-        if before and (before_id := (before.get("configurable") or {}).get("checkpoint_id")):
-            before_id = _checkpoint_id(before_id)
-        limit = limit if limit is None else max(limit, 0)
-        selection = _Selection(address, filter or {}, before_id, limit)
+        wanted = {} if filter is None else _dict("filter", filter)
+        configurable = _dict("before", before).get("configurable") if before else None
+        before_id = (configurable or {}).get("checkpoint_id")
+        selection = _Selection(
+            address,
+            wanted,
+            _checkpoint_id(before_id) if before_id else None,
+            limit if limit is None else max(limit, 0),
+        )
         return self._while_open(self._reader().list(selection))
 
     def put(
@@ -5626,7 +5640,10 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             read and stored again once in ``ttl_seconds``.
         """
         address = _address(config)
-        key, parent_id = address.key(checkpoint["id"]), address.checkpoint_id
+        for name, value in (("metadata", metadata), ("new_versions", new_versions)):
+            _dict(name, value)
+        key = address.key(_dict("checkpoint", checkpoint).get("id"))
+        parent_id = address.checkpoint_id
         self._writer(config).put(
             key,
             address.key(parent_id) if parent_id else None,
@@ -5665,7 +5682,11 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             thread.
         """
         address = _address(config)
-        key = address.key(address.checkpoint_id or "")
+        if not address.checkpoint_id:
+            raise ValueError(
+                'config["configurable"] has no "checkpoint_id"; pass the config that put() returned'
+            )
+        key = address.key(address.checkpoint_id)
         _text("task_id", task_id, max_bytes=_MAX_TASK_ID_BYTES)
         _text("task_path", task_path, max_bytes=_MAX_TEXT_BYTES)
         if not task_id:
@@ -5714,7 +5735,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             20 checkpoints. Without an index these queries fail, and the checkpoints table is
             scanned, in four parts side by side. For each thread found, the cost of prune().
         """
-        _refuse_string("run_ids", run_ids)
+        _check_sequence("run_ids", run_ids)
         doomed, remover = frozenset(run_ids), self._remover()
         for run_id in doomed:
             if not isinstance(run_id, str):
@@ -5790,7 +5811,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         """
         if not isinstance(source, BaseCheckpointSaver):
             raise TypeError(f"source must be a checkpoint saver, not a {type(source).__name__}")
-        _refuse_string("thread_ids", thread_ids)
+        if thread_ids is not None:
+            _check_sequence("thread_ids", thread_ids)
         importer = _Importer(self._store, _Codec(self.serde), self.ttl_seconds, source)
         is_listed = thread_ids is None
         if thread_ids is None and isinstance(source, DynamoDBSaver):
@@ -5908,6 +5930,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             Side by side, a query for the writes of every 64 ancestors whose children may have
             updated one of the channels.
         """
+        _check_sequence("channels", channels)
         return self._reader().delta_history(_address(config), channels)
 
     def threads(self) -> Iterator[str]:

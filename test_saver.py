@@ -2460,7 +2460,8 @@ LIKE_A_KEY: Final = (
     "checkpoint_id must start with a character below '}}': {!r}; LangGraph's start with a hex digit"
 )
 SEPARATED: Final = "checkpoint_id must not hold ':::', nor start or end with ':': {!r}; use another"
-NO_SEQUENCE: Final = "{} must be a sequence of strings, not the string {!r}"
+NO_SEQUENCE: Final = "{} must be a sequence of strings, not {!r}"
+NO_PAIRS: Final = "writes must be a sequence of pairs: a channel and a value"
 NO_GRACE: Final = "grace_seconds must be a number of seconds of at least 0, not {!r}"
 NO_KEEP: Final = "keep_last must be a whole number of at least 1, not {!r}"
 STRATEGIES: Final = "strategy must be 'keep_latest' or 'delete', not 'keep_all'"
@@ -2518,7 +2519,16 @@ WRONG_ARGUMENTS: Final[list[tuple[str, Sequence[Any], dict[str, Any], Exception]
     ("put", [_config("t"), {**_checkpoint(1), "id": ""}, {}, {}], {}, ValueError(EMPTY.format("checkpoint_id"))),
     ("put", [_config("t"), {**_checkpoint(1), "id": None}, {}, {}], {}, TypeError(NO_TEXT.format("checkpoint_id", None))),
     ("put", [_config("t"), {**_checkpoint(1), "id": "~c"}, {}, {}], {}, ValueError(LIKE_A_KEY.format("~c"))),  # a subgraph's
-    ("put_writes", [_config("t"), [("a", 1)], "task"], {}, ValueError(EMPTY.format("checkpoint_id"))),
+    ("put_writes", [_config("t"), [("a", 1)], "task"], {}, ValueError('config["configurable"] has no "checkpoint_id"; pass the config that put() returned')),
+    *(("put", [_config("t"), _without(_checkpoint(1), part), {}, {}], {}, TypeError(f"checkpoint[{part!r}] must be a dict, not a NoneType"))
+      for part in ("channel_versions", "channel_values")),
+    *(("put", [_config("t"), *given], {}, TypeError(f"{name} must be a dict, not a {kind}")) for name, kind, given in (
+        ("checkpoint", "str", ["{}", {}, {}]),
+        ("metadata", "list", [_checkpoint(1), ["a"], {}]),
+        ("new_versions", "NoneType", [_checkpoint(1), {}, None]),
+    )),
+    *(("put_writes", [_config("t", 1), each, "task"], {}, TypeError(NO_PAIRS))
+      for each in (None, "text", {"channel": 1}, [("a", 1, 2)])),
     # No reader could decode a checkpoint without a format, or a channel that is no string.
     ("put", [_config("t"), _without(_checkpoint(1), "v"), {}, {}], {}, TypeError("checkpoint['v'] must be an integer, not NoneType")),
     ("put", [_config("t"), _checkpoint(1, {}, {1: 1}), {}, {}], {}, TypeError("a channel of checkpoint must be a string, not int")),  # type: ignore[dict-item]
@@ -2547,18 +2557,21 @@ WRONG_ARGUMENTS: Final[list[tuple[str, Sequence[Any], dict[str, Any], Exception]
         ({"limit": True}, TypeError("limit must be an integer, not True")),  # it was 1
         ({"before": NUMBERED}, TypeError(NO_TEXT.format("checkpoint_id", 5))),
         ({"before": _config("", "~")}, ValueError(LIKE_A_KEY.format("~"))),
+        ({"before": _id(1)}, TypeError("before must be a dict, not a str")),
     )),
     ("delete_thread", [""], {}, ValueError(EMPTY.format("thread_id"))),
     ("delete_thread", [None], {}, TypeError(NO_TEXT.format("thread_id", None))),
-    ("delete_for_runs", ["run"], {}, TypeError(NO_SEQUENCE.format("run_ids", "run"))),
+    *(("delete_for_runs", [each], {}, TypeError(NO_SEQUENCE.format("run_ids", each))) for each in ("run", None)),
     ("delete_for_runs", [["run", 5]], {}, TypeError("run_ids must hold strings, not 5")),
     ("copy_thread", ["", "b"], {}, ValueError(EMPTY.format("source_thread_id"))),
     ("copy_thread", ["a", ""], {}, ValueError(EMPTY.format("target_thread_id"))),
     ("copy_thread", ["a", "a"], {}, ValueError("source_thread_id and target_thread_id are both 'a'")),
     ("copy_from", ["a.sqlite"], {}, TypeError("source must be a checkpoint saver, not a str")),
-    ("copy_from", [InMemorySaver(), "a"], {}, TypeError(NO_SEQUENCE.format("thread_ids", "a"))),
+    *(("copy_from", [InMemorySaver(), each], {}, TypeError(NO_SEQUENCE.format("thread_ids", each))) for each in ("a", 5)),
     ("copy_from", [InMemorySaver(), [""]], {}, ValueError(EMPTY.format("thread_id"))),
-    ("prune", ["thread"], {}, TypeError(NO_SEQUENCE.format("thread_ids", "thread"))),
+    *(("prune", [each], {}, TypeError(NO_SEQUENCE.format("thread_ids", each))) for each in ("thread", None)),
+    *(("get_delta_channel_history", [], {"config": _config("t"), "channels": each}, TypeError(NO_SEQUENCE.format("channels", each)))
+      for each in ("log", None)),
     ("prune", [["thread", ""]], {}, ValueError(EMPTY.format("thread_id"))),
     ("prune", [["t"]], {"strategy": "keep_all"}, ValueError(STRATEGIES)),
     *(("prune", [["t"]], {"grace_seconds": each}, ValueError(NO_GRACE.format(each)))
@@ -4001,13 +4014,13 @@ def test_copy_thread_copies_all_of_it(call: Call, make_saver: MakeSaver, thread_
 
     call(saver, "copy_thread", thread_id, target)
 
-    error = f"target_thread_id {target!r} has items already; delete_thread() it, or copy to another"
+    error = f"target_thread_id {target!r} has items already; copy to a thread that has none"
     for _ in range(2):
         copied = _told(make_saver(), target)
         names = [copied.pop((ns, _id(n)))[1] for ns, n in (("own", 10), ("other", 11))]
         assert copied == told
         assert [each["thread_id"] for each in names] == [target, "else"]
-        with _raises_exactly(ValueError(f"{error} thread")):
+        with _raises_exactly(ValueError(error)):
             call(saver, "copy_thread", f"{thread_id} 2", target)
         call(saver, "delete_thread", thread_id)
 
@@ -4313,7 +4326,7 @@ def test_copy_from_leaves_what_went_on_or_was_pruned_here(call: Call, world: Wor
 
 TWO_HEADS: Final = (
     "Thread 'thread' has gone on here, with checkpoint {!r}, and in the source, with {!r}; "
-    "delete one of the two, or leave the thread out of thread_ids"
+    "pass thread_ids without it, or copy the thread into other tables"
 )
 UNFINISHED: Final = (
     "Thread 'thread' has an unfinished deletion; repeat that call to finish it first"
@@ -4324,7 +4337,7 @@ LOST: Final = (
 )
 GONE: Final = (
     f"Checkpoint {_id(1)!r} of thread 'thread' was copied last and is gone from the source; "
-    f"delete_thread() the copy and call copy_from() again, or leave the thread out of thread_ids"
+    f"the copy stays as it is: pass thread_ids without it, or copy the thread into other tables"
 )
 TYPO: Final = (
     "The source shows no checkpoint of thread 'typo'; check the id, or leave it out of thread_ids"
@@ -4814,7 +4827,7 @@ def test_delta_cut_is_told(
         f"An ancestor of checkpoint {_id(6)!r}, from which its DeltaChannels are rebuilt, is "
         f"missing; it expired, or was pruned, or deleted with its run: thread {thread_id!r}, "
         f"namespace '', checkpoint {_id(5)!r}, table {tables[0]!r}; restore the table's "
-        f"items from a backup, or go on from an earlier checkpoint, or delete the thread"
+        f"items from a backup, or go on from an earlier checkpoint"
     )
     error = raised.value
     where = (error.thread_id, error.checkpoint_ns, error.checkpoint_id, error.table_name)
@@ -7610,7 +7623,7 @@ ATTACKS: Final[_Table] = {
         "a manifest of layout 0": lambda a: a.put(
             a.manifest(), None, checkpoint=a.layout_0, metadata=a.layout_0, type={"S": "bytes+aes"}),
     },
-    "written by a newer version": {
+    "read them with that version": {
         "a flipped first byte": lambda a: a.flip(a.write(), 0),
     },
     "A write of layout 0 stands among": {
