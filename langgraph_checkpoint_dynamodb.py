@@ -3947,19 +3947,30 @@ def _summary(manifest: _Manifest, range_key: str, *, is_shown: bool) -> _Summary
     )
 
 
+def _ancestors(summaries: _Summaries, key: _CheckpointKey) -> Iterator[_CheckpointKey]:
+    """Return a checkpoint's parent, its parent and so on, as far as they exist."""
+    seen = {key}  # forged items may name each other as parents
+    each = summaries[key].parent_key
+    while each and each in summaries and each not in seen:
+        yield each
+        seen.add(each)
+        each = summaries[each].parent_key
+
+
 def _needed(summaries: _Summaries, key: _CheckpointKey) -> tuple[set[_CheckpointKey], bool]:
     """Return the ancestors that a checkpoint's DeltaChannels need, and whether all of them exist.
 
     For each channel, they go back to the first ancestor with its value or without a version of it.
     """
-    summary, seen = summaries[key], {key}
+    summary, needed = summaries[key], set[_CheckpointKey]()
     missing = summary.pending_deltas
-    # Forged items may name each other as parents.
-    while missing and (each := summary.parent_key) and each in summaries and each not in seen:
-        seen.add(each)
+    for each in _ancestors(summaries, key):
+        if not missing:
+            break
+        needed.add(each)
         summary = summaries[each]
         missing = summary.still_missing(missing)
-    return seen - {key}, not missing or summary.parent_key is None
+    return needed, not missing or summary.parent_key is None
 
 
 class _Choice(NamedTuple):
@@ -4066,7 +4077,7 @@ class _Remover:
             for key in sorted(key for key, each in summaries.items() if each.is_shown):
                 by_namespace.setdefault(key.checkpoint_ns, []).append(key)
             newest = {key for keys in by_namespace.values() for key in keys[-keep_last:]}
-            kept = newest | self._ancestors(summaries, newest)
+            kept = newest | self._sources(summaries, newest)
             for key in newest:
                 # The checkpoint that a rollback of its run would return to has to be whole, too.
                 if target := self._before_run(summaries, key):
@@ -4076,15 +4087,15 @@ class _Remover:
 
         return self._plan(thread_id, choose, grace_seconds)
 
-    def _ancestors(self, summaries: _Summaries, keys: set[_CheckpointKey]) -> set[_CheckpointKey]:
+    def _sources(self, summaries: _Summaries, keys: set[_CheckpointKey]) -> set[_CheckpointKey]:
         """Return the ancestors that checkpoints need, for DeltaChannels or for pending sends."""
-        ancestors: set[_CheckpointKey] = set()
+        sources: set[_CheckpointKey] = set()
         for key in keys:
-            ancestors |= _needed(summaries, key)[0]
+            sources |= _needed(summaries, key)[0]
             parent_key = summaries[key].takes_sends and summaries[key].parent_key
             if parent_key and parent_key in summaries and parent_key not in keys:
-                ancestors |= self._with_sends(parent_key, summaries)
-        return ancestors
+                sources |= self._with_sends(parent_key, summaries)
+        return sources
 
     def _with_sends(self, key: _CheckpointKey, summaries: _Summaries) -> set[_CheckpointKey]:
         """Return a checkpoint if it has pending sends for its children."""
@@ -4094,21 +4105,17 @@ class _Remover:
 
     def _before_run(self, summaries: _Summaries, key: _CheckpointKey) -> _CheckpointKey | None:
         """Return the last ancestor before a checkpoint's run, if its DeltaChannels need any."""
-        summary, seen = summaries[key], {key}
-        run_id = summary.run_id
-        if not (run_id and summary.pending_deltas):
+        run_id = summaries[key].run_id
+        if not (run_id and summaries[key].pending_deltas):
             return None
-        while (each := summary.parent_key) and each in summaries and each not in seen:
-            if (summary := summaries[each]).run_id != run_id:
-                return each
-            seen.add(each)
-        return None
+        others = (each for each in _ancestors(summaries, key) if summaries[each].run_id != run_id)
+        return next(others, None)
 
     def delete_for_runs(self, run_ids: Collection[str], *, force: bool, use_index: bool) -> None:
         def choose(summaries: _Summaries) -> _Choice:
             kept = {key for key, summary in summaries.items() if summary.run_id not in run_ids}
             shown = {key for key in kept if summaries[key].is_shown}
-            if not force and (needed := self._ancestors(summaries, shown) - kept):
+            if not force and (needed := self._sources(summaries, shown) - kept):
                 key = min(needed)
                 raise DynamoDBSaverError(
                     f"Checkpoint {key.checkpoint_id!r} of thread {key.thread_id!r}, namespace "
@@ -4131,30 +4138,26 @@ class _Remover:
     def _shown_again(
         self,
         summaries: _Summaries,
-        kept: Collection[_CheckpointKey],
-        shown: Collection[_CheckpointKey],
+        kept: set[_CheckpointKey],
+        shown: set[_CheckpointKey],
     ) -> dict[_CheckpointKey, float]:
         """Choose the newest checkpoint that a prune hid, for each namespace with none left to show.
 
-        That checkpoint is shown for as long as the deleted ones were, or until its own ttl.
+        It is shown for as long as the deleted ones were, or until its own ttl. It is an ancestor of
+        theirs, and no newer one has expired: the thread would go back in time.
         """
         again: dict[_CheckpointKey, float] = {}
         there = {key: summaries[key] for key in kept}
-        empty = {key.checkpoint_ns for key, each in summaries.items() if each.is_shown}
-        empty -= {key.checkpoint_ns for key in shown}
-        for checkpoint_ns in empty:
-            until = max(
-                each.times.shown_until
-                for key, each in summaries.items()
-                if each.is_shown and key.checkpoint_ns == checkpoint_ns
-            )
-            hidden = sorted(
-                key
-                for key, each in there.items()
-                if key.checkpoint_ns == checkpoint_ns and each.times.shown_until == 0
-            )
-            whole = (key for key in reversed(hidden) if _needed(there, key)[1])
-            again |= {key: min(until, there[key].times.ttl) for key in islice(whole, 1)}
+        gone = {key.checkpoint_ns: key for key in sorted(summaries) if summaries[key].is_shown}
+        for checkpoint_ns in gone.keys() - {key.checkpoint_ns for key in shown}:
+            newest = gone[checkpoint_ns]
+            for each in _ancestors(summaries, newest):
+                if each in kept and summaries[each].times.shown_until > 0:
+                    break
+                if each in kept and _needed(there, each)[1]:
+                    until = summaries[newest].times.shown_until
+                    again[each] = min(until, summaries[each].times.ttl)
+                    break
         return again
 
     # Prune and deletion for runs take three steps: find what is reachable, find the rest, delete.

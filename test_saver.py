@@ -3955,6 +3955,26 @@ def test_a_rollback_after_a_prune_shows_what_was_before_it(lone_saver: DynamoDBS
 
 
 @ONE_SERVER
+@pytest.mark.parametrize("parent", [None, 9], ids=["another life", "a newer one"])
+def test_a_rollback_shows_nothing_older_than_what_expired(world: World, parent: int | None) -> None:
+    """A checkpoint that a prune hid stays hidden: its thread expired, or a newer one did."""
+    saver, later = world.saver(ttl_seconds=100), world.saver(ttl_seconds=1000)
+    _put_deltas(saver, "thread")
+    saver.prune(["thread"])
+    if parent:
+        _put(later, _config("thread", parent), 20, run_id="late")
+    world.now += 101
+    assert _numbers([*saver.list(_config("thread"))]) == [20] * bool(parent)
+    if not parent:
+        _put(later, _config("thread"), 20, run_id="late")
+
+    saver.delete_for_runs(["late"])
+
+    assert [*world.saver().list(_config("thread"))] == []
+    assert world.saver().verify("thread").damaged == []
+
+
+@ONE_SERVER
 def test_run_index_is_read_in_leaps(call: Call, make_saver: MakeSaver, no_tables: Tables) -> None:
     """A run of 450 checkpoints in three threads is found in three queries of the index.
 
