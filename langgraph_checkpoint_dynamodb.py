@@ -4364,7 +4364,9 @@ class _Copier:
         store = self._store
         reason = f"copy of {source}"
         has_items, marker = store.has_items(target), store.marker(target)
-        if has_items and (marker is None or marker.reason != reason):
+        if marker and marker.reason != reason:
+            marker.refuse(f"target_thread_id {target!r}")
+        if has_items and not marker:
             raise ValueError(
                 f"target_thread_id {target!r} has items already; copy to a thread that has none"
             )
@@ -5757,8 +5759,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
 
         Raises:
             ValueError: the target is not empty, or is the source.
-            DynamoDBSaverError: the source has no checkpoint, or is being copied to or deleted; or
-                as put().
+            DynamoDBSaverError: the source has no checkpoint; the source or the target is being
+                copied to or deleted; or as put().
         Cost: 4 requests for every 64 checkpoints of the source; for chunks, 1 for every 100 that
             are read and 1 for every 25 that are written; 1 for every 25 other items, side by side;
             7 more. Read units for up to twice the source's size, write units as when it was

@@ -4063,6 +4063,21 @@ def test_a_copy_that_was_cut_off_begins_anew(world: World) -> None:
             assert (check.damaged, check.orphans, check.items["checkpoint"]) == ([], {}, 1)
 
 
+@ONE_SERVER
+@pytest.mark.parametrize("reason", ["deletion", "copy of another"])
+def test_copy_thread_names_what_holds_the_target(world: World, reason: str) -> None:
+    """A call of another kind or source has to finish first."""
+    saver = world.saver()
+    _put(saver, _config("thread"), 1)
+    _hide(saver, "copy", reason)
+
+    error = (
+        f"target_thread_id 'copy' has an unfinished {reason}; repeat that call to finish it first"
+    )
+    with _raises_exactly(DynamoDBSaverError(error)):
+        saver.copy_thread("thread", "copy")
+
+
 # -- copy_from ------------------------------------------------------------------------------------
 # A copy of a thread shows the same as the saver that it came from, and a graph goes on from either.
 
@@ -10244,7 +10259,7 @@ $ verify copy other
 thread 'copy' is whole: 2 checkpoints, 2 writes, 5 chunks; pinned: it never expires
 thread 'other' is whole: 2 checkpoints, 2 writes, 5 chunks; shown until 20...Z, stored until 20...Z
 $ copy thread copy
-error: TARGET 'copy' has items already; delete it, or copy to another thread
+error: TARGET 'copy' has items already; copy to a thread that has none
 [1]
 $ copy typo new
 error: Table 'CHECKPOINTS' has nothing of thread 'typo'
