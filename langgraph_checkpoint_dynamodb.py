@@ -3757,6 +3757,8 @@ class _Writer:
         store, now = self._store, self._store.clock()
         with store.indexes.using(key.thread_id) as index:
             if parent_key is None:
+                if key.checkpoint_ns and not index.is_known:
+                    self._learn_root(index, key.thread_id)
                 is_told = index.newest(key.checkpoint_ns) in (None, key)
             elif known := index.known(parent_key, now):
                 return known
@@ -3769,6 +3771,12 @@ class _Writer:
         if not is_told:
             store.indexes.forget(key.thread_id)
         return None
+
+    def _learn_root(self, index: _ChunkIndex, thread_id: str) -> None:
+        """Learn a thread's times and token from its root, before something new is added to it."""
+        if item := next(self.reader.namespace(thread_id, "", 1), None):
+            manifest = self.reader.decoder.manifest(item)
+            index.learn(manifest, manifest.ids, self._store.clock())
 
     def _channels(
         self,
@@ -3840,8 +3848,11 @@ class _Writer:
             (ordinary if idx >= 0 else special)[idx] = (channel, *data)
         with self._store.indexes.using(key.thread_id) as index:
             # No read if the index knows the thread: a fast node's writes come before a checkpoint.
-            if not index.is_known and (found := self.reader.manifest(key, is_shown=False)):
-                index.learn(found, found.ids, self._store.clock())
+            if not index.is_known:
+                if found := self.reader.manifest(key, is_shown=False):
+                    index.learn(found, found.ids, self._store.clock())
+                else:
+                    self._learn_root(index, key.thread_id)
             slot = 0
             while ordinary:
                 standing = self.put_at(index, key, task_id, task_path, slot, ordinary)
@@ -5641,8 +5652,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 that a ``DeltaChannel`` is rebuilt from is missing.
         Cost: 1 request; before it, one for every 25 new chunks, side by side. A get of the parent
             first, unless the parent is what this process stored or read last in the namespace, in
-            the last 20 minutes. If items expire, all that a ``DeltaChannel`` is rebuilt from is
-            read and stored again once in ``ttl_seconds``.
+            the last 20 minutes; or a query of the root's newest for the first checkpoint of a
+            subgraph, if this process knows nothing of the thread. If items expire, all that a
+            ``DeltaChannel`` is rebuilt from is read and stored again once in ``ttl_seconds``.
         """
         address = _address(config)
         for name, value in (("metadata", metadata), ("new_versions", new_versions)):
@@ -5684,7 +5696,7 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Cost: 1 request for all ordinary writes, and 1 for each special write. One more for each
             earlier call of this task with fewer writes. Before them, one for every 25 new chunks of
             values over 4 KB. First a get of the checkpoint, if this process knows nothing of the
-            thread.
+            thread, and a query of the root's newest if the checkpoint is not there.
         """
         address = _address(config)
         if not address.checkpoint_id:

@@ -3405,6 +3405,26 @@ def test_lifetimes_of_saver_and_thread_mix(call: Call, world: World) -> None:
     assert not [each for each in _stored(reader) if "short" in _owner(each)]
 
 
+@ONE_SERVER
+@pytest.mark.parametrize(("before", "own"), [(600, None), (None, 60), (600, 60)])
+def test_a_process_that_knows_nothing_keeps_to_the_roots_times(
+    call: Call, world: World, before: int | None, own: int | None
+) -> None:
+    """A subgraph's first checkpoint and writes before their checkpoint have no parent to ask."""
+    _put(world.saver(ttl_seconds=before), _config("thread"), 1)
+    (root,) = world.items(0)
+
+    for method, arguments in (
+        ("put", (_config("thread", ns="sub"), _checkpoint(2, {"a": _words(9000)}), {}, {"a": 1})),
+        ("put_writes", (_config("thread", 3), [("a", _words(9000))], "task")),
+    ):
+        call(world.saver(ttl_seconds=own, cache_bytes=0), method, *arguments)
+
+    assert {repr(item.get("ttl")) for item in chain(*_both(world))} == {repr(root.get("ttl"))}
+    check = world.saver().verify("thread")
+    assert (check.damaged, check.is_pinned) == ([], before is None)
+
+
 def _counted(count: int) -> Any:
     """Return the metadata of a checkpoint whose DeltaChannel "delta" is rebuilt from so many."""
     return {"counters_since_delta_snapshot": {"delta": (count, count)}}
