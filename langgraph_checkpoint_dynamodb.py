@@ -97,8 +97,9 @@ Rules:
  7. Numbers in attributes are seconds since the epoch. DynamoDB may delete an item from its ``ttl``
     on. A checkpoint is shown until its ``shown_until``; 0 means that a prune has hidden it, and
     keeps it for a DeltaChannel. A checkpoint without ``shown_until`` is shown until its ``ttl``, or
-    forever. Checkpoints that ``copy_from()`` stored have ``copied``. ``stored_at`` is when an item
-    was sent.
+    forever. Checkpoints that ``copy_from()`` stored have ``copied``; one that it stored in place of
+    all ancestors that its source hides has 1 as ``shown_until``. ``stored_at`` is when an item was
+    sent.
  8. The digest is BLAKE2b-128 of all that follows it in the blob, keyed by the BLAKE2b-256 digest of
     the item's string attributes: name and value in turn, sorted by name, each after its length in
     4 bytes. The digest detects damage and, under encryption, a moved item. Without encryption its
@@ -162,6 +163,7 @@ from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     BaseCheckpointSaver,
     CheckpointTuple,
+    empty_checkpoint,
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.base.id import uuid6
@@ -1830,6 +1832,8 @@ def _is_layout_0(item: _Item) -> bool:
 
 # A time that never comes: an item without a ttl lives for good.
 _FOREVER: Final = math.inf
+# The ``shown_until`` of a checkpoint that stands for others (rule 7).
+_NEVER_SHOWN: Final = 1.0
 _TOKEN_BYTES: Final = 8
 _ID_BYTES: Final = 16
 # The most bytes that a blob holds beside its content (rule 1).
@@ -3725,6 +3729,7 @@ class _Writer:
         new_versions: ChannelVersions,
         *,
         is_copied: bool = False,
+        is_shown: bool = True,
     ) -> None:
         store, thread_id = self._store, key.thread_id
         _check_checkpoint(checkpoint, metadata, thread_id)
@@ -3738,9 +3743,10 @@ class _Writer:
                 draft.secret = parent.manifest.blob.secret
             channels = self._channels(key, draft, checkpoint, new_versions, parent)
             blob = _Blob(draft.token, draft.secret, 0, b"")
+            times = draft.times if is_shown else draft.times._replace(shown_until=_NEVER_SHOWN)
             manifest = _Manifest(
-                key, store.checkpoints.name, parent_key, rest, metadata, channels, draft.times,
-                blob, is_copied=is_copied,
+                key, store.checkpoints.name, parent_key, rest, metadata, channels, times, blob,
+                is_copied=is_copied,
             )  # fmt: skip
             if parent_key and (deltas := manifest.pending_deltas):
                 self._extend_ancestors(index, parent_key, parent, deltas, draft.times.ttl)
@@ -4625,19 +4631,20 @@ class _Importer:
         return parents
 
     def _stored(self, thread_id: str) -> dict[_CheckpointKey, bool]:
-        """Return the checkpoints that a thread has here, and whether each was copied.
+        """Return the checkpoints that a thread shows here, and whether each was copied.
 
         Raises: DynamoDBSaverError: the thread is being copied to or deleted.
         """
         keys: dict[_CheckpointKey, bool] = {}
-        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "reason", "copied", "ttl")
+        times = ("shown_until", "ttl")
+        attributes = (*_CHECKPOINTS_KEYS, "checkpoint_ns", "reason", "copied", *times)
         for item in self._store.checkpoints.items(
             thread_id, *_ALL_CHECKPOINTS, attributes=attributes
         ):
             if (kind := _kind(item)) == "marker":
                 _decode_marker(item).refuse(f"Thread {thread_id!r}")
             # In layout 0, a subgraph's checkpoint has a different range key.
-            if kind == "checkpoint" and self._store.is_stored(item):
+            if kind == "checkpoint" and self._store.is_shown(item):
                 key = _item_key(item)
                 if key.range_key == item["checkpoint_id"]["S"]:
                     keys[key] = "copied" in item
@@ -4721,12 +4728,45 @@ class _Importer:
             if any(channel == TASKS for _, channel, _ in writes):
                 versions = {**versions, TASKS: max(versions.values(), default=1)}
                 checkpoint["channel_versions"] = versions
+        counters = shown.metadata.get("counters_since_delta_snapshot") or {}
+        deltas = counters.keys() - checkpoint["channel_values"].keys()
+        if deltas and parent_key and parent_key not in parents:
+            self._put_ancestor(index, source_id, key, parent_key, sorted(deltas))
         self._put_writes(index, key, shown.pending_writes, replaces=replaces)
         # All versions count as new, and no value is taken from the parent: a source may show a
         # different value for the same version of a channel, or none, as for a DeltaChannel between
         # snapshots. Equal values have equal chunks.
         metadata = dict(shown.metadata)
         self._writer.put(key, parent_key, checkpoint, metadata, versions, is_copied=True)
+
+    def _put_ancestor(
+        self,
+        index: _ChunkIndex,
+        source_id: Any,
+        key: _CheckpointKey,
+        parent_key: _CheckpointKey,
+        channels: Sequence[str],
+    ) -> None:
+        """Store all that DeltaChannels are rebuilt from under a parent that the source hides.
+
+        After a prune, a source shows no ancestors, and still rebuilds the channels from them. Here
+        one checkpoint stands for them: it has the channels' values at their start, and all writes
+        since. It is never shown.
+        """
+        if self._store.checkpoint(parent_key, consistent=True):
+            return
+        with _from_source():
+            histories = self._source.get_delta_channel_history(
+                config={"configurable": {**key._asdict(), "thread_id": source_id}},
+                channels=channels,
+            )
+        values = {name: each["seed"] for name, each in histories.items() if "seed" in each}
+        writes = chain.from_iterable(each["writes"] for each in histories.values())
+        self._put_writes(index, parent_key, writes, replaces=None)
+        versions: ChannelVersions = dict.fromkeys(values, 1)
+        checkpoint = empty_checkpoint()
+        checkpoint["channel_values"], checkpoint["channel_versions"] = values, versions
+        self._writer.put(parent_key, None, checkpoint, {}, versions, is_shown=False)
 
     def _put_writes(
         self,
@@ -5820,11 +5860,12 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 copied last is gone from *source*; a thread is being copied to or deleted; *source*
                 does not return a checkpoint that it lists.
         Cost: from *source*, a list of each thread, then one get of each checkpoint that is not here
-            or is the newest of its namespace or the parent of a new one; for None, first a list of
-            all threads. Here, a query for each MB of a thread that is here already, and one for
-            each of its checkpoints that is got from *source* again. For each copied checkpoint, the
-            cost of put(), and a request for each task that wrote, side by side. Write units as if a
-            graph had written the thread. One checkpoint is in memory at a time.
+            or is the newest of its namespace or the parent of a new one; the history of its
+            ``DeltaChannel``s if the parent was pruned; for None, first a list of all threads. Here,
+            a query for each MB of a thread that is here already, and one for each of its
+            checkpoints that is got from *source* again. For each copied checkpoint, the cost of
+            put(), and a request for each task that wrote, side by side. Write units as if a graph
+            had written the thread. One checkpoint is in memory at a time.
         """
         if not isinstance(source, BaseCheckpointSaver):
             raise TypeError(f"source must be a checkpoint saver, not a {type(source).__name__}")

@@ -4379,6 +4379,44 @@ def test_copy_from_leaves_what_went_on_or_was_pruned_here(call: Call, world: Wor
     assert len(told) == 2
 
 
+@ONE_SERVER
+def test_copy_from_takes_what_a_prune_hides(
+    call: Call, lone_saver: DynamoDBSaver, world: World
+) -> None:
+    """A DeltaChannel's ancestors are not listed: one checkpoint, which is never shown, has their part.
+
+    It has that also if the copy was cut off after it.
+    """
+    config = _put_deltas(lone_saver, "thread")
+    lone_saver.prune(["thread"])
+    asked: Any = {"config": config, "channels": ["delta"]}
+
+    for left in _cut_off(world, 1, lambda saver: call(saver, "copy_from", lone_saver)):
+        report = call(world.saver(), "copy_from", lone_saver)
+
+        assert (report.threads, report.copied + report.there_before) == (1, 1), left
+        copy = world.saver()
+        assert [*copy.list(_config("thread"))] == [*lone_saver.list(_config("thread"))]
+        histories = (each.get_delta_channel_history(**asked) for each in (copy, lone_saver))
+        assert next(histories) == next(histories)
+        assert copy.verify("thread").damaged == []
+    copy.delete_for_runs(["run-9"])
+    assert [*copy.list(_config("thread", ns=None))] == []
+
+
+@ONE_SERVER
+def test_copy_from_copies_again_what_has_expired(world: World) -> None:
+    """Here, it is stored for a while after it was shown; the source still has it."""
+    source, saver = InMemorySaver(), world.saver(ttl_seconds=100)
+    _put(source, _config("thread"), 1, {"text": _words(9000)})
+    reports = [saver.copy_from(source)]
+    world.now += 101
+    reports.append(world.saver(ttl_seconds=100).copy_from(source))
+
+    assert [report.copied for report in reports] == [1, 1]
+    assert _numbers([*world.saver().list(_config("thread"))]) == [1]
+
+
 TWO_HEADS: Final = (
     "Thread 'thread' has gone on here, with checkpoint {!r}, and in the source, with {!r}; "
     "pass thread_ids without it, or copy the thread into other tables"
