@@ -90,7 +90,8 @@ Rules:
     of a task's first item has 0, that of a later item an index above all before it. Each index
     keeps its first value until that value expires. A special write (error, scheduled, interrupt,
     resume) has its own item, and its last value stays. Writes may be stored before their
-    checkpoint; writes that are an hour old and have no checkpoint are useless.
+    checkpoint. Writes that are an hour old and have no checkpoint, in a thread that has a newer
+    one, are useless.
  6. Keys hold "#" and a digest instead of a namespace that has over 512 bytes or starts with "#".
     Keys of the writes table do the same for a thread's id that holds ":::", as the keys of
     layout 0 do, or that looks like such a digest.
@@ -1795,8 +1796,8 @@ def _key_of_prefix(thread_id: str, prefix: str) -> _CheckpointKey:
     """Return the key of a checkpoint that is known only by its writes (rule 5)."""
     range_key = prefix.removesuffix(_SEPARATOR)
     length, _, rest = range_key.removeprefix(_SUBGRAPH).partition(":")
-    # The name of a hashed namespace is not known.
-    if range_key.startswith(_SUBGRAPH) and length.isdecimal() and not rest.startswith("#"):
+    if range_key.startswith(_SUBGRAPH) and length.isdecimal():
+        # Of a hashed namespace, only the digest is known.
         return _CheckpointKey(thread_id, rest[: int(length)], rest[int(length) + 1 :])
     return _CheckpointKey(thread_id, "", range_key)
 
@@ -4223,15 +4224,19 @@ class _Remover:
         for key, summary in summaries.items():
             (reachable if key in choice.kept else plan.lost).update(summary.chunks)
         stays = {key.writes_prefix: key for key in summaries}
+        newest_id = max((key.checkpoint_id for key in summaries), default=_LAST)
         for item in store.writes.items(_writes_hash_key(thread_id)):
             range_key = item["task_id_idx"]["S"]
             prefix = _prefix_of_write(range_key)
-            found = stays.get(prefix)
-            # Writes without a checkpoint stay for the grace period: a call that was cut off left
-            # them, or their checkpoint is being stored.
-            is_kept = found in choice.kept if found else not _is_stored_by(item, then)
+            key = stays.get(prefix) or _key_of_prefix(thread_id, prefix)
+            # Writes without a checkpoint were left by a call that was cut off, or their checkpoint
+            # is being stored: they stay for the grace period, and until the thread has gone on.
+            is_new = key.checkpoint_id > newest_id and grace_seconds > 0
+            is_kept = key in choice.kept or (
+                key not in summaries and (is_new or not _is_stored_by(item, then))
+            )
             if store.is_stored(item):
-                writes = self._decoder.writes(item, found or _key_of_prefix(thread_id, prefix))
+                writes = self._decoder.writes(item, key)
                 chunks = {_chunk_range_key(each, writes.ttl) for each in writes.ids}
                 (reachable if is_kept else plan.lost).update(chunks)
             if not is_kept:
