@@ -763,7 +763,7 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
             **_COUNT,
             "default": 3600,
             "help": "Keep unused chunks (pieces of large values) for N seconds, because a run may "
-            "be about to use them. The default is 3600. Use 0 only if nobody writes to the thread.",
+            "be about to use them. The default is 3600. Use 0 only if no run is under way.",
         },
     ),
     ("prune", "--dry-run", _DRY_RUN),

@@ -3596,6 +3596,15 @@ class _Mover:
 
         store.store_item(index, draft, put)
 
+    def renew(self, manifests: Iterable[_Manifest], writes: Iterable[_Writes]) -> None:
+        """Give checkpoints and write items the mover's token, and nothing else."""
+        self._store.writes.put_all(
+            self._again(each.item, each.blob, _Times(_FOREVER, each.ttl)) for each in writes
+        )
+        self._store.checkpoints.put_all(
+            self._again(each.item, each.blob, each.times) for each in manifests if each.item
+        )
+
     def show(self, manifests: Iterable[_Manifest], shown_until: float) -> None:
         """Have checkpoints shown until a different time, one after the other."""
         for manifest in manifests:
@@ -4267,6 +4276,8 @@ class _Remover:
                 store.put_tombstones(thread_id, ids, plan.grace_seconds)
             for key, shown_until in plan.choice.shown_until.items():
                 self._show(key, shown_until)
+            if plan.chunks and plan.grace_seconds < _GRACE_SECONDS:
+                self._renew_token(plan)
             # Writes of layout 0 are found only through their checkpoint, so they go first.
             layout_0 = (key for key in plan.checkpoints if plan.summaries[key].is_layout_0)
             store.delete_layout_0_writes(layout_0)
@@ -4280,6 +4291,21 @@ class _Remover:
                 ExpressionAttributeValues={":then": {"N": str(int(plan.then))}},
             )
             store.delete(thread_id, plan.tombstones)
+
+    def _renew_token(self, plan: _Plan) -> None:
+        """Give what is shown a new token: a process that reads it forgets the deleted chunks.
+
+        After a whole grace period, no process relies on them.
+        """
+        store, decoder, token = self._store, self._decoder, os.urandom(_TOKEN_BYTES)
+        kept = sorted(plan.choice.kept - plan.choice.shown_until.keys())
+        shown = [key for key in kept if plan.summaries[key].is_shown]
+        for batch in _batches(shown, _MAX_MOVED):
+            mover = _Mover(store, self._codec, batch[0].thread_id, 0, token)
+            manifests = map(decoder.manifest, store.checkpoints_of(batch, consistent=True).values())
+            found = store.writes_of(batch).items()
+            writes = (decoder.writes(item, key) for key, items in found for item in items)
+            mover.renew(manifests, writes)
 
     def _show(self, key: _CheckpointKey, shown_until: float) -> None:
         """Have a checkpoint shown until a different time; 0: hide it."""
@@ -5908,8 +5934,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
                 LangGraph's Agent Server), which call delete_thread() for each.
             keep_last: how many checkpoints of each namespace stay, at least 1.
             grace_seconds: how long a chunk is kept after it lost its references, as a put may rely
-                on a checkpoint that is being deleted. Less than an hour is only for threads that
-                nobody writes to; 0 deletes chunks at once.
+                on a checkpoint that is being deleted. Less than an hour is only for threads in
+                which no run is under way; 0 deletes chunks at once.
 
         Raises:
             ValueError: *strategy* is unknown, or *keep_last* or *grace_seconds* is out of range.
@@ -5919,7 +5945,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Cost: a query for each MB of the thread's checkpoints, chunks and writes; a request for
             every 25 items that are deleted, and for each chunk, many side by side; two for each
             ancestor that is hidden; one more query for the newest of each namespace if it is of a
-            format before 4.
+            format before 4. With *grace_seconds* below an hour, if chunks are deleted, a put of
+            each checkpoint that stays and of its write items.
         """
         _check_prune(strategy, keep_last, grace_seconds)
         remover = self._remover()

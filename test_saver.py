@@ -4688,6 +4688,27 @@ def test_prune_keeps_the_last_of_each_namespace(world: World, call: Call) -> Non
 
 
 @ONE_SERVER
+@pytest.mark.parametrize("keep_last", [1, 2])
+def test_a_process_forgets_chunks_that_a_prune_deleted_at_once(
+    world: World, keep_last: int
+) -> None:
+    """Without a grace period, what is left has a new token, which a graph reads before it goes on."""
+    warm, text, config = world.saver(), _words(9000), _config("thread")
+    for number, value in enumerate([text, "other", "last"]):
+        config = _put(warm, config, number, {"text": value})
+        warm.put_writes(config, [("text", _words(9000, 1))], "task")
+    world.saver().prune(["thread"], keep_last=keep_last, grace_seconds=0)
+
+    # A fork from an older one reads only that one.
+    config = _config("thread", 3 - keep_last)
+    assert warm.get_tuple(config) is not None
+    _put(warm, config, 4, {"text": text})
+
+    assert _read(world).checkpoint["channel_values"] == {"text": text}
+    assert world.saver().verify("thread").damaged == []
+
+
+@ONE_SERVER
 def test_prune_spares_writes_for_an_hour(call: Call, make_saver: MakeSaver, thread_id: str) -> None:
     """Writes without a checkpoint go after an hour, and only if their thread has gone on.
 
