@@ -4022,6 +4022,8 @@ class _Plan(NamedTuple):
     grace_seconds: float
     #: The start of the grace period: a chunk that was stored after it stays.
     then: float
+    #: If another call is deleting the thread, or copying to it, the plan deletes nothing.
+    marker: _Marker | None = None
 
 
 class Removal(NamedTuple):
@@ -4156,9 +4158,13 @@ class _Remover:
         for thread_id in sorted(thread_ids):
             # A damaged thread must not keep the other threads from being cleaned up.
             try:
-                self._sweep(thread_id, self._plan(thread_id, choose, _GRACE_SECONDS))
-            except _CheckpointError as error:  # noqa: PERF203  requests cost more
+                plan = self._plan(thread_id, choose, _GRACE_SECONDS)
+            except _CheckpointError as error:
                 damaged.append(error)
+                continue
+            if plan.marker:
+                plan.marker.refuse(f"Thread {thread_id!r}")
+            self._sweep(thread_id, plan)
         if damaged:
             raise damaged[0]
 
@@ -4197,12 +4203,15 @@ class _Remover:
     # parent or the parent's writes referred to. A tombstone also lists chunks that have references
     # left, as another call may be deleting these references.
 
-    def _reachable(self, thread_id: str) -> dict[_CheckpointKey, _Summary]:
-        """Read and summarize all of a thread's checkpoints."""
+    def _reachable(self, thread_id: str) -> tuple[dict[_CheckpointKey, _Summary], _Marker | None]:
+        """Read and summarize all of a thread's checkpoints; return its marker, too."""
         summaries: dict[_CheckpointKey, _Summary] = {}
+        marker: _Marker | None = None
         same: dict[Any, Any] = {}  # neighbours refer to mostly the same chunks
         for item in self._store.checkpoints.items(thread_id, *_ALL_CHECKPOINTS):
-            if _kind(item) == "checkpoint":
+            if _kind(item) == "marker":
+                marker = _decode_marker(item)
+            elif _kind(item) == "checkpoint":
                 # In layout 0, a subgraph's checkpoint has a different range key.
                 key, range_key = _item_key(item), item["checkpoint_id"]["S"]
                 if self._store.is_stored(item):
@@ -4216,7 +4225,7 @@ class _Remover:
                 chunks = frozenset(same.setdefault(each, each) for each in summary.chunks)
                 versions = same.setdefault(summary.versions, summary.versions)
                 summaries[key] = summary._replace(chunks=chunks, versions=versions)
-        return summaries
+        return summaries, marker
 
     def _plan(
         self, thread_id: str, choose: Callable[[_Summaries], _Choice], grace_seconds: float
@@ -4224,7 +4233,10 @@ class _Remover:
         """Find what to delete beside the checkpoints that *choose* does not keep."""
         store = self._store
         then = store.clock() - grace_seconds
-        summaries = self._reachable(thread_id)
+        summaries, marker = self._reachable(thread_id)
+        if marker:
+            everything = _Choice({*summaries}, {})
+            return _Plan(summaries, everything, [], [], [], [], set(), grace_seconds, then, marker)
         stored = {key: each for key, each in summaries.items() if store.clock() < each.times.ttl}
         choice = choose(stored)
         gone = sorted(summaries.keys() - choice.kept, reverse=True)
@@ -4250,22 +4262,26 @@ class _Remover:
                 (reachable if is_kept else plan.lost).update(chunks)
             if not is_kept:
                 plan.writes.append(range_key)
+        self._find_chunks(thread_id, plan, reachable)
+        return plan
+
+    def _find_chunks(self, thread_id: str, plan: _Plan, reachable: set[str]) -> None:
+        """Add the chunks and tombstones that are no longer needed to a plan."""
         spared: set[str] = set()
-        for item in store.checkpoints.items(
+        for item in self._store.checkpoints.items(
             thread_id, *_TOMBSTONES_AND_CHUNKS, attributes=("checkpoint_id", "stored_at", "chunks")
         ):
             range_key = item["checkpoint_id"]["S"]
-            kind, is_old = _kind(item), _is_stored_by(item, then)
+            kind, is_old = _kind(item), _is_stored_by(item, plan.then)
             if kind == "tombstone" and is_old:
                 plan.tombstones.append(range_key)
             elif kind == "tombstone":
                 spared.update(_decode_tombstone(item))
             elif kind == "chunk" and is_old and range_key not in reachable:
                 plan.chunks.append(range_key)
-        if grace_seconds:
+        if plan.grace_seconds:
             spared.update(map(_chunk_id_of, plan.lost))
         plan.chunks[:] = [each for each in plan.chunks if _chunk_id_of(each) not in spared]
-        return plan
 
     def _sweep(self, thread_id: str, plan: _Plan) -> None:
         """Delete what a plan lists: checkpoints, then their writes, then chunks."""
@@ -5814,8 +5830,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Raises:
             TypeError: *run_ids* is a string, or holds something that is not a string.
             DynamoDBSaverError: another run's checkpoint needs a checkpoint of these runs, and
-                *force* is False. The thread that the error names is unchanged, and so are threads
-                whose ids sort after its id. Or the index may not be queried.
+                *force* is False; or a thread is being copied to or deleted. The thread that the
+                error names is unchanged, and so are threads whose ids sort after its id. Or the
+                index may not be queried.
             DamagedCheckpointError, UndecodableCheckpointError: as get_tuple(). Threads with such
                 checkpoints are unchanged, and the error names the first; the runs' checkpoints are
                 deleted from all other threads.
@@ -5929,7 +5946,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         period is over.
 
         Args:
-            thread_ids: the threads; a thread that does not exist is not an error.
+            thread_ids: the threads. A thread that does not exist is not an error, and one that
+                another call is deleting or copying to stays as it is.
             strategy: ``"keep_latest"``, or ``"delete"`` or ``"delete_all"`` (the word of
                 LangGraph's Agent Server), which call delete_thread() for each.
             keep_last: how many checkpoints of each namespace stay, at least 1.
