@@ -4245,14 +4245,16 @@ class _Remover:
         for key, summary in summaries.items():
             (reachable if key in choice.kept else plan.lost).update(summary.chunks)
         stays = {key.writes_prefix: key for key in summaries}
-        newest_id = max((key.checkpoint_id for key in summaries), default=_LAST)
+        newest_ids = {key.checkpoint_ns: key.checkpoint_id for key in sorted(summaries)}
         for item in store.writes.items(_writes_hash_key(thread_id)):
             range_key = item["task_id_idx"]["S"]
             prefix = _prefix_of_write(range_key)
             key = stays.get(prefix) or _key_of_prefix(thread_id, prefix)
             # Writes without a checkpoint were left by a call that was cut off, or their checkpoint
-            # is being stored: they stay for the grace period, and until the thread has gone on.
-            is_new = key.checkpoint_id > newest_id and grace_seconds > 0
+            # is being stored: they stay for the grace period, and until their namespace or the root
+            # has gone on.
+            later = (newest_ids.get(each, "") for each in (key.checkpoint_ns, ""))
+            is_new = key.checkpoint_id > max(later) and grace_seconds > 0
             is_kept = key in choice.kept or (
                 key not in summaries and (is_new or not _is_stored_by(item, then))
             )
@@ -4479,23 +4481,26 @@ class _Copier:
     ) -> list[tuple[_Manifest, list[_Writes]]]:
         """Read the writes of checkpoints; leave out checkpoints that were deleted meanwhile."""
         store, decoder = self._store, self._decoder
-        manifests = list(map(decoder.manifest, items))
-        layout_0 = [each.key for each in manifests if each.is_layout_0]
-        found = store.writes_of([each.key for each in manifests], layout_0)
+        keys = list(map(_item_key, items))
+        layout_0 = [key for key, item in zip(keys, items, strict=True) if _is_layout_0(item)]
+        found = store.writes_of(keys, layout_0)
         # A prune deletes writes of layout 1 after their checkpoint, and so does a deletion, which
         # stores a marker first. If a checkpoint still exists now, and no marker does, all its
         # writes existed when they were read.
         store.refuse_marked(source, f"source_thread_id {source!r}")
         ends = items[0]["checkpoint_id"]["S"], items[-1]["checkpoint_id"]["S"]
+        attributes = ("checkpoint_id", "shown_until", "ttl")
         there = {
-            item["checkpoint_id"]["S"]
-            for item in store.checkpoints.items(source, *ends, attributes=("checkpoint_id",))
+            item["checkpoint_id"]["S"]: _times_of(item)
+            for item in store.checkpoints.items(source, *ends, attributes=attributes)
         }
-        return [
-            (each, [decoder.writes(write, each.key) for write in found[each.key]])
-            for each, item in zip(manifests, items, strict=True)
-            if item["checkpoint_id"]["S"] in there
-        ]
+        whole = []
+        for key, item in zip(keys, items, strict=True):
+            # A prune may have hidden the checkpoint, and deleted what it alone needed.
+            if times := there.get(item["checkpoint_id"]["S"]):
+                manifest = decoder.manifest(_with_times(item, times))
+                whole.append((manifest, [decoder.writes(write, key) for write in found[key]]))
+        return whole
 
     def set_ttl(self, thread_id: str, ttl_seconds: int | None) -> None:
         """Give all items of a thread the same times; a cut-off call never sets the thread back.
