@@ -187,7 +187,7 @@ def _is_agreed(saver: DynamoDBSaver, args: argparse.Namespace, what: str) -> boo
 
 
 def _not_there(saver: DynamoDBSaver, thread_id: str) -> str:
-    return f"Table {saver.checkpoints_table_name!r} has nothing of thread {thread_id!r}"
+    return f"Table {saver.checkpoints_table_name!r} has no thread {thread_id!r}"
 
 
 def _expect(saver: DynamoDBSaver, thread_id: str) -> None:
@@ -560,7 +560,7 @@ def _remove_one(
     done, what, options = removing
     answer = {"thread_id": thread_id, "dry_run": args.dry_run, done: False}
     if not saver.has_thread(thread_id):
-        _print(args, answer, _shown(f"thread {thread_id!r} is not there"))
+        _print(args, answer, _shown(f"there is no thread {thread_id!r}"))
         return True
     with _progress(saver, label):
         removal = saver.prune_preview(thread_id, **options)

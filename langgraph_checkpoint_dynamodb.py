@@ -3791,8 +3791,8 @@ class _Writer:
     def _learn_root(self, index: _ChunkIndex, thread_id: str) -> None:
         """Learn a thread's times and token from its root, before something new is added to it."""
         if item := next(self.reader.namespace(thread_id, "", 1), None):
-            manifest = self.reader.decoder.manifest(item)
-            index.learn(manifest, manifest.ids, self._store.clock())
+            # Not its chunks: nobody has seen that they exist.
+            index.learn(self.reader.decoder.manifest(item), (), self._store.clock())
 
     def _channels(
         self,
