@@ -170,7 +170,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
+from langgraph.checkpoint.serde.types import INTERRUPT, RESUME, TASKS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -3234,13 +3234,13 @@ class _Reader:
         versions = dict(manifest.checkpoint["channel_versions"])
         parent_key = manifest.parent_key
         if parent_key and parent_key in pending and manifest.takes_sends:
-            sends = self._loaded(_intact(pending[parent_key]), only={TASKS})
+            sends = self.loaded(_intact(pending[parent_key]), only={TASKS})
             if sends:
                 values[TASKS] = [value for _, _, value in sends]
                 with _well_formed(manifest.place):
                     versions[TASKS] = max(versions.values(), default=1)
         checkpoint = {**manifest.checkpoint, "channel_values": values, "channel_versions": versions}
-        writes = self._loaded(_intact(pending[manifest.key]), chunks)
+        writes = self.loaded(_intact(pending[manifest.key]), chunks)
         if manifest.is_layout_0:
             _refuse_javascript(checkpoint, writes, manifest.place)
         return CheckpointTuple(
@@ -3251,7 +3251,7 @@ class _Reader:
             writes,
         )
 
-    def _loaded(
+    def loaded(
         self,
         items: Sequence[_Writes],
         chunks: Mapping[bytes, bytes] = MappingProxyType({}),
@@ -3471,7 +3471,7 @@ class _Reader:
         found = self._store.workers.side_by_side(self._pending_of, batches)
         pending: _Pending = dict(chain.from_iterable(each.items() for each in found))
         for manifest, written in reversed(steps):
-            for write in self._loaded(_intact(pending[manifest.key]), only=written):
+            for write in self.loaded(_intact(pending[manifest.key]), only=written):
                 histories[write[1]]["writes"].append(write)
         return histories
 
@@ -3844,6 +3844,9 @@ class _Writer:
             deltas = [name for name in deltas if not each.ends_chain(name)]
             if not deltas:
                 break
+        if not due:
+            what = "The parent, from which DeltaChannels are rebuilt, is missing"
+            raise DamagedCheckpointError(what, parent_key, self._store.checkpoints.name)
         store, decoder = self._store, self.reader.decoder
         mover = _Mover(store, self._codec, parent_key.thread_id, ttl)
         for batch in _batches(due, _MAX_MOVED):
@@ -4114,7 +4117,7 @@ class _Remover:
             hidden = {key for key in kept - newest if summaries[key].is_shown}
             return _Choice(kept, dict.fromkeys(hidden, 0))
 
-        return self._plan(thread_id, choose, grace_seconds)
+        return self._plan(thread_id, choose, grace_seconds, spares_new=grace_seconds > 0)
 
     def _sources(self, summaries: _Summaries, keys: set[_CheckpointKey]) -> set[_CheckpointKey]:
         """Return the ancestors that checkpoints need, for DeltaChannels or for pending sends."""
@@ -4133,12 +4136,11 @@ class _Remover:
         return {key} if any(each.channel == TASKS for each in writes) else set()
 
     def _before_run(self, summaries: _Summaries, key: _CheckpointKey) -> _CheckpointKey | None:
-        """Return the last ancestor before a checkpoint's run, if its DeltaChannels need any."""
-        run_id = summaries[key].run_id
-        if not (run_id and summaries[key].pending_deltas):
+        """Return the last ancestor before a checkpoint's run, if it or any has a DeltaChannel."""
+        run_id, ancestors = summaries[key].run_id, list(_ancestors(summaries, key))
+        if not run_id or not any(summaries[each].pending_deltas for each in (key, *ancestors)):
             return None
-        others = (each for each in _ancestors(summaries, key) if summaries[each].run_id != run_id)
-        return next(others, None)
+        return next((each for each in ancestors if summaries[each].run_id != run_id), None)
 
     def delete_for_runs(self, run_ids: Collection[str], *, force: bool, use_index: bool) -> None:
         def choose(summaries: _Summaries) -> _Choice:
@@ -4228,9 +4230,17 @@ class _Remover:
         return summaries, marker
 
     def _plan(
-        self, thread_id: str, choose: Callable[[_Summaries], _Choice], grace_seconds: float
+        self,
+        thread_id: str,
+        choose: Callable[[_Summaries], _Choice],
+        grace_seconds: float,
+        *,
+        spares_new: bool = False,
     ) -> _Plan:
-        """Find what to delete beside the checkpoints that *choose* does not keep."""
+        """Find what to delete beside the checkpoints that *choose* does not keep.
+
+        *spares_new*: also keep writes whose checkpoint may still be on its way.
+        """
         store = self._store
         then = store.clock() - grace_seconds
         summaries, marker = self._reachable(thread_id)
@@ -4251,10 +4261,10 @@ class _Remover:
             prefix = _prefix_of_write(range_key)
             key = stays.get(prefix) or _key_of_prefix(thread_id, prefix)
             # Writes without a checkpoint were left by a call that was cut off, or their checkpoint
-            # is being stored: they stay for the grace period, and until their namespace or the root
-            # has gone on.
+            # is being stored: they stay for the grace period and, if new ones are to be spared,
+            # until their namespace or the root has gone on.
             later = (newest_ids.get(each, "") for each in (key.checkpoint_ns, ""))
-            is_new = key.checkpoint_id > max(later) and grace_seconds > 0
+            is_new = spares_new and key.checkpoint_id > max(later)
             is_kept = key in choice.kept or (
                 key not in summaries and (is_new or not _is_stored_by(item, then))
             )
@@ -4299,7 +4309,11 @@ class _Remover:
             # Writes of layout 0 are found only through their checkpoint, so they go first.
             layout_0 = (key for key in plan.checkpoints if plan.summaries[key].is_layout_0)
             store.delete_layout_0_writes(layout_0)
-            store.delete(thread_id, (plan.summaries[key].range_key for key in plan.checkpoints))
+            # The newest first: what is left of a call that is cut off has all its ancestors.
+            has_deltas = any(each.pending_deltas for each in plan.summaries.values())
+            size = _MAX_BATCH_WRITE_ITEMS if has_deltas else len(plan.checkpoints) or 1
+            for batch in _batches(plan.checkpoints, size):
+                store.delete(thread_id, (plan.summaries[key].range_key for key in batch))
             hash_key = _writes_hash_key(thread_id)
             store.writes.batch_delete(_writes_key(hash_key, range_key) for range_key in plan.writes)
             store.checkpoints.delete_all(
@@ -4328,7 +4342,9 @@ class _Remover:
     def _show(self, key: _CheckpointKey, shown_until: float) -> None:
         """Have a checkpoint shown until a different time; 0: hide it."""
         if item := self._store.checkpoint(key, consistent=True):
-            mover = _Mover(self._store, self._codec, key.thread_id, 0)
+            # With a new token: a process that knows deleted chunks forgets them when it reads this.
+            token = os.urandom(_TOKEN_BYTES)
+            mover = _Mover(self._store, self._codec, key.thread_id, 0, token)
             mover.show([self._decoder.manifest(item)], shown_until)
 
     def _threads_of_runs(
@@ -4432,14 +4448,17 @@ class _Copier:
         has_items, marker = store.has_items(target), store.marker(target)
         if marker and marker.reason != reason:
             marker.refuse(f"target_thread_id {target!r}")
-        if has_items and not marker:
+        reader = _Reader(store, self._codec, consistent=True)
+        has_gone_on = marker and next(reader.namespace(target, "", 1), None)
+        if (has_items and not marker) or has_gone_on:
             raise ValueError(
                 f"target_thread_id {target!r} has items already; copy to a thread that has none"
             )
         newest = next(self._checkpoints(source, _ALL_ROOT, newest_first=True), None)
         if newest is None and next(self._checkpoints(source, _ALL_SUBGRAPHS), None) is None:
+            left = f", or delete what an earlier copy left in {target!r}" if marker else ""
             raise DynamoDBSaverError(
-                f"source_thread_id {source!r} has no checkpoint to copy; check the id"
+                f"source_thread_id {source!r} has no checkpoint to copy; check the id{left}"
             )
         through = _item_key(newest[0]).checkpoint_id if newest else str(uuid6())
         with store.forgetting(target), store.indexes.using(target) as index:
@@ -4660,13 +4679,15 @@ class _Importer:
             if here and (last := self._writer.reader.manifest(here[-1], is_shown=False)):
                 index.learn(last, last.ids, self._store.clock())
             # If all checkpoints are here, a graph may have gone on from them, and its writes stay.
+            there = {*stored}
             for key in self._written_since(keys, done, parents, stored):
                 writes = self._shown(source_id, key).pending_writes
                 self._put_writes(index, key, writes, replaces=done < len(keys))
             for number, key in enumerate(keys[done:], done + 1):
                 # A call that was cut off has left writes of one checkpoint at most, the next.
                 replaces = True if number == done + 1 else None
-                self._copy_checkpoint(index, source_id, key, parents, replaces=replaces)
+                self._copy_checkpoint(index, source_id, key, parents, there, replaces=replaces)
+                there.add(key)
                 progress(thread_id, number, len(keys))
         return there_before, len(keys) - done
 
@@ -4767,6 +4788,7 @@ class _Importer:
         source_id: Any,
         key: _CheckpointKey,
         parents: Mapping[_CheckpointKey, _CheckpointKey | None],
+        there: Collection[_CheckpointKey],
         *,
         replaces: bool | None,
     ) -> None:
@@ -4782,7 +4804,7 @@ class _Importer:
                 checkpoint["channel_versions"] = versions
         counters = shown.metadata.get("counters_since_delta_snapshot") or {}
         deltas = counters.keys() - checkpoint["channel_values"].keys()
-        if deltas and parent_key and parent_key not in parents:
+        if deltas and parent_key and parent_key not in there:
             self._put_ancestor(index, source_id, key, parent_key, sorted(deltas))
         self._put_writes(index, key, shown.pending_writes, replaces=replaces)
         # All versions count as new, and no value is taken from the parent: a source may show a
@@ -4799,11 +4821,11 @@ class _Importer:
         parent_key: _CheckpointKey,
         channels: Sequence[str],
     ) -> None:
-        """Store all that DeltaChannels are rebuilt from under a parent that the source hides.
+        """Store all that DeltaChannels are rebuilt from under a parent that was not copied.
 
-        After a prune, a source shows no ancestors, and still rebuilds the channels from them. Here
-        one checkpoint stands for them: it has the channels' values at their start, and all writes
-        since. It is never shown.
+        After a prune, a source shows no ancestors, and still rebuilds the channels from them; or a
+        prune has deleted them here. One checkpoint stands for them: it has the channels' values at
+        their start, and all writes since. It is never shown.
         """
         if self._store.checkpoint(parent_key, consistent=True):
             return
@@ -4828,41 +4850,58 @@ class _Importer:
         *,
         replaces: bool | None,
     ) -> None:
-        """Put the source's writes: only missing items or, if *replaces*, these and no others.
+        """Put the source's writes, and delete all others.
 
-        *replaces* None: there are no writes here yet. LangGraph gets the writes back in the same
-        order. The source shows neither their indices nor their task_path. A task's ordinary writes
-        are therefore counted, and each slot's item gets its number as its path, which sorts before
-        all of LangGraph's paths.
+        *replaces* None: there are no writes here yet. False: leave all as it is if a graph has
+        written here. LangGraph gets the writes back in the same order. The source shows neither
+        their indices nor their task_path. A task's ordinary writes are therefore counted, after
+        those that resumed it, as LangGraph counts them. Each slot's item gets its number as its
+        path, which sorts before all of LangGraph's paths.
         """
+        store, writes = self._store, list(writes or ())
+        there = [] if replaces is None else store.writes_of([key])[key]
+        if replaces is False and not self._is_outdated(key, there, writes):
+            return
         slots: dict[tuple[str, int], dict[int, tuple[str, str, bytes]]] = {}
         part: dict[int, tuple[str, str, bytes]] = {}
         counts: dict[str, int] = {}
         last_id = None
-        for task_id, channel, value in writes or ():
-            idx = WRITES_IDX_MAP.get(channel, counts.get(task_id, 0))
+        resumed = {
+            task_id: len(value)
+            for task_id, channel, value in writes
+            if channel == RESUME and isinstance(value, list)
+        }
+        for task_id, channel, value in writes:
+            idx = WRITES_IDX_MAP.get(channel, counts.get(task_id, resumed.get(task_id, 0)))
             if idx < 0 or task_id != last_id:
-                part = slots[task_id, idx] = {}
+                part = slots[task_id, idx if idx < 0 or task_id in counts else 0] = {}
             if idx >= 0:
                 counts[task_id] = idx + 1
             last_id = task_id if idx >= 0 else None
             part[idx] = (channel, *self._codec.dumps(value, _channel_of(key, channel)))
-        store = self._store
-        there = [] if replaces is None else store.writes_of([key])[key]
         gone = {_task_and_slot(item): {name: item[name] for name in _WRITES_KEYS} for item in there}
-        due = [
-            (*slot, f"{number:06}", part)
-            for number, (slot, part) in enumerate(slots.items())
-            if replaces or slot not in gone
-        ]
+        due = [(*slot, f"{number:06}", part) for number, (slot, part) in enumerate(slots.items())]
 
         def put(each: tuple[str, int, str, dict[int, tuple[str, str, bytes]]]) -> None:
             task_id, slot, task_path, part = each
             self._writer.put_at(index, key, task_id, task_path, slot, part, replaces=True)
 
         store.workers.side_by_side(put, due)
-        if replaces:
-            store.writes.batch_delete(name for slot, name in gone.items() if slot not in slots)
+        store.writes.batch_delete(name for slot, name in gone.items() if slot not in slots)
+
+    def _is_outdated(
+        self, key: _CheckpointKey, there: Sequence[_Item], writes: Sequence[PendingWrite]
+    ) -> bool:
+        """Say whether only copy_from() has written here, and the source shows other writes now."""
+        reader = self._writer.reader
+        items = [reader.decoder.writes(item, key) for item in there]
+        if not all(each.task_path.isdecimal() for item in items for each in item.writes):
+            return False
+        here, now = (
+            [(task_id, channel, self._codec.dumps(value)) for task_id, channel, value in some]
+            for some in (reader.loaded(items), writes)
+        )
+        return here != now
 
 
 @contextmanager
@@ -5451,8 +5490,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
             good, until set_ttl(). None: a new thread is kept for good, and a thread that expires
             keeps its expiry.
         consistent_read: False reads checkpoints and writes at half the price, and may miss what was
-            just written. Chunks are read at half the price in any case. Reads on which a put, a
-            deletion or a copy relies are consistent in any case.
+            just written or deleted: not for threads that other processes delete, roll back or prune
+            without a grace period. Chunks are read at half the price in any case. Reads on which a
+            put, a deletion or a copy relies are consistent in any case.
         max_workers: how many async calls, and how many requests of calls that send many, run at
             once; both have threads of their own, started as they are needed.
         cache_bytes: about how much memory the saver uses for the threads that it reads and writes:
@@ -5805,8 +5845,9 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread: its checkpoints, its pending writes and their chunks.
 
-        Only for threads at rest. The root is hidden at once. A call that is cut off leaves it
-        hidden, and can be made again.
+        Only for threads at rest. The root is hidden at once, except from reads that name a
+        ``checkpoint_id``. A call that is cut off leaves it hidden, and can be made again: until it
+        is, start no new run on the thread, which would find the state of its subgraphs.
 
         Raises:
             ValueError: *thread_id* can't be a key.
@@ -5820,6 +5861,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         self, run_ids: Sequence[str], *, force: bool = False, use_index: bool = True
     ) -> None:
         """Delete the checkpoints of runs, in all threads, with their pending writes.
+
+        A call that was cut off can be made again; prune() deletes writes and chunks that it left.
 
         Args:
             run_ids: the ``run_id`` of the metadata. LangGraph takes it from the ``metadata`` or
@@ -5859,8 +5902,8 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
         Only for threads at rest: checkpoints that a run adds to the source's root meanwhile are not
         copied. If metadata hold the source's id as ``thread_id``, a string, they hold the target's
         in the copy. The target shows its root once everything is copied. A call that was cut off
-        can be made again, and starts from the beginning. The copy has the times of this saver's
-        ``ttl_seconds``.
+        can be made again, and starts from the beginning; until then, run no graph on the target.
+        The copy has the times of this saver's ``ttl_seconds``.
 
         Raises:
             ValueError: the target is not empty, or is the source.
@@ -5944,10 +5987,10 @@ class DynamoDBSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         """Delete all checkpoints of threads but the newest of each namespace, or all.
 
-        The newest keeps its pending writes. If it has ``DeltaChannel``s, it keeps the ancestors
-        that they are rebuilt from, and the last checkpoint before its run with those ancestors. In
-        a format before 4, it keeps the parent that holds its pending sends. These ancestors are no
-        longer shown. A later call deletes chunks that nothing refers to any more, once the grace
+        The newest keeps its pending writes. If the thread has ``DeltaChannel``s, it keeps the
+        ancestors that they are rebuilt from, and the last checkpoint before its run with its own.
+        In a format before 4, it keeps the parent that holds its pending sends. These are no longer
+        shown. A later call deletes chunks that nothing refers to any more, once the grace
         period is over.
 
         Args:

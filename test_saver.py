@@ -3116,6 +3116,22 @@ def test_lifetimes_of_saver_and_thread_mix(call: Call, world: World) -> None:
     assert not [each for each in _stored(saver) if "short" in _owner(each)]
 
 
+@pytest.mark.parametrize("ttl_seconds", [None, 600])
+def test_put_on_a_parent_that_is_gone_is_refused_if_a_channel_needs_it(
+    call: Call, world: World, ttl_seconds: int | None
+) -> None:
+    """A node may run longer than its thread is stored: its DeltaChannel could never be rebuilt."""
+    saver, counters = world.saver(ttl_seconds=ttl_seconds), {"delta": (1, 1)}
+    checkpoint, metadata = _checkpoint(2), {"counters_since_delta_snapshot": counters}
+    told = (
+        "The parent, from which DeltaChannels are rebuilt, is missing: thread 'thread', namespace"
+    )
+    with pytest.raises(DamagedCheckpointError, match=told):
+        call(saver, "put", _config("thread", 1), checkpoint, metadata, {"delta": 2})
+
+    assert _both(world) == [[], []]
+
+
 @pytest.mark.parametrize(("before", "own"), [(600, None), (None, 60), (600, 60)])
 def test_a_process_that_knows_nothing_keeps_to_the_roots_times(
     call: Call, world: World, before: int | None, own: int | None
@@ -3692,6 +3708,23 @@ def test_copy_thread_names_what_holds_the_target(world: World, reason: str) -> N
         saver.copy_thread("thread", "copy")
 
 
+def test_a_copy_that_is_repeated_spares_what_a_graph_put_since(call: Call, world: World) -> None:
+    """What a cut-off copy has left is not shown: the target looks new, and may have been used."""
+    _two_alike(world.saver(), "thread")
+    wire = Wire(world)
+    wire.at(4, _die)
+    with suppress(Cut):
+        world.saver(wire.client).copy_thread("thread", "copy")
+    assert _read(world, _config("copy")) is None
+    _put(world.saver(), _config("copy"), 9)
+
+    error = "target_thread_id 'copy' has items already; copy to a thread that has none"
+    with _raises_exactly(ValueError(error)):
+        call(world.saver(), "copy_thread", "thread", "copy")
+
+    assert _numbers([*world.saver().list(_config("copy"))]) == [9]
+
+
 def test_a_copy_hides_what_a_prune_hides_meanwhile(world: World) -> None:
     """A checkpoint that was read as shown may have lost the ancestors that it alone needed."""
     _put_deltas(world.saver(), "thread")
@@ -3984,6 +4017,53 @@ def test_copy_from_takes_what_a_prune_hides(
     assert [*copy.list(_config("thread", ns=None))] == []
 
 
+def test_copy_from_again_takes_writes_without_a_new_checkpoint(call: Call, world: World) -> None:
+    """An interrupted task writes to the checkpoint that was copied; a graph's own writes here stay."""
+    source, saver = InMemorySaver(), world.saver()
+    config = _put(source, _config("thread"), 1)
+    for value in ("first", "second"):
+        source.put_writes(config, [(INTERRUPT, value), (RESUME, [value])], "task")
+        call(saver, "copy_from", source)
+        assert _read(world).pending_writes == source.get_tuple(config).pending_writes
+
+    saver.put_writes(config, [("x", "here")], "another task", "~path")
+    before = _read(world)
+    source.put_writes(config, [(INTERRUPT, "third"), ("y", "there")], "task")
+    call(saver, "copy_from", source)
+
+    assert _read(world) == before
+
+
+def test_copy_from_counts_writes_as_the_graph_does(call: Call, world: World) -> None:
+    """A task that was resumed twice and runs again, as in a replay, adds nothing to the copy."""
+    source, saver = InMemorySaver(), world.saver()
+    config = _put(source, _config("thread"), 1)
+    writes = [(RESUME, ["A"]), (RESUME, ["A", "B"]), ("x", "answer"), ("y", 1)]
+    source.put_writes(config, writes, "task")
+    call(saver, "copy_from", source)
+
+    call(saver, "put_writes", config, writes, "task")
+
+    assert _read(world).pending_writes == source.get_tuple(config).pending_writes
+
+
+def test_copy_from_takes_a_branch_whose_start_was_pruned_here(call: Call, world: World) -> None:
+    """The source goes on from a checkpoint that the copy has no longer."""
+    source, saver = InMemorySaver(), world.saver()
+    _put_deltas(source, "thread")
+    saver.copy_from(source)
+    saver.prune(["thread"], grace_seconds=0)
+    counters = {"counters_since_delta_snapshot": {"delta": (9, 1)}}
+    config = _put(source, _config("thread", 2), 20, **counters)
+
+    call(saver, "copy_from", source)
+
+    asked: Any = {"config": config, "channels": ["delta"]}
+    copy = world.saver()
+    assert copy.get_delta_channel_history(**asked) == source.get_delta_channel_history(**asked)
+    assert copy.verify("thread").damaged == []
+
+
 def test_copy_from_copies_again_what_has_expired(world: World) -> None:
     """Here, it is stored for a while after it was shown; the source still has it."""
     source, saver = InMemorySaver(), world.saver(ttl_seconds=100)
@@ -4245,6 +4325,54 @@ def test_a_process_forgets_chunks_that_a_prune_deleted_at_once(
 
     assert _read(world).checkpoint["channel_values"] == {"text": text}
     assert world.saver().verify("thread").damaged == []
+
+
+def test_a_rollback_after_a_prune_does_not_depend_on_snapshots(call: Call, world: World) -> None:
+    """The newest may hold its DeltaChannels' values itself, and need no ancestors."""
+    saver = world.saver()
+    _put(saver, _put_deltas(saver, "thread"), 10, {"delta": ["whole"]}, run_id="run-10")
+    call(saver, "prune", ["thread"], grace_seconds=0)
+    assert _numbers(call(saver, "list", _config("thread"))) == [10]
+
+    call(saver, "delete_for_runs", ["run-10"])
+
+    assert _numbers(call(world.saver(), "list", _config("thread"))) == [9]
+    assert world.saver().verify("thread").damaged == []
+
+
+def test_a_process_forgets_chunks_of_what_a_rollback_shows_again(world: World) -> None:
+    """A checkpoint that a prune hid has a new token, too."""
+    warm, text = world.saver(), _words(9000)
+    for number, value in enumerate([text, "other"], 20):
+        _put(warm, _config("thread", ns="sub"), number, {"text": value})
+    _put_deltas(warm, "thread")
+    world.saver().prune(["thread"], grace_seconds=0)
+    world.saver().delete_for_runs(["run-9"])
+
+    assert _numbers([warm.get_tuple(_config("thread"))]) == [8]
+    _put(warm, _config("thread", 8), 30, {"text": text})
+
+    assert world.saver().verify("thread").damaged == []
+
+
+@pytest.mark.usefixtures("small")
+def test_prune_deletes_the_newest_first(world: World) -> None:
+    """Wherever it is cut off, the DeltaChannels of what is left have all that they need."""
+    saver = world.saver()
+    _put(saver, _put_deltas(saver, "thread"), 10, {"delta": ["whole"]})
+
+    with Requests(saver) as requests:
+        saver.prune(["thread"], grace_seconds=0)
+
+    batches = [
+        [each["DeleteRequest"]["Key"]["checkpoint_id"]["S"] for each in deletes]
+        for _, sent in requests.sent
+        if (deletes := sent.get("RequestItems", {}).get(world.tables[0]))
+        and "DeleteRequest" in deletes[0]
+    ]
+    ids = [id_ for batch in batches for id_ in batch if id_[0] != "~"]
+    assert ids == sorted(ids, reverse=True)
+    assert len(ids) == 10 > max(map(len, batches))
 
 
 def test_prune_spares_writes_for_an_hour(call: Call, world: World) -> None:
@@ -4787,6 +4915,7 @@ def test_verify_knows_undecodable_from_missing(world: World) -> None:
     _put(before, _config("thread"), 1, {"delta": ["seed"]})
     (first,) = world.items(0)
     _delete_item(before, first)  # a put would refuse to follow it
+    _put(after, _config("thread"), 1, {"delta": ["seed"]})
     versions: Any = {"delta": 1}
     after.put(_config("thread", 1), _checkpoint(2, {}, versions), _counted(1), versions)
     _put_item(before, first)
@@ -5349,7 +5478,9 @@ def test_a_disrupted_call_shows_before_or_after_and_ends_when_called_again(
             assert _both(world) == [[], []], told
         elif name != "copy_thread" or found != after:
             call(victim, "thread")
-            assert _see(world) == after, told
+            # It does not find a run whose checkpoints are gone: a prune deletes what writes are left.
+            left = {} if name != "delete_for_runs" else {"writes": after["writes"]}
+            assert _see(world) | left == after, told
         if is_over:
             break
     assert number
@@ -5425,6 +5556,7 @@ def _go_on(world: World, savers: Any, told: str, *, is_deleted: bool) -> None:
         assert _both(world) == [[], []], told
     for number, (letter, saver) in enumerate(itertools.product("BC", savers), 20):
         if is_deleted:
+            saver.get_tuple(_config("thread"))  # as a graph begins
             _write_first(saver)
         _store(saver, number, _config("thread") if is_deleted else _HEAD, letter)
     _audit(world)
@@ -7454,6 +7586,8 @@ _TOLD: Final[tuple[_Told, ...]] = (
     *(_putting({"thread_id": each}) for each in (["thread"], "\ud800", "t" * 3000, "", None)),
     *map(_putting, ({"checkpoint_id": "a:::b"}, {"ttl_seconds": 0}, {"checkpoint_ns": 7})),
     _putting(id=""), _putting(id="~"), _putting(v=SECRET), _putting(channel_values={"x": _Unknown()}),
+    lambda world: world.saver().put(
+        _config("gone", 1), _checkpoint(2, {"x": SECRET}), _counted(1), {"x": 2}),
     *(_called("put_writes", _config("thread", 2), [each], "task") for each in ((7, SECRET), [SECRET] * 3)),
     _bounded("_MAX_VALUE_BYTES", _putting()), _bounded("_MAX_VALUE_BYTES", _get, _full),
     _bounded("_MAX_CONTENT_BYTES", _LARGE_NOTE),
