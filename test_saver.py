@@ -4019,7 +4019,8 @@ def test_copy_from_takes_what_a_prune_hides(
 
 def test_copy_from_again_takes_writes_without_a_new_checkpoint(call: Call, world: World) -> None:
     """An interrupted task writes to the checkpoint that was copied; a graph's own writes here stay."""
-    source, saver = InMemorySaver(), world.saver()
+    source: Any = InMemorySaver()
+    saver = world.saver()
     config = _put(source, _config("thread"), 1)
     for value in ("first", "second"):
         source.put_writes(config, [(INTERRUPT, value), (RESUME, [value])], "task")
@@ -4036,7 +4037,8 @@ def test_copy_from_again_takes_writes_without_a_new_checkpoint(call: Call, world
 
 def test_copy_from_counts_writes_as_the_graph_does(call: Call, world: World) -> None:
     """A task that was resumed twice and runs again, as in a replay, adds nothing to the copy."""
-    source, saver = InMemorySaver(), world.saver()
+    source: Any = InMemorySaver()
+    saver = world.saver()
     config = _put(source, _config("thread"), 1)
     writes = [(RESUME, ["A"]), (RESUME, ["A", "B"]), ("x", "answer"), ("y", 1)]
     source.put_writes(config, writes, "task")
@@ -4349,7 +4351,8 @@ def test_a_process_forgets_chunks_of_what_a_rollback_shows_again(world: World) -
     world.saver().prune(["thread"], grace_seconds=0)
     world.saver().delete_for_runs(["run-9"])
 
-    assert _numbers([warm.get_tuple(_config("thread"))]) == [8]
+    assert _numbers([*warm.list(_config("thread"))]) == [8]
+    assert warm.get_tuple(_config("thread")) is not None
     _put(warm, _config("thread", 8), 30, {"text": text})
 
     assert world.saver().verify("thread").damaged == []
