@@ -4545,8 +4545,10 @@ class _Copier:
             longer = [key for key, shown_until in keys if shown_until < times.shown_until]
             for batch in _batches([*shorter, *reversed(longer)], _MAX_MOVED):
                 found = store.checkpoints_of(batch, consistent=True)
-                manifests = (self._decoder.manifest(found[key]) for key in batch if key in found)
-                mover.show(manifests, times.shown_until)
+                # A prune may have hidden some meanwhile.
+                there = (found[key] for key in batch if key in found)
+                shown = map(self._decoder.manifest, filter(store.is_shown, there))
+                mover.show(shown, times.shown_until)
             self._store_all_again(index, mover, thread_id, lambda old: old > times.ttl)
             self._expire_chunks(thread_id, times.ttl)
 

@@ -4525,6 +4525,24 @@ def test_set_ttl_is_of_all(world: World, call: Call, before: int | None, after: 
         assert _both(world) == [[], []]  # DynamoDB frees all, without another call
 
 
+@pytest.mark.parametrize("ttl_seconds", [None, 60, 9000])
+def test_set_ttl_shows_nothing_that_a_prune_hides_meanwhile(
+    world: World, ttl_seconds: int | None
+) -> None:
+    """A prune of all threads may come between any two of its requests."""
+    _put_deltas(world.saver(ttl_seconds=600), "thread")
+    wire = Wire(world)
+
+    def prune(sent: Sent) -> Any:
+        world.saver().prune(["thread"], grace_seconds=0)
+        return sent.carry_out()
+
+    for _ in wire.at_each(prune, lambda saver: saver.set_ttl(["thread"], ttl_seconds)):
+        assert world.saver().verify("thread").damaged == []
+        if wire.is_reached:
+            assert _numbers([*world.saver().list(_config("thread"))]) == [9]
+
+
 @_short_and_long("every", 6, 2)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(("before", "after"), [(None, 1000), (100, 5000), (50_000, 60)])
