@@ -98,9 +98,9 @@ Rules:
  7. Numbers in attributes are seconds since the epoch. DynamoDB may delete an item from its ``ttl``
     on. A checkpoint is shown until its ``shown_until``; 0 means that a prune has hidden it, and
     keeps it for a DeltaChannel. A checkpoint without ``shown_until`` is shown until its ``ttl``, or
-    forever. Checkpoints that ``copy_from()`` stored have ``copied``; one that it stored in place of
-    all ancestors that its source hides has 1 as ``shown_until``. ``stored_at`` is when an item was
-    sent.
+    forever. Checkpoints that ``copy_from()`` stored have ``copied``. One checkpoint may stand for
+    all ancestors that ``copy_from()`` did not copy; its ``shown_until`` is 1. ``stored_at`` is when
+    an item was sent.
  8. The digest is BLAKE2b-128 of all that follows it in the blob, keyed by the BLAKE2b-256 digest of
     the item's string attributes: name and value in turn, sorted by name, each after its length in
     4 bytes. The digest detects damage and, under encryption, a moved item. Without encryption its
@@ -348,13 +348,16 @@ class _CheckpointError(DynamoDBSaverError):
         self.table_name = table_name
 
 
+_RESTORE: Final = "restore the table's items from a backup, or go on from an earlier checkpoint"
+
+
 class DamagedCheckpointError(_CheckpointError):
     """A checkpoint or write has changed since it was stored, or part of it is missing.
 
     ``thread_id``, ``checkpoint_ns``, ``checkpoint_id`` and ``table_name`` say where.
     """
 
-    _advice = "restore the table's items from a backup, or go on from an earlier checkpoint"
+    _advice = _RESTORE
 
 
 class UndecodableCheckpointError(_CheckpointError):
@@ -1647,8 +1650,7 @@ class _Codec:
 
 def _unknown_format(blob: bytes, place: _Place) -> DamagedCheckpointError:
     what = f"Bytes start with {blob[:1]!r}: a format written by a newer version, or damage"
-    advice = f"read them with that version, or {DamagedCheckpointError._advice}"  # noqa: SLF001
-    return DamagedCheckpointError(what, *place, advice)
+    return DamagedCheckpointError(what, *place, f"read them with that version, or {_RESTORE}")
 
 
 def _not_encrypted(place: _Place) -> UndecodableCheckpointError:
@@ -2157,6 +2159,11 @@ class _Draft:
         )
 
 
+def _delta_counters(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return, for each DeltaChannel, its updates and supersteps since its snapshot."""
+    return metadata.get("counters_since_delta_snapshot") or {}
+
+
 class _Manifest(NamedTuple):
     """A checkpoint without its values, and the recipes of the values."""
 
@@ -2206,8 +2213,7 @@ class _Manifest(NamedTuple):
 
     @property
     def counters(self) -> Mapping[str, Any]:
-        """For each DeltaChannel, its updates and supersteps since its snapshot."""
-        return self.metadata.get("counters_since_delta_snapshot") or {}
+        return _delta_counters(self.metadata)
 
     @property
     def pending_deltas(self) -> frozenset[str]:
@@ -2350,6 +2356,9 @@ def _expect(value: Any, type_: type[T]) -> T:
     return value
 
 
+_WriteItems = dict[_CheckpointKey, list[_Item]]
+
+
 class _Decoder(NamedTuple):
     """Decodes the items of a thread's checkpoints and writes; *load* reads chunks."""
 
@@ -2475,6 +2484,9 @@ class _Decoder(NamedTuple):
                 for (idx, channel, *_), value in zip(content, recipes, strict=True)
             ]
             return _Writes(item, place, writes, blob, content_ids)
+
+    def all_writes(self, found: _WriteItems) -> list[_Writes]:
+        return [self.writes(item, key) for key, items in found.items() for item in items]
 
 
 # -- Chunk index ----------------------------------------------------------------------------------
@@ -2804,8 +2816,6 @@ class _Indexes:
 # -- Store ----------------------------------------------------------------------------------------
 # The two tables as the items of threads: checkpoints, their writes and their chunks. A store has no
 # serde, so clones of a saver share it.
-
-_WriteItems = dict[_CheckpointKey, list[_Item]]
 
 
 class _Store:
@@ -3585,24 +3595,18 @@ class _Mover:
         for each in due_writes:
             draft.kept |= dict.fromkeys(each.ids, each.referrer)
         store.put_tombstones(self._target, draft.kept)
-
-        def put(_: float) -> None:
-            times = _Times(_FOREVER, self._ttl)
-            store.writes.put_all(self._again(each.item, each.blob, times) for each in due_writes)
-            store.checkpoints.put_all(
-                self._again(each.item or {}, each.blob, each.times._replace(ttl=self._ttl))
-                for each in due
-            )
-
-        store.store_item(index, draft, put)
+        store.store_item(index, draft, lambda _: self.renew(due, due_writes))
 
     def renew(self, manifests: Iterable[_Manifest], writes: Iterable[_Writes]) -> None:
-        """Give checkpoints and write items the mover's token, and nothing else."""
+        """Give write items, then checkpoints, the mover's token and its ttl, if that is not 0."""
         self._store.writes.put_all(
-            self._again(each.item, each.blob, _Times(_FOREVER, each.ttl)) for each in writes
+            self._again(each.item, each.blob, _Times(_FOREVER, self._ttl or each.ttl))
+            for each in writes
         )
         self._store.checkpoints.put_all(
-            self._again(each.item, each.blob, each.times) for each in manifests if each.item
+            self._again(each.item, each.blob, each.times._replace(ttl=self._ttl or each.times.ttl))
+            for each in manifests
+            if each.item
         )
 
     def show(self, manifests: Iterable[_Manifest], shown_until: float) -> None:
@@ -3852,8 +3856,7 @@ class _Writer:
         for batch in _batches(due, _MAX_MOVED):
             layout_0 = [each.key for each in batch if each.is_layout_0]
             found = store.writes_of([each.key for each in batch], layout_0)
-            writes = [decoder.writes(item, key) for key, items in found.items() for item in items]
-            mover.store_again(index, batch, writes, lambda old: old < ttl)
+            mover.store_again(index, batch, decoder.all_writes(found), lambda old: old < ttl)
 
     def put_writes(
         self, key: _CheckpointKey, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -4003,6 +4006,13 @@ def _needed(summaries: _Summaries, key: _CheckpointKey) -> tuple[set[_Checkpoint
     return needed, not missing or summary.parent_key is None
 
 
+def _before_run(summaries: _Summaries, key: _CheckpointKey) -> _CheckpointKey | None:
+    """Return the last ancestor before a checkpoint's run."""
+    run_id = summaries[key].run_id
+    others = (each for each in _ancestors(summaries, key) if summaries[each].run_id != run_id)
+    return next(others, None) if run_id else None
+
+
 class _Choice(NamedTuple):
     """The checkpoints of a thread that stay, and those of them with a new ``shown_until``."""
 
@@ -4110,9 +4120,12 @@ class _Remover:
                 by_namespace.setdefault(key.checkpoint_ns, []).append(key)
             newest = {key for keys in by_namespace.values() for key in keys[-keep_last:]}
             kept = newest | self._sources(summaries, newest)
+            with_deltas = {
+                key.checkpoint_ns for key, each in summaries.items() if each.pending_deltas
+            }
             for key in newest:
                 # The checkpoint that a rollback of its run would return to has to be whole, too.
-                if target := self._before_run(summaries, key):
+                if key.checkpoint_ns in with_deltas and (target := _before_run(summaries, key)):
                     kept |= {target, *_needed(summaries, target)[0]}
             hidden = {key for key in kept - newest if summaries[key].is_shown}
             return _Choice(kept, dict.fromkeys(hidden, 0))
@@ -4131,16 +4144,9 @@ class _Remover:
 
     def _with_sends(self, key: _CheckpointKey, summaries: _Summaries) -> set[_CheckpointKey]:
         """Return a checkpoint if it has pending sends for its children."""
-        items = self._store.writes_of([key], [key] if summaries[key].is_layout_0 else [])[key]
-        writes = chain.from_iterable(self._decoder.writes(item, key).writes for item in items)
+        found = self._store.writes_of([key], [key] if summaries[key].is_layout_0 else [])
+        writes = chain.from_iterable(item.writes for item in self._decoder.all_writes(found))
         return {key} if any(each.channel == TASKS for each in writes) else set()
-
-    def _before_run(self, summaries: _Summaries, key: _CheckpointKey) -> _CheckpointKey | None:
-        """Return the last ancestor before a checkpoint's run, if it or any has a DeltaChannel."""
-        run_id, ancestors = summaries[key].run_id, list(_ancestors(summaries, key))
-        if not run_id or not any(summaries[each].pending_deltas for each in (key, *ancestors)):
-            return None
-        return next((each for each in ancestors if summaries[each].run_id != run_id), None)
 
     def delete_for_runs(self, run_ids: Collection[str], *, force: bool, use_index: bool) -> None:
         def choose(summaries: _Summaries) -> _Choice:
@@ -4186,10 +4192,10 @@ class _Remover:
         gone = {key.checkpoint_ns: key for key in sorted(summaries) if summaries[key].is_shown}
         for checkpoint_ns in gone.keys() - {key.checkpoint_ns for key in shown}:
             newest = gone[checkpoint_ns]
-            for each in _ancestors(summaries, newest):
-                if each in kept and summaries[each].times.shown_until > 0:
+            for each in (key for key in _ancestors(summaries, newest) if key in kept):
+                if summaries[each].times.shown_until > 0:
                     break
-                if each in kept and _needed(there, each)[1]:
+                if _needed(there, each)[1]:
                     until = summaries[newest].times.shown_until
                     again[each] = min(until, summaries[each].times.ttl)
                     break
@@ -4302,10 +4308,14 @@ class _Remover:
             if plan.grace_seconds:
                 ids = {bytes.fromhex(_chunk_id_of(each)) for each in plan.lost}
                 store.put_tombstones(thread_id, ids, plan.grace_seconds)
+            # With a new token: a process that reads it forgets the chunks that are deleted here.
+            mover = _Mover(store, self._codec, thread_id, 0, os.urandom(_TOKEN_BYTES))
             for key, shown_until in plan.choice.shown_until.items():
-                self._show(key, shown_until)
+                if item := store.checkpoint(key, consistent=True):
+                    mover.show([self._decoder.manifest(item)], shown_until)
+            # After a whole grace period, no process relies on them.
             if plan.chunks and plan.grace_seconds < _GRACE_SECONDS:
-                self._renew_token(plan)
+                self._renew_token(plan, mover)
             # Writes of layout 0 are found only through their checkpoint, so they go first.
             layout_0 = (key for key in plan.checkpoints if plan.summaries[key].is_layout_0)
             store.delete_layout_0_writes(layout_0)
@@ -4324,28 +4334,14 @@ class _Remover:
             )
             store.delete(thread_id, plan.tombstones)
 
-    def _renew_token(self, plan: _Plan) -> None:
-        """Give what is shown a new token: a process that reads it forgets the deleted chunks.
-
-        After a whole grace period, no process relies on them.
-        """
-        store, decoder, token = self._store, self._decoder, os.urandom(_TOKEN_BYTES)
+    def _renew_token(self, plan: _Plan, mover: _Mover) -> None:
+        """Give all that stays shown the mover's token."""
         kept = sorted(plan.choice.kept - plan.choice.shown_until.keys())
         shown = [key for key in kept if plan.summaries[key].is_shown]
         for batch in _batches(shown, _MAX_MOVED):
-            mover = _Mover(store, self._codec, batch[0].thread_id, 0, token)
-            manifests = map(decoder.manifest, store.checkpoints_of(batch, consistent=True).values())
-            found = store.writes_of(batch).items()
-            writes = (decoder.writes(item, key) for key, items in found for item in items)
-            mover.renew(manifests, writes)
-
-    def _show(self, key: _CheckpointKey, shown_until: float) -> None:
-        """Have a checkpoint shown until a different time; 0: hide it."""
-        if item := self._store.checkpoint(key, consistent=True):
-            # With a new token: a process that knows deleted chunks forgets them when it reads this.
-            token = os.urandom(_TOKEN_BYTES)
-            mover = _Mover(self._store, self._codec, key.thread_id, 0, token)
-            mover.show([self._decoder.manifest(item)], shown_until)
+            found = self._store.checkpoints_of(batch, consistent=True).values()
+            writes = self._decoder.all_writes(self._store.writes_of(batch))
+            mover.renew(map(self._decoder.manifest, found), writes)
 
     def _threads_of_runs(
         self, run_ids: Collection[str], *, use_index: bool
@@ -4681,10 +4677,10 @@ class _Importer:
             if here and (last := self._writer.reader.manifest(here[-1], is_shown=False)):
                 index.learn(last, last.ids, self._store.clock())
             # If all checkpoints are here, a graph may have gone on from them, and its writes stay.
-            there = {*stored}
             for key in self._written_since(keys, done, parents, stored):
                 writes = self._shown(source_id, key).pending_writes
                 self._put_writes(index, key, writes, replaces=done < len(keys))
+            there = {*stored}
             for number, key in enumerate(keys[done:], done + 1):
                 # A call that was cut off has left writes of one checkpoint at most, the next.
                 replaces = True if number == done + 1 else None
@@ -4804,8 +4800,7 @@ class _Importer:
             if any(channel == TASKS for _, channel, _ in writes):
                 versions = {**versions, TASKS: max(versions.values(), default=1)}
                 checkpoint["channel_versions"] = versions
-        counters = shown.metadata.get("counters_since_delta_snapshot") or {}
-        deltas = counters.keys() - checkpoint["channel_values"].keys()
+        deltas = _delta_counters(shown.metadata).keys() - checkpoint["channel_values"].keys()
         if deltas and parent_key and parent_key not in there:
             self._put_ancestor(index, source_id, key, parent_key, sorted(deltas))
         self._put_writes(index, key, shown.pending_writes, replaces=replaces)
@@ -4854,11 +4849,11 @@ class _Importer:
     ) -> None:
         """Put the source's writes, and delete all others.
 
-        *replaces* None: there are no writes here yet. False: leave all as it is if a graph has
-        written here. LangGraph gets the writes back in the same order. The source shows neither
-        their indices nor their task_path. A task's ordinary writes are therefore counted, after
-        those that resumed it, as LangGraph counts them. Each slot's item gets its number as its
-        path, which sorts before all of LangGraph's paths.
+        *replaces* None: there are no writes here yet. False: leave all as it is if nothing has
+        changed, or if a graph has written here. LangGraph gets the writes back in the same order.
+        The source shows neither their indices nor their task_path. A task's ordinary writes are
+        therefore counted, after those that resumed it, as LangGraph counts them. Each slot's item
+        gets its number as its path, which sorts before all of LangGraph's paths.
         """
         store, writes = self._store, list(writes or ())
         there = [] if replaces is None else store.writes_of([key])[key]

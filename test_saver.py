@@ -849,6 +849,16 @@ class Wire:
         return answer
 
 
+def _prune_by(world: World) -> Script:
+    """Return a script by which another process prunes the thread before a request."""
+
+    def script(sent: Sent) -> Any:
+        world.saver().prune(["thread"], grace_seconds=0)
+        return sent.carry_out()
+
+    return script
+
+
 @pytest.fixture
 def naps(monkeypatch: Patch) -> list[float]:
     """Keep botocore and the saver from waiting, and return how long they would have."""
@@ -3709,7 +3719,7 @@ def test_copy_thread_names_what_holds_the_target(world: World, reason: str) -> N
 
 
 def test_a_copy_that_is_repeated_spares_what_a_graph_put_since(call: Call, world: World) -> None:
-    """What a cut-off copy has left is not shown: the target looks new, and may have been used."""
+    """A cut-off copy shows nothing: its target looks new, and may have been used."""
     _two_alike(world.saver(), "thread")
     wire = Wire(world)
     wire.at(4, _die)
@@ -3730,11 +3740,7 @@ def test_a_copy_hides_what_a_prune_hides_meanwhile(world: World) -> None:
     _put_deltas(world.saver(), "thread")
     wire = Wire(world)
 
-    def prune(sent: Sent) -> Any:
-        world.saver().prune(["thread"], grace_seconds=0)
-        return sent.carry_out()
-
-    for _ in wire.at_each(prune, lambda saver: saver.copy_thread("thread", "copy")):
+    for _ in wire.at_each(_prune_by(world), lambda saver: saver.copy_thread("thread", "copy")):
         assert world.saver().verify("copy").damaged == []
         assert _told(world.saver(), "copy").keys() >= _told(world.saver(), "thread").keys()
 
@@ -3996,9 +4002,9 @@ def test_copy_from_leaves_what_went_on_or_was_pruned_here(call: Call, world: Wor
 def test_copy_from_takes_what_a_prune_hides(
     call: Call, lone_saver: DynamoDBSaver, world: World
 ) -> None:
-    """A DeltaChannel's ancestors are not listed: one checkpoint, which is never shown, has their part.
+    """A DeltaChannel's ancestors are not listed: one checkpoint, which is never shown, stands for them.
 
-    It has that also if the copy was cut off after it.
+    A copy that was cut off after this checkpoint is whole in the end, too.
     """
     config = _put_deltas(lone_saver, "thread")
     lone_saver.prune(["thread"])
@@ -4067,7 +4073,7 @@ def test_copy_from_takes_a_branch_whose_start_was_pruned_here(call: Call, world:
 
 
 def test_copy_from_copies_again_what_has_expired(world: World) -> None:
-    """Here, it is stored for a while after it was shown; the source still has it."""
+    """A copy stays stored for a while after it expired; the source still shows the checkpoint."""
     source, saver = InMemorySaver(), world.saver(ttl_seconds=100)
     _put(source, _config("thread"), 1, {"text": _words(9000)})
     reports = [saver.copy_from(source)]
@@ -4533,11 +4539,7 @@ def test_set_ttl_shows_nothing_that_a_prune_hides_meanwhile(
     _put_deltas(world.saver(ttl_seconds=600), "thread")
     wire = Wire(world)
 
-    def prune(sent: Sent) -> Any:
-        world.saver().prune(["thread"], grace_seconds=0)
-        return sent.carry_out()
-
-    for _ in wire.at_each(prune, lambda saver: saver.set_ttl(["thread"], ttl_seconds)):
+    for _ in wire.at_each(_prune_by(world), lambda saver: saver.set_ttl(["thread"], ttl_seconds)):
         assert world.saver().verify("thread").damaged == []
         if wire.is_reached:
             assert _numbers([*world.saver().list(_config("thread"))]) == [9]
